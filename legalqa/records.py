@@ -1,0 +1,78 @@
+"""The record format, {"instruction": str, "input": str, "output": str}, and the one reader of its files."""
+import json
+from pathlib import Path
+
+from legalqa.cli import UserError
+
+SHOWN_PROBLEMS = 3
+
+
+def read_records(path):
+    """All records of a JSONL file, in file order; `input` is added where absent, further keys are kept.
+
+    Every line is checked before anything is returned. UserError names the file and the first bad lines, and
+    counts the rest: not JSON, not an object, a field missing, not a string, or empty (`input` may be empty).
+    """
+    records, problems = [], []
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        record, problem = parse_record(line)
+        if problem:
+            problems.append(f"line {number}: {problem}")
+        else:
+            records.append(record)
+    if problems:
+        more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+        raise UserError(f"{path}: {len(problems)} bad line(s): {'; '.join(problems[:SHOWN_PROBLEMS])}{more}; "
+                        "mend them, or let prepare_data.py drop them")
+    if not records:
+        raise UserError(f"{path}: no rows in it; make the data with: python prepare_data.py")
+    return records
+
+
+def read_lines(path):
+    """The lines of a UTF-8 text file, split at line feeds alone: U+2028 inside a JSON string is not a line end."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; make the data with: python prepare_data.py") from error
+    except UnicodeDecodeError as error:
+        line = error.object[:error.start].count(b"\n") + 1
+        raise UserError(f"{path}: line {line}: not UTF-8; convert it, e.g. iconv -f cp1251 -t utf-8") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    return text.split("\n")
+
+
+def parse_record(line):
+    """(record, None) or (None, what is wrong) of one JSONL line."""
+    try:
+        record = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        return None, f"not JSON ({getattr(error, 'msg', 'nested too deep')})"
+    if not isinstance(record, dict):
+        return None, "not a JSON object"
+    record.setdefault("input", "")
+    for field in ("instruction", "input", "output"):
+        if field not in record:
+            return None, f"no field '{field}'"
+        if not isinstance(record[field], str):
+            return None, f"field '{field}' is not a string"
+        if any("\ud800" <= character <= "\udfff" for character in record[field]):
+            return None, f"field '{field}' has half a surrogate pair"
+    for field in ("instruction", "output"):
+        if not record[field].strip():
+            return None, f"field '{field}' is empty"
+    return record, None
+
+
+def user_turn(record):
+    """What the user says: the instruction, then, if there is input, a blank line and the input."""
+    instruction, text = record["instruction"].strip(), record["input"].strip()
+    return f"{instruction}\n\n{text}" if text else instruction
+
+
+def question(record):
+    """The question itself: the input where the instruction is a general one, else the instruction."""
+    return record["input"].strip() or record["instruction"].strip()
