@@ -136,3 +136,92 @@ def read_adapter_settings(folder):
     """The legalqa.json of an adapter folder, or an empty dict for an adapter made elsewhere."""
     path = Path(folder) / SETTINGS_FILE
     return runlog.read_json(path) if path.is_file() else {}
+
+
+def is_adapter(folder):
+    return (Path(folder) / ADAPTER_FILES[0]).is_file()
+
+
+def newest_adapter():
+    """The adapter folder finetuned_* saved last, or None."""
+    folders = [path for path in Path(".").glob("finetuned_*") if is_adapter(path)]
+    return str(max(folders, key=lambda path: (path / ADAPTER_FILES[0]).stat().st_mtime)) if folders else None
+
+
+def check_adapter(folder):
+    """The base model's name of an adapter folder; UserError when a file is missing, damaged, or not safetensors."""
+    folder = Path(folder)
+    if not is_adapter(folder):
+        raise UserError(f"{folder}: no adapter there; train one: python train_8b.py --output-dir {folder}")
+    if not (folder / ADAPTER_FILES[1]).is_file():
+        raise UserError(f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because they can run "
+                        "code; train again: python train_8b.py")
+    base = runlog.read_json(folder / ADAPTER_FILES[0]).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{folder}/{ADAPTER_FILES[0]}: no base_model_name_or_path; which model is it an adapter of?")
+    return base
+
+
+def load_for_inference(name, config):
+    """(model, tokenizer, settings) of an adapter folder, a merged folder or a hub id, ready to generate.
+
+    `settings` is the adapter's legalqa.json: the prompt it was trained with. UserError when the adapter's base model is not
+    there, when it changes nothing (lora_B is zero), or when its prompt is not the one that this code renders.
+    """
+    base = check_adapter(name) if Path(name).is_dir() and is_adapter(name) else None
+    try:
+        check_model_name(base or name)
+    except UserError as error:
+        raise UserError(f"the base model of {name} is not there: {error}" if base else str(error)) from error
+    settings = {"system_prompt": config["system_prompt"]} | (read_adapter_settings(name) if base else {})
+    settings_4bit = settings.get("load_in_4bit", config["load_in_4bit"])
+    language_model, tokenizer = load_base({**config, "model_name": base or name, "load_in_4bit": settings_4bit,
+                                           "max_seq_length": settings.get("max_seq_length", config["max_seq_length"]),
+                                           "gradient_checkpointing": False})
+    import torch
+    if not torch.cuda.is_available() and settings_4bit:
+        # On a CPU each step would unpack every 4-bit weight again; unpacked once they give the same numbers.
+        language_model = language_model.dequantize()
+    if base:
+        from peft import PeftModel
+        from legalqa.prompt import prompt_sha256
+        tokenizer = load_tokenizer(name)
+        language_model = PeftModel.from_pretrained(language_model, name, use_safetensors=True)
+        recorded = settings.get("prompt_sha256")
+        if recorded and recorded != prompt_sha256(tokenizer, settings["system_prompt"]):
+            raise UserError(f"{name}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
+                            "worse without a word; train again, or use the code of the run's commit")
+        if not any(parameter.any() for key, parameter in language_model.named_parameters() if "lora_B" in key):
+            raise UserError(f"{name}: the adapter changes nothing (every lora_B is zero); train again: python train_8b.py")
+    import unsloth
+    unsloth.FastLanguageModel.for_inference(language_model)
+    language_model.config.use_cache = True
+    return language_model.eval(), tokenizer, settings
+
+
+def generation_arguments(decoding, tokenizer):
+    """Arguments of `generate`: greedy at temperature 0, stopping at the end of the turn."""
+    arguments = {"max_new_tokens": decoding["max_new_tokens"], "pad_token_id": tokenizer.pad_token_id, "use_cache": True}
+    if decoding["repetition_penalty"] != 1.0:
+        arguments["repetition_penalty"] = decoding["repetition_penalty"]
+    if decoding["temperature"] > 0:
+        return arguments | {"do_sample": True, "temperature": decoding["temperature"], "top_p": decoding["top_p"]}
+    return arguments | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+
+
+def generate(language_model, tokenizer, prompts, decoding):
+    """[(answer, new tokens, cut off)] for a batch of rendered prompts, padded on the left."""
+    import torch
+    tokenizer.padding_side = "left"
+    batch = tokenizer(prompts, return_tensors="pt", padding=True).to(language_model.device)
+    with torch.inference_mode():
+        ids = language_model.generate(**batch, **generation_arguments(decoding, tokenizer))
+    return [finish(row, tokenizer, language_model) for row in ids[:, batch["input_ids"].shape[1]:].tolist()]
+
+
+def finish(ids, tokenizer, language_model):
+    """(answer, new tokens including the end token, cut off) of the generated ids of one row, padding and all."""
+    ends = language_model.generation_config.eos_token_id
+    stop = next((i for i, token in enumerate(ids) if token in ends), None)
+    answer = tokenizer.decode(ids if stop is None else ids[:stop], skip_special_tokens=True).strip()
+    return answer, len(ids) if stop is None else stop + 1, stop is None
