@@ -78,7 +78,10 @@ def key_info(prediction, reference):
 def length_ratio(prediction, reference):
     """Shorter over longer, in white-space words; 0 if the reference is empty."""
     ours, theirs = len(prediction.split()), len(reference.split())
-    return min(ours, theirs) / max(ours, theirs) if theirs else 0.0
+    if not ours or not theirs:
+        return 0.0
+    ratio = ours / theirs
+    return 1 / ratio if ratio > 1 else ratio  # not shorter / longer: equal to the published values to the last bit
 
 
 def word_f1(prediction, reference):
@@ -168,7 +171,7 @@ def score_sample(record, prediction, cut_off=None):
         **score_citations(cited, expected),
         "cut_off_rate": as_score(cut_off),
         "empty_rate": as_score(not prediction.strip()),
-        "think_leak_rate": as_score(THINK_TAG.search(prediction)is not None),
+        "think_leak_rate": as_score(THINK_TAG.search(prediction) is not None),
         "wrong_language_rate": as_score(is_wrong_language(prediction, language)),
         "repetition_rate": as_score(is_repetitive(prediction)),
     }
