@@ -20,6 +20,7 @@ MAX_CITATIONS = 20_000  # of one text, after which lists of parts and ranges are
 MAX_LIST = 150  # numbers in one list
 MAX_QUOTE = 45  # tokens looked through for a closing quote or bracket
 MAX_LOOK = 12  # tokens looked through elsewhere
+MAX_CARRY = 40  # tokens over which an act named before still holds in its sentence
 
 TOKEN = re.compile("([^\\W\\d_](?:[^\\W\\d_]|[\u0300-\u036f\u00ad\u200b-\u200d])*)|([0-9]+)|([\\s\u200b]+)|(.)", re.DOTALL)
 DASHES = frozenset("-‐‑–—−")
@@ -63,6 +64,7 @@ SAME_RU = re.compile("эт(?:от|ого|ому|им|ом)|данн(?:ый|ог�
 SAME_KK = frozenset("аталған көрсетілген сол бұл осындай жоғарыда".split())
 PLAIN_RU = re.compile("действующ.*|нов(?:ый|ого|ому|ым|ом)|стар(?:ый|ого|ому|ым|ом)|прежн.*|казахстанск.*|наш.*|сам.*|так(?:ой|ого).*|"
                       "отдельн.*|кажд.*|перв.*|втор.*|любо.*|тако.*|мо(?:его|ему)|всего|отечественн.*|соответствующ.*|иног?о.*")
+VERB = re.compile(".{3,}(?:[аеиуюя]т(?:ся)?|[аи]л[аои]?(?:сь|ся)?|ен[аоы]|ан[аоы]|ит)|не|является")
 COUNTED = re.compile("дн(?:я|ей|и|ям)|день|год(?:а|у|ом|ы|ов)?|лет|месяц.*|час(?:а|ов)?|минут.*|тенге|тг|мрп|мзп|процент.*|календарн.*|"
                      "банковск.*|раз(?:а)?|человек.*|тысяч.*|миллион.*|миллиард.*|млн|тыс|рубл.*|доллар.*|евро|квадратн.*|"
                      "гектар.*|км|метр.*|недел.*|сут(?:ок|ки)|жыл.*|күн(?:і|нен|дік|ге)?|теңге.*|пайыз.*|айлық")
@@ -307,7 +309,7 @@ def read_title(tokens, i):
             end = words[count - 1][1]
             return act, end + 1 if tokens.at(end) == ")" else end
     end = i + 1  # not known: take words up to a sign, a number or the next reference
-    while end < i + 8 and tokens.is_word(end) and not starts_reference(tokens, end):
+    while end < i + 8 and tokens.is_word(end) and not starts_reference(tokens, end) and not VERB.fullmatch(tokens.norm[end]):
         end += 1
     return None, end
 
@@ -341,7 +343,7 @@ def read_after(tokens, i, titled):
         if date and not facts["date"]:
             facts["date"], facts["end"] = date, after
             continue
-        if tokens.at(i) == "(" and read_bracket(tokens, i, facts):
+        if tokens.at(i) == "(" and read_bracket(tokens, i, facts, titled):
             continue
         if titled and not facts["named"]:
             if tokens.at(i) in QUOTES:
@@ -357,8 +359,9 @@ def read_after(tokens, i, titled):
     return facts
 
 
-def read_bracket(tokens, i, facts):
-    """Take «(далее – Закон)», «(Общая часть)», «(с изменениями ...)» at i into `facts`; False if it cites articles."""
+def read_bracket(tokens, i, facts, titled):
+    """Take «(далее – Закон)», «(Общая часть)», «(Налоговый кодекс)», «(с изменениями ...)» at i into `facts`; False if it
+    cites articles."""
     close = tokens.closing(i)
     if close is None:
         return False
@@ -372,6 +375,9 @@ def read_bracket(tokens, i, facts):
         facts["part"] = "civil_code_general"
     elif words[0] in ("особенная", "особенной", "ерекше"):
         facts["part"] = "civil_code_special"
+    elif titled and not facts["named"] and words[-1].startswith("кодекс"):
+        found, act, _ = read_adjectives(tokens, close - 1)
+        facts.update(title=act, named=found)
     facts["end"] = close + 1
     return True
 
@@ -507,7 +513,7 @@ def head_mention(tokens, i, kind):
     if not found and (word.endswith(("ы", "ов", "ам", "ами", "ах")) and word.startswith(("закон", "кодекс"))):
         return None
     state, act = settle(name, found, after)
-    return Mention(first, after["end"], kind, state, act, state != "bare", after["alias"])
+    return Mention(pointed_at(tokens, first)[1], after["end"], kind, state, act, state != "bare", after["alias"])
 
 
 def constitution_mention(tokens, i, head=None):
@@ -817,6 +823,8 @@ def is_gazette(tokens, i):
 def read_articles_ru(tokens, i, mention_starts):
     """Group of the Russian list of articles whose unit word is token i, or None."""
     word, plural = tokens.norm[i], ARTICLE_RU[tokens.norm[i]]
+    if word == "статей" and tokens.is_number(i - 1):  # «10 статей 25 авторов»
+        return None
     after = i + 1
     if word == "ст":
         if is_gazette(tokens, i):
@@ -1046,9 +1054,9 @@ class Acts:
     """What the text has said so far about acts: the last of each kind, aliases, the one in force in this sentence."""
 
     def __init__(self, tokens, context_act):
-        self.tokens, self.context_act = tokens, context_act
+        self.tokens, self.context_act = tokens, context_act and acts.cite_as(context_act)
         self.last, self.alias, self.seen = {}, {}, {}
-        self.current, self.sentence = (None, None), -1
+        self.current, self.place = (None, None), None
 
     def text_of(self, mention):
         return self.tokens.text[self.tokens.start[mention.first]:self.tokens.end[mention.last - 1]]
@@ -1077,7 +1085,16 @@ class Acts:
             if mention.alias:
                 self.alias[mention.alias] = resolved
         if mention.strong or mention.state in ("bare", "same", "this") and mention.kind != "other":
-            self.current, self.sentence = resolved, self.tokens.sentence[mention.first]
+            self.current, self.place = resolved, mention.last
+
+    def carried_to(self, group):
+        """The act that a group without one of its own takes over from what stands before it in its sentence, or None."""
+        if self.place is None or group.first - self.place > MAX_CARRY or (
+                self.tokens.sentence[self.place - 1] != self.tokens.sentence[group.first]):
+            return None
+        if group.first - self.place > 3 and ";" in self.tokens.norm[self.place:group.first]:
+            return None
+        return self.current
 
 
 def beside_after(tokens, group, mention):
@@ -1097,8 +1114,13 @@ def beside_after(tokens, group, mention):
 
 def linked(tokens, group, following):
     """Whether only «,», «и», «а также» and the like stand between two groups."""
-    return following.first - group.last <= 5 and all(tokens.norm[j] in LINKS for j in range(group.last, following.first)) and (
-        tokens.sentence[group.last - 1] == tokens.sentence[following.first])
+    j, steps = group.last, 0
+    while j < following.first and steps < 6:
+        close = tokens.closing(j) if tokens.norm[j] == "(" else None
+        if not close and tokens.norm[j] not in LINKS:
+            return False
+        j, steps = (close or j) + 1, steps + 1
+    return j == following.first and tokens.sentence[group.last - 1] == tokens.sentence[following.first]
 
 
 def assign_acts(tokens, mentions, groups, context_act):
@@ -1123,13 +1145,13 @@ def assign_acts(tokens, mentions, groups, context_act):
             act, text = state.resolve(mention, group.language)
             if mention.first >= group.last and beside_after(tokens, group, mention):
                 last = tokens.end[mention.last - 1]
-            state.current, state.sentence = (act, text), tokens.sentence[group.first]
-        elif state.sentence == tokens.sentence[group.first]:
-            act, text = state.current
+            state.current = (act, text)
+        else:
+            act, text = state.carried_to(group) or (None, None)
+            state.current = (act, text)
             if m and gap_is(tokens, mentions[m - 1].last, group.first, ()):
                 first = tokens.start[mentions[m - 1].first]
-        else:
-            act, text = None, None
+        state.place = group.last
         result.append((group, act, text, first, last))
     return result
 
