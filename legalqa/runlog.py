@@ -21,20 +21,24 @@ def new_run_id():
     return time.strftime("%Y%m%d_%H%M%S")
 
 
-def write_text(path, text):
-    """Write through a temporary file, fsync and rename: `path` holds the old text or the new, never a part."""
+def write_bytes(path, data):
+    """Write through a temporary file, fsync and rename: `path` holds the old content or the new, never a part."""
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+
+
+def write_text(path, text):
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path, data):
@@ -45,7 +49,7 @@ def read_json(path):
     """The JSON of `path`; a UserError that names it when it cannot be read as a JSON object."""
     try:
         data = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not JSON, not UTF-8, a number of 5,000 digits
         raise UserError(f"cannot read {path}: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"cannot read {path}: a JSON object is expected, found {type(data).__name__}")
