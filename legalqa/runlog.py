@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -32,9 +33,21 @@ def write_bytes(path, data):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_file():
+            temporary.unlink()
         raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+
+
+def sync(*paths):
+    """Flush files, and the entries of folders, to the disk: what is renamed after this survives a power cut whole."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path, text):
@@ -86,8 +99,10 @@ def git_state():
     return {"commit": commit.stdout.strip(), "dirty": bool(git("status", "--porcelain", "-uno").stdout.strip())}
 
 
-def command_line():
-    return " ".join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]])
+def command_line(*more):
+    """This process's command, to be pasted into a shell, with the flags `more` where it lacks them."""
+    given = sys.argv[1:]
+    return shlex.join(["python", os.path.basename(sys.argv[0]), *given, *(flag for flag in more if flag not in given)])
 
 
 def run_meta(run_id, **facts):
