@@ -76,3 +76,9 @@ def user_turn(record):
 def question(record):
     """The question itself: the input where the instruction is a general one, else the instruction."""
     return record["input"].strip() or record["instruction"].strip()
+
+
+def without_leaks(validation, train):
+    """The validation records that no training record asks too (same user turn, case aside)."""
+    asked = {user_turn(record).casefold() for record in train}
+    return [record for record in validation if user_turn(record).casefold() not in asked]
