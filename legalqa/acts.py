@@ -1,0 +1,189 @@
+"""The acts this project knows: names, numbers and articles from acts.json, and the tables to recognise them by.
+
+acts.json lists, per act, the articles whose text is in force ("1..19 19-1 20", the union of the Russian and Kazakh
+texts) and, apart, the repealed ones; a whole chapter that was excluded is in neither. Versions are of January to April 2026.
+"""
+import functools
+import json
+import re
+import unicodedata
+from pathlib import Path
+
+ACTS_FILE = Path(__file__).with_name("acts.json")
+CIVIL_CODE = "civil_code"  # its general and special parts are one act to those who cite it: `part_of_civil_code` tells them apart
+LAST_GENERAL_ARTICLE = 405
+LOOK_ALIKES = str.maketrans("abcehikmoptxyё", "авсенікмортхуе")
+CYRILLIC = re.compile("[\u0400-\u052f]")
+
+# Adjectives of codes by stem, as they stand before "кодекс"; None: a code we know of but have no articles of.
+CODES_RU = {
+    ("трудов",): "labor_code", ("гражданск",): CIVIL_CODE, ("налогов",): "tax_code", ("земельн",): "land_code",
+    ("предпринимательск",): "entrepreneurial_code", ("уголовн",): "criminal_code", ("экологическ",): "environmental_code",
+    ("социальн",): "social_code", ("семейн",): "family_code", ("брачн", "семейн"): "family_code",
+    ("гражданск", "процессуальн"): "civil_procedure_code", ("уголовн", "процессуальн"): "criminal_procedure_code",
+    ("административн", "процедурн", "процессуальн"): "admin_procedure_code", ("административн",): "admin_offences_code",
+    ("уголовн", "исполнительн"): None,
+}
+CODES_KK = {
+    ("еңбек",): "labor_code", ("азаматтық",): CIVIL_CODE, ("салық",): "tax_code", ("жер",): "land_code",
+    ("кәсіпкерлік",): "entrepreneurial_code", ("қылмыстық",): "criminal_code", ("экология",): "environmental_code",
+    ("экологиялық",): "environmental_code", ("әлеуметтік",): "social_code", ("отбасы",): "family_code",
+    ("азаматтық", "процестік"): "civil_procedure_code", ("азаматтық", "іс", "жүргізу"): "civil_procedure_code",
+    ("қылмыстық", "процестік"): "criminal_procedure_code", ("қылмыстық", "іс", "жүргізу"): "criminal_procedure_code",
+    ("әкімшілік", "рәсімдік", "процестік"): "admin_procedure_code", ("қылмыстық", "атқару"): None,
+    ("денсаулық",): "health_code", ("денсаулық", "сақтау"): "health_code",
+}
+# Titles people use beside the official ones and those of acts.json.
+TITLES_RU = {
+    "об административных правонарушениях": "admin_offences_code",
+    "о браке и семье": "family_code",
+    "о здоровье народа": "health_code",
+    "о товариществах с ограниченной ответственностью": "llp_law",
+    "об исполнительном производстве": "enforcement_law",
+    "о регистрации юридических лиц": "legal_entities_registration_law",
+    "о государственной регистрации юридических лиц": "legal_entities_registration_law",
+    "о налогах": "tax_code",
+    "о налогах и обязательных платежах в бюджет": "tax_code",
+    "о налогах и других обязательных платежах в бюджет": "tax_code",
+    "о налогах и других обязательных платежах в бюджет налоговый кодекс": "tax_code",
+}
+TITLES_KK = {
+    "әкімшілік құқық бұзушылық туралы": "admin_offences_code",
+    "әкімшілік құқықбұзушылық туралы": "admin_offences_code",
+    "неке және отбасы туралы": "family_code",
+    "халық денсаулығы туралы": "health_code",
+    "салық және бюджетке төленетін басқа да міндетті төлемдер туралы": "tax_code",
+    "салық және бюджетке төленетін басқа да міндетті төлемдер туралы салық кодексі": "tax_code",
+}
+ABBREVIATIONS_RU = {"крккоап": "admin_offences_code", "кркоап": "admin_offences_code", "кобс": "family_code"}
+
+
+@functools.lru_cache(maxsize=65536)
+def normalize_word(word):
+    """Lower-case NFC without stress marks; ё is е; Latin letters that look Cyrillic are Cyrillic in a Cyrillic word."""
+    word = re.sub("[\u0300-\u036f\u00ad\u200b-\u200d]", "", unicodedata.normalize("NFC", word)).lower()
+    return word.translate(LOOK_ALIKES) if CYRILLIC.search(word) else word
+
+
+def title_words(title):
+    return tuple(normalize_word(word) for word in re.findall(r"\w+", title))
+
+
+def without_country(words):
+    """A title's words without the country's name at either end, which people leave out."""
+    for country in (("в", "республике", "казахстан"), ("республики", "казахстан"), ("рк",)):
+        if words[-len(country):] == country:
+            words = words[:-len(country)]
+    for country in (("қазақстан", "республикасының"), ("қазақстан", "республикасындағы"), ("қазақстан", "республикасы"), ("қр",)):
+        if words[:len(country)] == country:
+            words = words[len(country):]
+    return words
+
+
+@functools.cache
+def load_acts():
+    """{id: record of acts.json}."""
+    return {act["id"]: act for act in json.loads(ACTS_FILE.read_text("utf-8"))}
+
+
+def article_key(article):
+    return tuple(int(part) for part in article.split("-"))
+
+
+def expand(ranges):
+    """"1..3 3-1..3-2" -> {"1", "2", "3", "3-1", "3-2"}."""
+    articles = set()
+    for item in ranges.split():
+        first, _, last = item.partition("..")
+        *base, start = first.split("-")
+        end = (last or first).split("-")[-1]
+        articles.update("-".join([*base, str(number)]) for number in range(int(start), int(end) + 1))
+    return articles
+
+
+@functools.cache
+def articles_of(act_id):
+    """(articles in force, repealed articles) of an act; empty sets where acts.json has no list."""
+    act = load_acts().get(act_id) or {}
+    return frozenset(expand(act.get("articles") or "")), frozenset(expand(act.get("repealed") or ""))
+
+
+@functools.cache
+def known_numbers():
+    """Every article number with a suffix that some act has, in force or repealed."""
+    return frozenset(article for act_id in load_acts() for group in articles_of(act_id) for article in group if "-" in article)
+
+
+def part_of_civil_code(article):
+    return "civil_code_general" if int(article.split("-")[0]) <= LAST_GENERAL_ARTICLE else "civil_code_special"
+
+
+def article_exists(act, article):
+    """Whether `article` has text in `act`: False for one that was excluded or never was, None where no list is known.
+
+    An act that is no longer in force is judged by its own text: an outdated citation is not an invented one.
+    """
+    if act == CIVIL_CODE:
+        act = part_of_civil_code(article)
+    in_force, _ = articles_of(act)
+    return article in in_force if in_force else None
+
+
+def act_title(act_id, language="ru"):
+    """Official title in Russian or Kazakh ("ru", "kk")."""
+    return load_acts()[act_id][f"title_{language}"]
+
+
+def cite_as(act_id):
+    return CIVIL_CODE if act_id.startswith("civil_code_") else act_id
+
+
+@functools.cache
+def titles(language):
+    """{title's words: act id}: official and usual titles, without the words for law, code and country."""
+    table = {title_words(title): act_id for title, act_id in (TITLES_RU if language == "ru" else TITLES_KK).items()}
+    for act in load_acts().values():
+        for quoted in re.findall("«(.+)»", act[f"title_{language}"]):
+            full = title_words(quoted)
+            table.setdefault(full, act["id"])
+            table.setdefault(without_country(full), act["id"])
+        for name in act[f"abbr_{language}"]:
+            words = title_words(name)
+            if words[0] in ("закон", "кодекс"):
+                table.setdefault(words[1:], act["id"])
+            elif words[-1] in ("заң", "кодекс", "кодексі") and "туралы" in words:
+                table.setdefault(words[:-1], act["id"])
+    return table
+
+
+@functools.cache
+def abbreviations(language):
+    """{abbreviation's letters, lower case: act id} of one word, such as тк or ӘҚБтК."""
+    table = dict(ABBREVIATIONS_RU if language == "ru" else {})
+    for act in load_acts().values():
+        for name in act[f"abbr_{language}"]:
+            words = [word for word in name.split() if word not in ("РК", "ҚР")]
+            if len(words) == 1 and sum(letter.isupper() for letter in words[0]) > 1:
+                table.setdefault(words[0].lower(), cite_as(act["id"]))
+    return table
+
+
+@functools.cache
+def numbers():
+    """{"414-v": act id}, by the number of the act."""
+    return {act["number"].lower(): act["id"] for act in load_acts().values() if act["number"]}
+
+
+def resolve_dated(name, number, date):
+    """Act id of a citation that gives a number or date of adoption, or None: then it is an act we do not know.
+
+    name: act id its words say, or None; number: "414-v" or None; date: "2015-11-23", "2015" or None. A number or date
+    that is not the named act's own means an older act of the same name, or an invented one: never the act in force.
+    """
+    candidates = [act for act in load_acts().values() if name is None or name in (act["id"], cite_as(act["id"]))
+                  or act["id"].startswith(f"{name}_")]
+    if number:
+        matching = [act for act in candidates if act["number"] and act["number"].lower() == number]
+    else:
+        matching = [act for act in candidates if act["adopted"].startswith(date)] if name else []
+    return matching[0]["id"] if matching else None

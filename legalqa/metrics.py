@@ -1,0 +1,203 @@
+"""What an answer is worth: every metric of the benchmark, for one answer or for a list of them.
+
+Scores are fractions from 0 to 1; None means undefined for this sample (and out of the mean). README has the table of
+formulas. The first five are as the reference run published them, weaknesses included, so that results compare.
+"""
+import functools
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+
+from legalqa.citations import citation_as_dict, parse_citations, score_citations
+from legalqa.cli import UserError
+
+METRICS = ("token_f1", "exact_match", "key_info", "length_ratio", "overall", "rouge_l", "chrf", "word_f1",
+           "citation_precision", "citation_recall", "citation_f1", "citation_exists", "has_citation",
+           "cut_off_rate", "empty_rate", "think_leak_rate", "wrong_language_rate", "repetition_rate")
+LOWER_IS_BETTER = frozenset(name for name in METRICS if name.endswith("_rate"))
+KEY_TERMS = ("статья закон кодекс право обязанность договор срок штраф суд иск заявление документ лицо гражданин организация "
+             "государство орган решение").split()
+KAZAKH_LETTERS = frozenset("әғқңөұүһі")
+RUSSIAN_WORDS = frozenset("и в на с по для что или от из к при за о это как его если".split())  # none is a Kazakh word
+ROUGE_MAX_WORDS = 2500  # rouge_score keeps a full table of words x words: about 300 MB at this length
+THINK_TAG = re.compile(r"</?think\b", re.IGNORECASE)
+STUTTER = re.compile(r"([^\W_]{1,8}?)\1{15,}")  # «аааа...», «дадада...»: one piece 16 times and more without a space
+
+
+def detect_language(question):
+    """"kk" if the text has a letter that only Kazakh has, else "ru"."""
+    return "kk" if KAZAKH_LETTERS.intersection(question.lower()) else "ru"
+
+
+def sample_id(record):
+    """First 16 hex digits of sha256 over instruction, input and output; see `sample_ids` for repeated rows."""
+    text = "\n".join((record["instruction"], record.get("input") or "", record["output"]))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def sample_ids(records):
+    """Ids of the records in order, unique: the k-th repeat of a row gets "-k"."""
+    seen, ids = Counter(), []
+    for record in records:
+        base = sample_id(record)
+        ids.append(f"{base}-{seen[base]}" if seen[base] else base)
+        seen[base] += 1
+    return ids
+
+
+def words(text):
+    """Words for word_f1 and rouge_l: NFC, casefold, every run of anything but letters and digits is a gap."""
+    text = re.sub("[\u0300-\u036f\u00ad]", "", unicodedata.normalize("NFC", text).casefold())  # stress marks, soft hyphens
+    return re.sub(r"[\W_]+", " ", text).split()
+
+
+def share(part, whole):
+    return part / whole if whole else 1.0
+
+
+def token_f1(prediction, reference):
+    """F1 of the two sets of lower-case white-space tokens; 0 if either is empty."""
+    ours, theirs = set(prediction.lower().split()), set(reference.lower().split())
+    return 2 * len(ours & theirs) / (len(ours) + len(theirs)) if ours and theirs else 0.0
+
+
+def exact_match(prediction, reference):
+    return float(prediction.strip().lower() == reference.strip().lower())
+
+
+def key_info(prediction, reference):
+    """Mean of the shares of the reference's digit runs and of its KEY_TERMS that the prediction has too."""
+    numbers = set(re.findall(r"\d+", reference))
+    found_numbers = len(numbers.intersection(re.findall(r"\d+", prediction)))
+    terms = [term for term in KEY_TERMS if term in reference.lower()]
+    prediction = prediction.lower()
+    return (share(found_numbers, len(numbers)) + share(sum(term in prediction for term in terms), len(terms))) / 2
+
+
+def length_ratio(prediction, reference):
+    """Shorter over longer, in white-space words; 0 if the reference is empty."""
+    ours, theirs = len(prediction.split()), len(reference.split())
+    if not ours or not theirs:
+        return 0.0
+    ratio = ours / theirs
+    return 1 / ratio if ratio > 1 else ratio  # not shorter / longer: equal to the published values to the last bit
+
+
+def word_f1(prediction, reference):
+    """F1 of the two multisets of `words`; 0 if either is empty."""
+    ours, theirs = Counter(words(prediction)), Counter(words(reference))
+    shared = (ours & theirs).total()
+    return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
+
+
+class WordTokenizer:
+    """rouge_score's own tokenizer deletes everything but a-z and 0-9, so Cyrillic would be scored on its digits."""
+
+    def tokenize(self, text):
+        return words(text)[:ROUGE_MAX_WORDS]
+
+
+@functools.cache
+def rouge_scorer():
+    from rouge_score.rouge_scorer import RougeScorer
+    return RougeScorer(["rougeL"], tokenizer=WordTokenizer())
+
+
+@functools.cache
+def chrf_scorer():
+    from sacrebleu.metrics import CHRF
+    return CHRF()
+
+
+def rouge_l(prediction, reference):
+    """F-measure of the longest common subsequence of `words`."""
+    return rouge_scorer().score(reference, prediction)["rougeL"].fmeasure
+
+
+def chrf(prediction, reference):
+    """sacrebleu's sentence chrF (character 1- to 6-grams, beta 2), scaled to 0-1."""
+    return min(chrf_scorer().sentence_score(prediction, [reference]).score / 100, 1.0)
+
+
+def is_wrong_language(prediction, language):
+    """Whether the answer is in another language than the question; None if it has no letters to tell by.
+
+    Wrong: under half of the letters are Cyrillic; for a Russian question, 5 % or more of them are Kazakh-only letters;
+    for a Kazakh question, under 1 % are, and the answer is long (60 letters) or has a Russian function word.
+    """
+    letters = [letter for letter in prediction.lower() if letter.isalpha()]
+    if not letters:
+        return None
+    kazakh = sum(letter in KAZAKH_LETTERS for letter in letters) / len(letters)
+    if sum("Ѐ" <= letter <= "ԯ" for letter in letters) < len(letters) / 2:
+        return True
+    if language == "ru":
+        return kazakh >= 0.05
+    return kazakh < 0.01 and (len(letters) >= 60 or not RUSSIAN_WORDS.isdisjoint(words(prediction)))
+
+
+def is_repetitive(prediction):
+    """Whether the answer goes round in circles: of 20 words and more, over 40 % of the 4-word runs occur before in it
+    (for an answer of many list items that begin alike it is under 30 %), or one piece of text is stuttered."""
+    tokens = words(prediction)
+    runs = [tuple(tokens[start:start + 4]) for start in range(len(tokens) - 3)]
+    return len(tokens) >= 20 and 1 - len(set(runs)) / len(runs) > 0.4 or STUTTER.search(prediction) is not None
+
+
+def as_score(flag):
+    return None if flag is None else float(flag)
+
+
+def score_sample(record, prediction, cut_off=None):
+    """{"language", "scores", "citations"} of one answer, as logs/benchmark_<run>.json keeps them.
+
+    record: {"instruction", "input"?, "output"}; cut_off: whether the answer hit the token limit, None if not known.
+    """
+    reference = record["output"]
+    language = detect_language(record["instruction"] + "\n" + (record.get("input") or ""))
+    cited, expected = parse_citations(prediction), parse_citations(reference)
+    scores = {
+        "token_f1": token_f1(prediction, reference),
+        "exact_match": exact_match(prediction, reference),
+        "key_info": key_info(prediction, reference),
+        "length_ratio": length_ratio(prediction, reference),
+    }
+    scores["overall"] = 0.5 * scores["token_f1"] + 0.3 * scores["key_info"] + 0.2 * scores["length_ratio"]
+    scores |= {
+        "rouge_l": rouge_l(prediction, reference),
+        "chrf": chrf(prediction, reference),
+        "word_f1": word_f1(prediction, reference),
+        **score_citations(cited, expected),
+        "cut_off_rate": as_score(cut_off),
+        "empty_rate": as_score(not prediction.strip()),
+        "think_leak_rate": as_score(THINK_TAG.search(prediction) is not None),
+        "wrong_language_rate": as_score(is_wrong_language(prediction, language)),
+        "repetition_rate": as_score(is_repetitive(prediction)),
+    }
+    citations = {"prediction": [citation_as_dict(citation) for citation in cited],
+                 "reference": [citation_as_dict(citation) for citation in expected]}
+    return {"language": language, "scores": scores, "citations": citations}
+
+
+def make_sample(record, identifier, prediction, cut_off=None, new_tokens=None, generation_sec=None):
+    """One entry of `samples` in logs/benchmark_<run>.json."""
+    scored = score_sample(record, prediction, cut_off)
+    extra = {key: record[key] for key in ("seen_article", "source") if key in record}
+    return {"id": identifier, "language": scored["language"], "instruction": record["instruction"],
+            "input": record.get("input") or "", "reference": record["output"], "prediction": prediction,
+            "scores": scored["scores"], "citations": scored["citations"], "new_tokens": new_tokens,
+            "generation_sec": generation_sec, "cut_off": cut_off, **extra}
+
+
+def score_predictions(rows, source="the predictions"):
+    """Samples of ready answers: rows with `instruction`, `input`, `output`, `prediction`; `source` names them in errors."""
+    if not rows:
+        raise UserError(f"{source}: no rows to score; expected JSONL with instruction, input, output, prediction")
+    for number, row in enumerate(rows, 1):
+        missing = [key for key in ("instruction", "output", "prediction") if not isinstance(row.get(key), str)]
+        if missing:
+            raise UserError(f"{source}: row {number} has no text in {', '.join(missing)}; each row needs instruction, "
+                            "input (may be empty), output and prediction")
+    return [make_sample(row, identifier, row["prediction"], row.get("cut_off"), row.get("new_tokens"), row.get("generation_sec"))
+            for row, identifier in zip(rows, sample_ids(rows))]

@@ -1,0 +1,121 @@
+"""Means that say how sure they are: 95 % intervals, breakdowns, and the paired difference of two runs."""
+import warnings
+
+from legalqa.cli import UserError
+from legalqa.metrics import METRICS
+
+RESAMPLES = 2000
+MIN_FOR_BOOTSTRAP = 10  # a bootstrap of fewer values is much too narrow: no interval rather than a wrong one
+MAX_FOR_BCA = 1000  # above it BCa's correction is nothing, its jackknife costs n x n
+MIN_SHARED = 10
+
+
+def mean_ci(values, seed=0):
+    """{"mean", "ci95": [low, high] or None, "num_samples"} of the values that are not None.
+
+    Only 0s and 1s: Wilson's interval, honest for 0 of n too. Else a seeded bootstrap over samples (scipy; BCa up to
+    MAX_FOR_BCA values, percentile above). None for under 10 values, or where all are equal: nothing to resample.
+    """
+    import numpy
+    values = numpy.array([value for value in values if value is not None], dtype=float)
+    if not len(values):
+        return {"mean": None, "ci95": None, "num_samples": 0}
+    return {"mean": float(values.mean()), "ci95": interval_of(values, seed), "num_samples": len(values)}
+
+
+def interval_of(values, seed):
+    """[low, high] around the mean of a numpy vector, or None."""
+    import numpy
+    from scipy import stats
+    if numpy.isin(values, (0.0, 1.0)).all():
+        interval = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
+        return [float(interval.low), float(interval.high)]
+    if len(values) < MIN_FOR_BOOTSTRAP or numpy.ptp(values) == 0:
+        return None
+    return bootstrap_interval(values, seed)
+
+
+def bootstrap_interval(values, seed):
+    """[low, high] of scipy's bootstrap of the mean; None where it has none."""
+    import numpy
+    from scipy import stats
+    method = "BCa" if len(values) <= MAX_FOR_BCA else "percentile"
+    batch = max(1, 2 ** 22 // len(values))  # 32 MB at a time
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        interval = stats.bootstrap((values,), numpy.mean, n_resamples=RESAMPLES, method=method, batch=batch,
+                                   rng=numpy.random.default_rng(seed)).confidence_interval
+    low, high = float(interval.low), float(interval.high)
+    return None if numpy.isnan(low) or numpy.isnan(high) else [low, high]
+
+
+def paired_difference(a, b, seed=0):
+    """{"a", "b", "difference", "ci95", "num_samples"}: means and mean of b - a over the pairs in which both are defined.
+
+    The interval is a bootstrap over pairs; None for under 10 pairs, or where every pair differs by the same.
+    """
+    import numpy
+    if len(a) != len(b):
+        raise ValueError(f"paired_difference needs lists of one length, got {len(a)} and {len(b)}")
+    pairs = numpy.array([pair for pair in zip(a, b) if None not in pair], dtype=float).reshape(-1, 2)
+    if not len(pairs):
+        return {"a": None, "b": None, "difference": None, "ci95": None, "num_samples": 0}
+    differences = pairs[:, 1] - pairs[:, 0]
+    enough = len(pairs) >= MIN_FOR_BOOTSTRAP and numpy.ptp(differences) > 0
+    return {"a": float(pairs[:, 0].mean()), "b": float(pairs[:, 1].mean()), "difference": float(differences.mean()),
+            "ci95": bootstrap_interval(differences, seed) if enough else None, "num_samples": len(pairs)}
+
+
+def group_summary(samples, seed):
+    """{"num_samples", "metrics"} of one group of samples."""
+    metrics = {name: mean_ci([sample["scores"][name] for sample in samples], seed) for name in METRICS}
+    return {"num_samples": len(samples), "metrics": metrics}
+
+
+def acts_of(sample):
+    """Acts a sample is about: its `source` where the data has one, else those its reference answer cites."""
+    source = sample.get("source")
+    if isinstance(source, dict) and source.get("act"):
+        return {source["act"]}
+    return {citation["act"] for citation in sample["citations"]["reference"] if citation["act"]}
+
+
+def grouped(samples, keys_of):
+    """{key: samples}, largest group first; a sample is in the group of each of its keys."""
+    groups = {}
+    for sample in samples:
+        for key in keys_of(sample):
+            groups.setdefault(key, []).append(sample)
+    return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def seen_of(sample):
+    return ["seen" if sample["seen_article"] else "unseen"] if isinstance(sample.get("seen_article"), bool) else []
+
+
+def summarize(samples, seed=0):
+    """The `summary` of logs/benchmark_<run>.json, but for `generation`, which the caller knows."""
+    def breakdown(keys_of):
+        return {key: group_summary(group, seed) for key, group in grouped(samples, keys_of).items()}
+    summary = group_summary(samples, seed)
+    summary["by_language"] = breakdown(lambda sample: [sample["language"]])
+    summary["by_act"] = breakdown(acts_of)
+    by_seen = breakdown(seen_of)
+    return {**summary, **({"by_seen_article": by_seen} if by_seen else {})}
+
+
+def compare(samples_a, samples_b, seed=0):
+    """{"num_shared", "metrics", "by_language"} of logs/compare_<run>.json: b minus a on the sample ids both have."""
+    by_id = {sample["id"]: sample for sample in samples_a}
+    pairs = [(by_id[sample["id"]], sample) for sample in samples_b if sample["id"] in by_id]
+    if len(pairs) < MIN_SHARED:
+        raise UserError(f"the two results share {len(pairs)} samples ({len(samples_a)} and {len(samples_b)} in all), fewer than "
+                        f"{MIN_SHARED}; score both models on the same rows: same --validation-file, --num-samples and --seed")
+
+    def differences(group):
+        return {name: paired_difference([a["scores"].get(name) for a, _ in group], [b["scores"].get(name) for _, b in group], seed)
+                for name in METRICS}
+    languages = grouped([{"language": b["language"], "pair": (a, b)} for a, b in pairs], lambda entry: [entry["language"]])
+    return {"num_shared": len(pairs), "metrics": differences(pairs),
+            "by_language": {language: {"num_samples": len(group), "metrics": differences([entry["pair"] for entry in group])}
+                            for language, group in languages.items()}}
