@@ -32,7 +32,8 @@ MIXER = 0x9E3779B97F4A7C15  # odd: folds the columns of a band into one 64-bit k
 
 WORD = re.compile(r"\w+")
 DIGITS = re.compile(r"\d+")
-MIXED = re.compile("(?=.*[a-z])(?=.*[а-яәғқңөұүһі])")
+LATIN_IN_CYRILLIC = re.compile("[a-z][а-яёәғқңөұүһі]|[а-яёәғқңөұүһі][a-z]", re.IGNORECASE)
+CYRILLIC = re.compile("[а-яәғқңөұүһі]")
 LOOKALIKES = str.maketrans("aeopcxyikhmtb", "аеорсхуікһмтв")  # Latin letters typed for Cyrillic ones («тәртiбiн»)
 
 
@@ -45,7 +46,9 @@ class Fingerprint(NamedTuple):
 def split_words(text):
     """Words for comparing: case, «ё», punctuation and Latin letters inside Cyrillic words make no difference."""
     words = WORD.findall(unicodedata.normalize("NFC", text).casefold().replace("ё", "е"))
-    return [word.translate(LOOKALIKES) if not word.isascii() and MIXED.match(word) else word for word in words]
+    if LATIN_IN_CYRILLIC.search(text):
+        return [word.translate(LOOKALIKES) if CYRILLIC.search(word) else word for word in words]
+    return words
 
 
 def text_key(text):
@@ -132,8 +135,10 @@ def similar_distinct(fingerprints, threshold, advance):
     for band in range(PERMUTATIONS // width):
         keys = (signatures[:, band * width:(band + 1) * width] * weights).sum(axis=1) + numbers * np.uint64(MIXER)
         order = np.argsort(keys, kind="stable")
-        for bucket in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
-            rows = bucket.tolist() if len(bucket) > 1 else ()
+        bounds = np.concatenate(([0], np.flatnonzero(np.diff(keys[order])) + 1, [len(keys)]))
+        crowded = np.flatnonzero(np.diff(bounds) > 1)
+        for start, end in zip(bounds[crowded], bounds[crowded + 1]):
+            rows = order[start:end].tolist()
             for place, i in enumerate(rows[:BUCKET_SIZE]):
                 for j in rows[place + 1:]:
                     if (i, j) not in found and alike(fingerprints[i], fingerprints[j], threshold):
