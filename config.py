@@ -18,6 +18,9 @@ CONFIG = {
     "train_file": "combined_data/train.jsonl",  # rows to learn from
     "validation_file": "combined_data/validation.jsonl",  # rows to score; never trained on
     "system_prompt": "",  # system turn of every prompt; saved with the adapter
+    "validation_fraction": 0.1,  # share of the prepared rows that goes to the validation file
+    "near_duplicate_threshold": 0.8,  # Jaccard of two questions' words above which they ask the same (legalqa/duplicates.py)
+    "tokenizer": "models/demo",  # folder whose tokenizer.json counts the tokens of prepared rows
     # Training
     "batch_size": 2,  # rows a micro-batch
     "grad_accum": 4,  # micro-batches a step: 2 x 4 = 8 rows

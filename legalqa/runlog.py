@@ -1,4 +1,5 @@
 """What a run leaves behind: JSON written whole or not at all, and the facts that make a number traceable."""
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -23,17 +24,26 @@ def new_run_id():
 
 def write_text(path, text):
     """Write through a temporary file, fsync and rename: `path` holds the old text or the new, never a part."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
+    write_files({path: [text]})
+
+
+def write_files(contents):
+    """Write {path: pieces of text}: every file in full under a temporary name, then the renames; or none of them."""
+    temporary = {Path(path): Path(f"{path}.tmp") for path in contents}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        for path, pieces in zip(temporary, contents.values()):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary[path], "w", encoding="utf-8") as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in temporary:
+            os.replace(temporary[path], path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        for leftover in temporary.values():
+            leftover.unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
 
 
