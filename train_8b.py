@@ -59,8 +59,7 @@ def read_data(config):
     """(train records, validation records without rows that train has too)."""
     train = records.read_records(config["train_file"])
     validation = records.read_records(config["validation_file"]) if config["eval_samples"] else []
-    asked = {records.user_turn(record).casefold() for record in train}
-    clean = [record for record in validation if records.user_turn(record).casefold() not in asked]
+    clean = records.without_leaks(validation, train)
     if len(clean) < len(validation):
         print(f"warning: {len(validation) - len(clean)} validation rows ask what a training row asks; left out of the "
               "evaluation (python prepare_data.py --check lists them)", file=sys.stderr)

@@ -196,7 +196,23 @@ def load_for_inference(name, config):
     import unsloth
     unsloth.FastLanguageModel.for_inference(language_model)
     language_model.config.use_cache = True
-    return language_model.eval(), tokenizer, settings
+    language_model.eval()
+    if base:
+        check_adapter_applies(language_model, tokenizer, name)
+    return language_model, tokenizer, settings
+
+
+def check_adapter_applies(language_model, tokenizer, name):
+    """UserError unless the next-token scores of a short text differ with the adapter on and off."""
+    import torch
+    ids = tokenizer("Статья", return_tensors="pt").input_ids.to(language_model.device)
+    with torch.inference_mode():
+        tuned = language_model(input_ids=ids).logits[0, -1]
+        with language_model.disable_adapter():
+            plain = language_model(input_ids=ids).logits[0, -1]
+    if torch.equal(tuned, plain):
+        raise UserError(f"{name}: the adapter was loaded but changes no score: its layers are not those of the base model; "
+                        "train again: python train_8b.py")
 
 
 def generation_arguments(decoding, tokenizer):
@@ -209,13 +225,17 @@ def generation_arguments(decoding, tokenizer):
     return arguments | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 
 
-def generate(language_model, tokenizer, prompts, decoding):
-    """[(answer, new tokens, cut off)] for a batch of rendered prompts, padded on the left."""
+def generate(language_model, tokenizer, prompts, decoding, on_step=lambda: None):
+    """[(answer, new tokens, cut off)] for a batch of rendered prompts, padded on the left; `on_step` is called at each token."""
     import torch
+
+    def stop_nobody(ids, _):
+        on_step()
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     tokenizer.padding_side = "left"
     batch = tokenizer(prompts, return_tensors="pt", padding=True).to(language_model.device)
     with torch.inference_mode():
-        ids = language_model.generate(**batch, **generation_arguments(decoding, tokenizer))
+        ids = language_model.generate(**batch, **generation_arguments(decoding, tokenizer), stopping_criteria=[stop_nobody])
     return [finish(row, tokenizer, language_model) for row in ids[:, batch["input_ids"].shape[1]:].tolist()]
 
 

@@ -1,10 +1,14 @@
 """The record format, {"instruction": str, "input": str, "output": str}, and the one reader of its files."""
 import json
+import re
 from pathlib import Path
 
 from legalqa.cli import UserError
 
 SHOWN_PROBLEMS = 3
+FIELDS = ("instruction", "input", "output")
+HALF_SURROGATE = re.compile("[\ud800-\udfff]")  # valid in JSON escapes, cannot be written as UTF-8
+KAZAKH_LETTERS = frozenset("әғқңөұүһі")  # the letters of the Kazakh alphabet that Russian lacks
 
 
 def read_records(path):
@@ -48,27 +52,34 @@ def read_lines(path):
 
 
 def parse_record(line):
-    """(record, None) or (None, what is wrong) of one JSONL line."""
+    """(record, None) or (None, what is wrong) of one JSONL line; `input` is added where absent."""
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         return None, f"not JSON ({error.msg})"
     except (ValueError, RecursionError):  # a number of 5,000 digits, a thousand brackets
         return None, "not JSON that can be read (nested too deep, or too long a number)"
+    if isinstance(record, dict):
+        record.setdefault("input", "")
+    problem = record_problem(record)
+    return (None, problem) if problem else (record, None)
+
+
+def record_problem(record):
+    """What is wrong with a record, or None."""
     if not isinstance(record, dict):
-        return None, "not a JSON object"
-    record.setdefault("input", "")
-    for field in ("instruction", "input", "output"):
+        return "not a JSON object"
+    for field in FIELDS:
         if field not in record:
-            return None, f"no field '{field}'"
+            return f"no field '{field}'"
         if not isinstance(record[field], str):
-            return None, f"field '{field}' is not a string"
-        if any("\ud800" <= character <= "\udfff" for character in record[field]):
-            return None, f"field '{field}' has half a surrogate pair"
+            return f"field '{field}' is not a string"
+        if HALF_SURROGATE.search(record[field]):
+            return f"field '{field}' has half a surrogate pair"
     for field in ("instruction", "output"):
         if not record[field].strip():
-            return None, f"field '{field}' is empty"
-    return record, None
+            return f"field '{field}' is empty"
+    return None
 
 
 def user_turn(record):
@@ -80,3 +91,14 @@ def user_turn(record):
 def question(record):
     """The question itself: the input where the instruction is a general one, else the instruction."""
     return record["input"].strip() or record["instruction"].strip()
+
+
+def detect_language(text):
+    """"kk" if a letter of the Kazakh alphabet that Russian lacks occurs in the question, else "ru"."""
+    return "ru" if KAZAKH_LETTERS.isdisjoint(text.lower()) else "kk"
+
+
+def without_leaks(validation, train):
+    """The validation records that no training record asks too (same user turn, case aside)."""
+    asked = {user_turn(record).casefold() for record in train}
+    return [record for record in validation if user_turn(record).casefold() not in asked]

@@ -1,4 +1,6 @@
 """What a run leaves behind: JSON written whole or not at all, and the facts that make a number traceable."""
+import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -22,21 +24,28 @@ def new_run_id():
     return time.strftime("%Y%m%d_%H%M%S")
 
 
-def write_bytes(path, data):
-    """Write through a temporary file, fsync and rename: `path` holds the old content or the new, never a part."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
+def write_files(contents):
+    """Write {path: pieces of text, or of bytes}: every file in full under a temporary name, then the renames; or none of them.
+
+    A path holds the old content or the new, never a part, and a name that is there after a power cut has all its bytes.
+    """
+    temporary = {Path(path): Path(f"{path}.tmp") for path in contents}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync(path.parent)
+        for path, pieces in zip(temporary, contents.values()):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary[path], "wb") as file:
+                file.writelines(piece.encode("utf-8") if isinstance(piece, str) else piece for piece in pieces)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in temporary:
+            os.replace(temporary[path], path)
+            sync(path.parent)
     except OSError as error:
-        if temporary.is_file():
-            temporary.unlink()
+        for leftover in temporary.values():
+            with contextlib.suppress(OSError):
+                leftover.unlink()
         raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
 
 
@@ -51,7 +60,11 @@ def sync(*paths):
 
 
 def write_text(path, text):
-    write_bytes(path, text.encode("utf-8"))
+    write_files({path: [text]})
+
+
+def write_bytes(path, data):
+    write_files({path: [data]})
 
 
 def write_json(path, data):
