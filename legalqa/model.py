@@ -92,6 +92,11 @@ def add_lora(model, config):
             use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False)
 
 
+def load_model_config(model_name):
+    from transformers import AutoConfig
+    return AutoConfig.from_pretrained(model_name, trust_remote_code=False).get_text_config()
+
+
 def count_parameters(model_config, lora_r, target_modules):
     """(trainable, total) parameters of base plus LoRA, counted on the meta device: no weights, no quantization.
 
@@ -144,7 +149,7 @@ def is_adapter(folder):
 
 def newest_adapter():
     """The adapter folder finetuned_* saved last, or None."""
-    folders = [path for path in Path(".").glob("finetuned_*") if is_adapter(path)]
+    folders = [path for path in Path(".").glob("finetuned_*") if is_adapter(path) and path.suffix != ".tmp"]
     return str(max(folders, key=lambda path: (path / ADAPTER_FILES[0]).stat().st_mtime)) if folders else None
 
 

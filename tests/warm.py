@@ -42,6 +42,13 @@ class WarmPython:
         process.start()
         return process
 
+    def call(self, function, *arguments):
+        """Run a module-level function in a forked process."""
+        process = self.context.Process(target=function, args=arguments)
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+
     def run(self, script, arguments, cwd, log, prepare=None, timeout=300):
         """(exit code, text of stdout and stderr); minus the signal's number where a signal ended it."""
         with contextlib.suppress(FileNotFoundError):
