@@ -110,7 +110,7 @@ def chaotic_training(python, data, folder, variant, rng, usual_sec, unbroken, ol
         if any((folder / "logs").glob("metrics_*.json")):
             break
     outcome = train_outcome(folder)
-    leftovers = [path.name for path in folder.rglob("*.tmp")] + [path.name for path in folder.rglob("*.lock")]
+    leftovers = [path.name for path in folder.rglob("*.tmp")] + [path.name for path in folder.glob("*.lock")]
     wrong = [key for key in unbroken if outcome[key] != unbroken[key]] + leftovers
     counts["differing"] += bool(wrong)
     if wrong:
