@@ -110,7 +110,9 @@ def chaotic_training(python, data, folder, variant, rng, usual_sec, unbroken, ol
         if any((folder / "logs").glob("metrics_*.json")):
             break
     outcome = train_outcome(folder)
-    leftovers = [path.name for path in folder.rglob("*.tmp")] + [path.name for path in folder.glob("*.lock")]
+    run = model.read_adapter_settings(folder / "adapter")["run"]
+    leftovers = [path.name for pattern in ("*.tmp", "*.lock", f"checkpoints/{run}/*.tmp", f"checkpoints/{run}.lock", f"logs/*{run}*.tmp")
+                 for path in folder.glob(pattern)]
     wrong = [key for key in unbroken if outcome[key] != unbroken[key]] + leftovers
     counts["differing"] += bool(wrong)
     if wrong:

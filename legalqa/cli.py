@@ -35,6 +35,9 @@ def run_main(main):
     except OSError as error:  # a full disk or a missing right where a library writes: Arrow files, caches, temporary files
         print(f"error: {first_line(error)}; free space or mend the rights there", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+    except MemoryError:
+        print("error: out of memory; close other programs, or give a smaller model or file", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
 
 
 def first_line(error):
@@ -150,4 +153,17 @@ def effective_config(args, announce=True):
         near = difflib.get_close_matches(name, config.PROFILES, 1, 0.0)[0]
         raise UserError(f"unknown profile '{name}' (known: {', '.join(config.PROFILES)}); did you mean {near}?")
     flags = {key: value for key, value in vars(args).items() if key in config.CONFIG and value is not None}
-    return {**config.CONFIG, **config.PROFILES[name], **flags, "profile": name}
+    effective = {**config.CONFIG, **config.PROFILES[name], **flags, "profile": name}
+    used = {key: effective[key] for key in config.CONFIG if hasattr(args, key)}
+    problems = out_of_limits(used, flag_of)
+    problems += [f"{flag_of(key)} must be one of {', '.join(names)}, not '{used[key]}'" for key, names in config.CHOICES.items()
+                 if key in used and used[key] not in names]
+    if problems:
+        raise UserError("; ".join(problems))
+    return effective
+
+
+def out_of_limits(values, name_of=str):
+    """["--lora-r must be from 1 to 1,024, not 0", ...]: the numbers among `values` that config.LIMITS does not allow."""
+    return [f"{name_of(key)} must be from {low:,} to {high:,}, not {values[key]}" for key, (low, high) in config.LIMITS.items()
+            if key in values and not (type(values[key]) in (int, float) and low <= values[key] <= high)]
