@@ -2,8 +2,8 @@
 
     parse_citations("пп. 1 п. 1 ст. 28 Трудового кодекса РК")  ->  [Citation(act="labor_code", article="28", ...)]
 
-How: the text is cut into words, numbers and signs once. One pass finds the acts that are named (a code by its adjective, a
-law by its title, both by abbreviation or number), a second finds the articles with their parts, a third gives
+How: the text is cut into words, numbers and signs once. One pass finds the acts that are named
+(act_names.py), a second finds the articles with their parts, a third gives
 each article its act: the one beside it, else that of the list it stands in, else the last one of its sentence. Every
 look around is bounded, so time grows with the length of the text and no input makes it hang.
 """
@@ -12,29 +12,16 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 from legalqa import acts
-from legalqa.acts import act_title, article_exists, normalize_word  # noqa: F401 (both belong to this module's API)
+from legalqa.act_names import (AND_KK, AND_RU, ARTICLE_KK, ARTICLE_RU, CLOSING_QUOTES, DASHES, HYPHENS, MAX_LOOK, MONTHS_KK, MONTHS_RU, PART_RU, PLAIN_RU, QUOTES, Tokens, find_mentions, month_of)
+from legalqa.acts import act_title, article_exists  # noqa: F401 (act_title belongs to this module's API)
 
 MAX_ARTICLE = 1999  # a higher number is a year or a sum
 MAX_RANGE = 100  # numbers a range is written out to; a longer one gives its two ends
 MAX_CITATIONS = 20_000  # of one text, after which lists of parts and ranges are not written out: memory stays bounded
 MAX_LIST = 150  # numbers in one list
-MAX_QUOTE = 45  # tokens looked through for a closing quote or bracket
-MAX_LOOK = 12  # tokens looked through elsewhere
-
-TOKEN = re.compile("([^\\W\\d_](?:[^\\W\\d_]|[\u0300-\u036f\u00ad\u200b-\u200d])*)|([0-9]+)|([\\s\u200b]+)|(.)", re.DOTALL)
-DASHES = frozenset("-‐‑–—−")
-HYPHENS = frozenset("-‐‑")
-QUOTES = {"«": "»", "“": "”“", "„": "“”", '"': '"', "”": "”"}
-CLOSING_QUOTES = frozenset("»”\"“")
+MAX_CARRY = 40  # tokens over which an act named before still holds in its sentence
 SUPERSCRIPT_DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 SUPERSCRIPTS = str.maketrans(SUPERSCRIPT_DIGITS, "0123456789")
-ROMAN = str.maketrans("ІХСМіхсм", "IXCMixcm")
-UPPER_LOOK_ALIKES = str.maketrans("ABCEHKMOPTXY", "АВСЕНКМОРТХУ")
-
-MONTHS_RU = {stem: month for month, stem in enumerate(
-    "январ феврал март апрел мая июн июл август сентябр октябр ноябр декабр".split(), 1)}
-MONTHS_KK = {stem: month for month, stem in enumerate(
-    "қаңтар ақпан наурыз сәуір мамыр маусым шілде тамыз қыркүйек қазан қараша желтоқсан".split(), 1)}
 ORDINALS_RU = {stem: value for value, stem in enumerate(
     "перв втор трет четверт пят шест седьм восьм девят десят одиннадцат двенадцат тринадцат четырнадцат пятнадцат шестнадцат "
     "семнадцат восемнадцат девятнадцат двадцат".split(), 1)}
@@ -42,39 +29,16 @@ ORDINAL_ENDING = re.compile("(ый|ой|ий|ая|ья|ое|ье|ого|ьего
 ORDINALS_KK = {word: value for value, word in enumerate(
     "бірінші екінші үшінші төртінші бесінші алтыншы жетінші сегізінші тоғызыншы оныншы".split(), 1)}
 TENS = {"двадцать": 20, "тридцать": 30, "он": 10, "жиырма": 20}
-
-ARTICLE_RU = {"статья": False, "статьи": False, "статье": False, "статью": False, "статьей": False, "статьею": False,
-              "статей": True, "статьям": True, "статьями": True, "статьях": True, "ст": False, "статии": False}
-PART_RU = re.compile("(?:(подпункт)(а|у|ом|е|ы|ов|ам|ами|ах)?|(пункт)(а|у|ом|е|ы|ов|ам|ами|ах)?|(част)(ь|и|ью|ей|ям|ями|ях)"
-                     "|(абзац)(а|у|ем|е|ы|ев|ам|ами|ах)?)")
 PART_KK = re.compile("(?:(тармақша)|(тармақ|тармағ)|(бөлік|бөліг)|(абзац))")
-ARTICLE_KK = re.compile("бап(?:тың|қа|ты|та|тан|пен|тағы|тар.*)?|баб(?:ы|ын|ының|ына|ында|ындағы|ынан|ымен)")
-LAW_KK = re.compile("заң(?:ы|ның|ына|ынан|ында|ындағы|ының|ын|ымен|ға|ды|да|дан|нан|мен|дағы)?")
-CONSTITUTION = re.compile("конституци(?:я|и|ю|ей|ею)|конституция(?:ның|ға|ны|да|дан|мен|сы|сын|сының|сына|сында|сындағы|сынан|сымен)")
-OTHER_ACT = re.compile("правил|положени[яюей]+|конвенци[июяей]+|приказ[ауоме]*|постановлени[яюемй]+|указ[ауоме]*|регламент[ауоме]*"
-                       "|инструкци[июяей]+|устав[ауоме]*|пакт[ауоме]*|протокол[ауоме]*|деклараци[июяей]+|уложени[яюемй]+"
-                       "|стандарт[ауоме]*|қағидалар.*|ереже(?:нің|сінің)|конвенция.*|жарлы[қғ].*|қаулы.*|бұйры[қғ].*|жарғы.*|шарт(?:тың|ының)"
-                       "|келісім(?:нің|інің)")
-CONTRACT = re.compile("(?:договор|контракт|соглашени)[ауоюяем]*")
-ADJECTIVE_RU = re.compile(".{3,}(?:ый|ий|ой|ого|его|ому|ему|ым|им|ом|ем)")
-THIS_RU = re.compile("настоящ(?:ий|его|ему|им|ем|ая|ей|ую)")
-SAME_RU = re.compile("эт(?:от|ого|ому|им|ом)|данн(?:ый|ого|ому|ым|ом)|указанн(?:ый|ого|ому|ым|ом)|названн(?:ый|ого|ому|ым|ом)|"
-                     "вышеуказанн(?:ый|ого|ому|ым|ом)|вышеназванн(?:ый|ого|ому|ым|ом)|упомянут(?:ый|ого|ому|ым|ом)|же")
-SAME_KK = frozenset("аталған көрсетілген сол бұл осындай жоғарыда".split())
-PLAIN_RU = re.compile("действующ.*|нов(?:ый|ого|ому|ым|ом)|стар(?:ый|ого|ому|ым|ом)|прежн.*|казахстанск.*|наш.*|сам.*|так(?:ой|ого).*|"
-                      "отдельн.*|кажд.*|перв.*|втор.*|любо.*|тако.*|мо(?:его|ему)|всего|отечественн.*|соответствующ.*|иног?о.*")
 COUNTED = re.compile("дн(?:я|ей|и|ям)|день|год(?:а|у|ом|ы|ов)?|лет|месяц.*|час(?:а|ов)?|минут.*|тенге|тг|мрп|мзп|процент.*|календарн.*|"
                      "банковск.*|раз(?:а)?|человек.*|тысяч.*|миллион.*|миллиард.*|млн|тыс|рубл.*|доллар.*|евро|квадратн.*|"
                      "гектар.*|км|метр.*|недел.*|сут(?:ок|ки)|жыл.*|күн(?:і|нен|дік|ге)?|теңге.*|пайыз.*|айлық")
 COUNTED_IN_LIST = re.compile("рабоч.*|лиц(?:а|о)?|экземпляр.*|сотрудник.*|работник.*|жұмыс|рет|адам.*|ай|айдан|айға|балл.*|ступен.*|категори.*")
-AND_RU, AND_KK = frozenset({"и", "или", "либо"}), frozenset("және немесе мен пен бен не".split())
 LINKS = frozenset("и или либо а также с со в во на по к ко из от о об для при положениям положениями положениях положений положения "
                   "требованиям требованиями требованиях требований требования нормам нормами нормах норм нормы , ( ) және немесе "
                   "мен пен бен сондай ақ".split()) | DASHES
 BEFORE = frozenset(", : ( по согласно в ст сәйкес бойынша".split()) | DASHES
 COUNTRY_RU, COUNTRY_KK = ("республики", "казахстан"), ("қазақстан", "республикасы")
-FOREIGN = frozenset("рф россии российской еаэс снг ссср украины узбекистана кыргызской беларусь белоруссии таможенного ресей".split())
-FEW_LETTERS = frozenset("ст п пп ч подп абз г гг др пр т д е им тыс млн стр см рис ж тб н б".split())
 
 
 class Citation(NamedTuple):
@@ -89,22 +53,6 @@ class Citation(NamedTuple):
     end: int
 
 
-class Mention(NamedTuple):
-    """An act named in the text: tokens first to last (exclusive).
-
-    state: "known", "unknown" (named, but not in acts.json), "bare" («Закона»), "same" («того же Закона»), "this" («настоящего
-    Кодекса»), "contract" (no act at all); act: id, or {"ru", "kk"} of an abbreviation that depends on the language;
-    strong: names its act by itself, not only beside an article; alias: "code" or "law" if «(далее – Закон)» follows.
-    """
-    first: int
-    last: int
-    kind: str
-    state: str
-    act: object
-    strong: bool
-    alias: str | None
-
-
 class Group(NamedTuple):
     """One list of articles with their parts. entries: [(number parts, chains)]; a chain is [(kind, values)], outermost first."""
     first: int
@@ -112,489 +60,6 @@ class Group(NamedTuple):
     language: str
     plural: bool
     entries: list
-
-
-# ------------------------------------------------------------------------------------------------------------ tokens
-
-class Tokens:
-    """A text cut up: for each token its normal form, its own letters, kind ("w", "n", "s"), place, gap before, sentence."""
-
-    def __init__(self, text):
-        self.text = text
-        self.norm, self.kind, self.start, self.end, self.gap = [], [], [], [], []
-        gap = ""
-        for match in TOKEN.finditer(text):
-            group = match.lastindex
-            if group == 3:
-                gap = "\n" if "\n" in match.group() else " "
-                continue
-            self.norm.append(normalize_word(match.group()) if group == 1 else match.group())
-            self.kind.append("w" if group == 1 else "n" if group == 2 else "s")
-            self.start.append(match.start())
-            self.end.append(match.end())
-            self.gap.append(gap)
-            gap = ""
-        self.size = len(self.norm)
-        self.mark_sentences()
-
-    def mark_sentences(self):
-        """Number the sentences and the bracket depth inside each."""
-        self.sentence, self.depth = [], []
-        sentence = depth = 0
-        for i in range(self.size):
-            if i and self.is_break(i):
-                sentence, depth = sentence + 1, 0
-            if self.norm[i] == ")":
-                depth = max(0, depth - 1)
-            self.sentence.append(sentence)
-            self.depth.append(depth)
-            if self.norm[i] == "(":
-                depth += 1
-
-    def is_break(self, i):
-        """Whether a sentence starts at token i."""
-        before = self.norm[i - 1]
-        if self.gap[i] == "\n" and before not in (",", ":", ";", "(") and self.kind[i - 1] == "s":
-            return True
-        if before in "!?…":
-            return self.raw(i)[0].isupper()
-        if before != "." or not self.raw(i)[0].isupper():
-            return False
-        word = self.at(i - 2)
-        return not (word in FEW_LETTERS or len(word) == 1 and self.kind[i - 2] == "w")
-
-    def raw(self, i):
-        return self.text[self.start[i]:self.end[i]]
-
-    def at(self, i):
-        """Normal form of token i, "" past either end."""
-        return self.norm[i] if 0 <= i < self.size else ""
-
-    def is_number(self, i):
-        return 0 <= i < self.size and self.kind[i] == "n"
-
-    def is_word(self, i):
-        return 0 <= i < self.size and self.kind[i] == "w"
-
-    def is_tight(self, i):
-        """No gap before token i."""
-        return 0 <= i < self.size and not self.gap[i]
-
-    def closing(self, i):
-        """Index of the sign that closes the quote or bracket at i, or None within MAX_QUOTE tokens."""
-        sign = self.norm[i]
-        close = ")" if sign == "(" else QUOTES[sign]
-        depth = 0
-        for j in range(i + 1, min(self.size, i + MAX_QUOTE)):
-            if self.norm[j] in close and not depth:
-                return j
-            if sign in "(«":
-                depth += (self.norm[j] == sign) - (self.norm[j] in close)
-        return None
-
-    def opening(self, i):
-        """Index of the quote that opens what the sign at i closes, or None within MAX_QUOTE tokens."""
-        for j in range(i - 1, max(-1, i - MAX_QUOTE), -1):
-            if self.norm[j] in QUOTES and self.norm[i] in QUOTES[self.norm[j]]:
-                return j
-        return None
-
-    def words(self, first, last):
-        return tuple(self.norm[i] for i in range(first, last) if self.kind[i] != "s")
-
-
-# ------------------------------------------------------------------------------------------------------ acts by name
-
-def skip_country(tokens, i):
-    """Index after «РК» or «Республики Казахстан» at i, else i."""
-    if tokens.at(i) in ("рк", "казахстана", "қр"):
-        i += 1
-        return i + 2 if tokens.at(i) in HYPHENS and tokens.is_tight(i) and tokens.is_word(i + 1) else i
-    if tokens.at(i).startswith("республик") and tokens.at(i + 1) == "казахстан":
-        return i + 2
-    if tokens.at(i) == "қазақстан" and tokens.at(i + 1).startswith("республика"):
-        return i + 2
-    return i
-
-
-def skip_country_back(tokens, i):
-    """Index of the first token of «ҚР» or «Қазақстан Республикасының» that ends before i, else i."""
-    if tokens.at(i - 1) == "қр":
-        return i - 1
-    if tokens.at(i - 1).startswith("республика") and tokens.at(i - 2) == "қазақстан":
-        return i - 2
-    if tokens.at(i - 2) in HYPHENS and tokens.at(i - 3) == "қр":
-        return i - 3
-    return i
-
-
-def month_of(word, months):
-    return next((month for stem, month in months.items() if word.startswith(stem)), None) if word else None
-
-
-def read_number(tokens, i):
-    """(number of an act such as "414-v", index after it) at «№», or (None, i)."""
-    if tokens.at(i) not in ("№", "n", "no", "нн") or not tokens.is_number(i + 1):
-        return None, i
-    number, i = tokens.at(i + 1), i + 2
-    if tokens.at(i) in DASHES and (tokens.is_word(i + 1) or tokens.is_number(i + 1)):
-        number, i = f"{number}-{tokens.raw(i + 1).translate(ROMAN).lower()}", i + 2
-    return number, i + 1 if tokens.at(i) in ("зрк", "қрз") else i
-
-
-def read_date(tokens, i):
-    """(date, index after it) of «от 23 ноября 2015 года», «от 23.11.2015 г.», «1995 года», «2015 жылғы 23 қарашадағы»."""
-    given = i
-    i += tokens.at(i) == "от"
-    if not tokens.is_number(i):
-        return None, given
-    day = tokens.at(i)
-    if i > given and len(day) <= 2:
-        month = month_of(tokens.at(i + 1), MONTHS_RU)
-        if month and tokens.is_number(i + 2):
-            year, end = tokens.at(i + 2), i + 3
-        elif tokens.at(i + 1) == "." and tokens.at(i + 3) == "." and tokens.is_number(i + 2) and tokens.is_number(i + 4):
-            month, year, end = int(tokens.at(i + 2)), tokens.at(i + 4), i + 5
-        else:
-            return None, given
-        year = year if len(year) == 4 else "20" + year
-        return f"{year}-{month:02}-{int(day):02}", skip_year_word(tokens, end)
-    if len(day) == 4:
-        if tokens.at(i + 1) in ("жылғы", "ж"):
-            dot = tokens.at(i + 2) == "."
-            month = month_of(tokens.at(i + 3 + dot), MONTHS_KK)
-            if month and tokens.is_number(i + 2 + dot):
-                return f"{day}-{month:02}-{int(tokens.at(i + 2 + dot)):02}", i + 4 + dot
-            return day, i + 2 + dot
-        end = skip_year_word(tokens, i + 1)
-        if end > i + 1:
-            return day, end
-    return None, given
-
-
-def skip_year_word(tokens, i):
-    if tokens.at(i) in ("года", "год", "году"):
-        return i + 1
-    if tokens.at(i) == "г":
-        return i + 2 if tokens.at(i + 1) == "." else i + 1
-    return i
-
-
-def known_title(words):
-    """Act id of a title's words in either language, or None."""
-    short = acts.without_country(words)
-    for language in ("ru", "kk"):
-        table = acts.titles(language)
-        if words in table or short in table:
-            return table.get(words) or table[short]
-    return None
-
-
-def read_title(tokens, i):
-    """(act id or None, index after) of an unquoted title that starts at «о», «об»; (None, i) if none starts here."""
-    if tokens.at(i) not in ("о", "об") or not tokens.is_word(i + 1):
-        return None, i
-    words = []
-    last = i
-    while len(words) < 24 and last < tokens.size and (tokens.is_word(last) or tokens.norm[last] in "()-"):
-        if tokens.is_word(last):
-            words.append((tokens.norm[last], last + 1))
-        last += 1
-    table = acts.titles("ru")
-    for count in range(len(words), 1, -1):
-        act = table.get(tuple(word for word, _ in words[:count]))
-        if act:
-            end = words[count - 1][1]
-            return act, end + 1 if tokens.at(end) == ")" else end
-    end = i + 1  # not known: take words up to a sign, a number or the next reference
-    while end < i + 8 and tokens.is_word(end) and not starts_reference(tokens, end):
-        end += 1
-    return None, end
-
-
-def starts_reference(tokens, i):
-    word = tokens.at(i)
-    return (word in ARTICLE_RU or word in ("п", "пп", "ч", "подп", "рк") or PART_RU.fullmatch(word) is not None
-            or word.startswith(("кодекс", "закон", "республик")) or word in AND_RU and starts_reference(tokens, i + 1))
-
-
-def read_after(tokens, i, titled):
-    """What follows an act's head word: {"end", "number", "date", "title" (act id), "named", "foreign", "alias", "part"}.
-
-    titled: a title may follow (not after a code that its adjective names).
-    """
-    facts = {"end": i, "number": None, "date": None, "title": None, "named": False, "foreign": False, "alias": None, "part": None}
-    for _ in range(MAX_LOOK):
-        i = facts["end"]
-        after = skip_country(tokens, i)
-        if after > i:
-            facts["end"] = after
-            continue
-        if tokens.at(i) in FOREIGN or tokens.at(i) == "республики" and tokens.is_word(i + 1):
-            facts["foreign"], facts["end"] = True, i + (2 if tokens.at(i) in ("российской", "кыргызской", "республики", "таможенного") else 1)
-            continue
-        number, after = read_number(tokens, i + (tokens.at(i) == "за"))
-        if number and not facts["number"]:
-            facts["number"], facts["end"] = number, after
-            continue
-        date, after = read_date(tokens, i)
-        if date and not facts["date"]:
-            facts["date"], facts["end"] = date, after
-            continue
-        if tokens.at(i) == "(" and read_bracket(tokens, i, facts):
-            continue
-        if titled and not facts["named"]:
-            if tokens.at(i) in QUOTES:
-                close = tokens.closing(i)
-                if close and tokens.at(i + 1) in ("о", "об"):
-                    facts.update(title=known_title(tokens.words(i + 1, close)), named=True, end=close + 1)
-                    continue
-            act, after = read_title(tokens, i)
-            if after > i:
-                facts.update(title=act, named=True, end=after)
-                continue
-        return facts
-    return facts
-
-
-def read_bracket(tokens, i, facts):
-    """Take «(далее – Закон)», «(Общая часть)», «(с изменениями ...)» at i into `facts`; False if it cites articles."""
-    close = tokens.closing(i)
-    if close is None:
-        return False
-    words = tokens.words(i + 1, close)
-    if not words or words[0] not in ("далее", "бұдан") and any(
-            word in ARTICLE_RU or PART_RU.fullmatch(word) and not word.startswith("част") or ARTICLE_KK.fullmatch(word) for word in words):
-        return False
-    if words[0] in ("далее", "бұдан"):
-        facts["alias"] = "code" if words[-1].startswith("кодекс") else "law" if words[-1] in ("закон", "заң") else facts["alias"]
-    elif words[0] in ("общая", "общей", "жалпы"):
-        facts["part"] = "civil_code_general"
-    elif words[0] in ("особенная", "особенной", "ерекше"):
-        facts["part"] = "civil_code_special"
-    facts["end"] = close + 1
-    return True
-
-
-def words_before(tokens, i, count):
-    """Up to `count` words before token i, nearest first, hyphens between them skipped: [(word, index)]."""
-    words, j = [], i - 1
-    while len(words) < count and j >= 0:
-        if tokens.kind[j] == "w":
-            words.append((tokens.norm[j], j))
-        elif not (tokens.norm[j] in HYPHENS and tokens.is_tight(j) and tokens.is_tight(j + 1)):
-            break
-        j -= 1
-    return words
-
-
-def read_adjectives(tokens, i):
-    """(found, act id or None, index of the first token) of the words that name the code whose head is token i."""
-    before = words_before(tokens, i, 3)
-    words = [word for word, _ in before][::-1]
-    for count in range(len(words), 0, -1):
-        tail = tuple(words[-count:])
-        for stems, act in acts.CODES_RU.items():
-            if len(stems) == count and all(word.startswith(stem) and len(word) <= len(stem) + 5 for word, stem in zip(tail, stems)):
-                return True, act, before[count - 1][1]
-        if tail in acts.CODES_KK:
-            return True, acts.CODES_KK[tail], before[count - 1][1]
-    return False, None, i
-
-
-def read_title_before(tokens, i):
-    """What stands before a Kazakh head word at i («... туралы» Қазақстан Республикасының 2015 жылғы ... № 1-V Заңы):
-    {"named", "title", "number", "date", "first"}."""
-    facts = {"named": False, "title": None, "number": None, "date": None, "first": i}
-    j = read_back(tokens, i, facts)
-    if tokens.at(j - 1) in CLOSING_QUOTES:
-        opened = tokens.opening(j - 1)
-        words = tokens.words(opened + 1, j - 1) if opened is not None else ()
-        if words and ("туралы" in words or words[0] in ("о", "об")):
-            facts.update(named=True, title=known_title(words), first=read_back(tokens, opened, facts))
-    elif tokens.at(j - 1) == "туралы":
-        first, title = read_unquoted_before(tokens, j)
-        facts.update(named=True, title=title, first=read_back(tokens, first, facts))
-    elif facts["number"] or facts["date"]:
-        facts["first"] = j
-    return facts
-
-
-def read_back(tokens, i, facts):
-    """Step back over country, number and date that end before i, noting them; index of the first."""
-    j = skip_country_back(tokens, i)
-    k = j
-    while k > 0 and j - k < MAX_LOOK and (tokens.is_number(k - 1) or tokens.norm[k - 1] in DASHES or tokens.norm[k - 1] in (
-            "№", "жылғы", "ж", ".", "n") or month_of(tokens.norm[k - 1], MONTHS_KK) or re.fullmatch("[ivxіх]+|қрз", tokens.norm[k - 1])):
-        k -= 1
-    m = k
-    while m < j:
-        number, after = read_number(tokens, m)
-        date, later = read_date(tokens, m)
-        facts["number"] = facts["number"] or number
-        facts["date"] = facts["date"] or date
-        m = max(after, later, m + 1)
-    found = facts["number"] or facts["date"]
-    return skip_country_back(tokens, k) if found and k < j else j
-
-
-def read_unquoted_before(tokens, j):
-    """(index of the first token, act id or None) of an unquoted Kazakh title that ends before j."""
-    words, k = [], j - 1
-    while k >= 0 and len(words) < 20 and (tokens.kind[k] == "w" or tokens.norm[k] in "()-"):
-        if tokens.kind[k] == "w":
-            words.append((tokens.norm[k], k))
-        k -= 1
-    for count in range(len(words), 1, -1):
-        title = known_title(tuple(word for word, _ in words[:count][::-1]))
-        if title:
-            return words[count - 1][1], title
-    return words[min(len(words), 6) - 1][1], None
-
-
-def settle(name, named, facts):
-    """(state, act id): what the words, the number and the date say together; name: act id by its words; named: words say one."""
-    if facts.get("foreign"):
-        return "unknown", None
-    if facts["number"] or facts["date"]:
-        if named and name is None:
-            return "unknown", None
-        act = acts.resolve_dated(name, facts["number"], facts["date"])
-        return ("known", act) if act else ("unknown", None)
-    if named:
-        return ("known", facts.get("part") if name == acts.CIVIL_CODE and facts.get("part") else name) if name else ("unknown", None)
-    return "bare", None
-
-
-def pointed_at(tokens, i):
-    """("this" | "same" | None, index) for «настоящего», «того же», «осы», «аталған» before token i."""
-    word = tokens.at(i - 1)
-    if THIS_RU.fullmatch(word) or word == "осы":
-        return "this", i - 1
-    if word in SAME_KK and tokens.at(i - 2) == "осы":
-        return "this", i - 2
-    if SAME_RU.fullmatch(word) or word in SAME_KK:
-        return "same", i - 2 if word == "же" and tokens.at(i - 2) in ("того", "тому", "тем", "том", "этого", "тот") else i - 1
-    return None, i
-
-
-def head_mention(tokens, i, kind):
-    """The act whose head word («кодекс», «закон», «заң») is token i, or None where the word is no act («законами РК»)."""
-    state, first = pointed_at(tokens, i)
-    if state:
-        after = read_after(tokens, i + 1, titled=state == "same")
-        if not after["named"]:
-            return Mention(first, after["end"], kind, state, None, False, after["alias"])
-    found, name, first = read_adjectives(tokens, i) if kind == "code" else (False, None, i)
-    before = {"named": False} if found else read_title_before(tokens, i)
-    if before["named"]:
-        found, name, first = True, before["title"], before["first"]
-    after = read_after(tokens, i + 1, titled=not found)
-    if after["named"]:
-        found, name = True, after["title"]
-    for key in ("number", "date"):
-        after[key] = after[key] or before.get(key)
-    if not found and (after["number"] or after["date"]):
-        first = min(first, before.get("first", i))
-    word = tokens.norm[i]
-    if kind == "code" and not found and not after["number"]:
-        prior = tokens.at(i - 1)
-        own = ADJECTIVE_RU.fullmatch(prior) and not PLAIN_RU.fullmatch(prior) and not word.endswith(("і", "ң"))
-        if own or word.startswith("кодексі") and tokens.is_word(i - 1) and skip_country_back(tokens, i) == i:
-            return Mention(i - 1, after["end"], kind, "unknown", None, True, after["alias"])
-    if kind == "law" and tokens.at(i - 1).startswith("конституционн"):
-        found, name, first = True, None, i - 1
-    if not found and (word.endswith(("ы", "ов", "ам", "ами", "ах")) and word.startswith(("закон", "кодекс"))):
-        return None
-    state, act = settle(name, found, after)
-    return Mention(first, after["end"], kind, state, act, state != "bare", after["alias"])
-
-
-def constitution_mention(tokens, i, head=None):
-    state, first = pointed_at(tokens, i)
-    before = {"named": False, "number": None, "date": None}
-    read_back(tokens, i, before)
-    after = read_after(tokens, (head or i) + 1, titled=False)
-    if state:
-        return Mention(first, after["end"], "constitution", state, None, False, None)
-    after["date"], after["number"] = after["date"] or before["date"], None
-    state, act = settle("constitution", True, after)
-    return Mention(i, after["end"], "constitution", state, act, True, None)
-
-
-def abbreviation_mention(tokens, i):
-    """The act whose abbreviation is token i, or None."""
-    raw = tokens.raw(i)
-    upper = raw.isupper()
-    key = normalize_word(raw.translate(UPPER_LOOK_ALIKES)) if upper and raw.isascii() else tokens.norm[i]
-    by_language = {language: acts.abbreviations(language).get(key) for language in ("ru", "kk")}
-    mixed = sum(letter.isupper() for letter in raw) > 1
-    if tokens.at(i - 1) in HYPHENS and tokens.is_tight(i) or not (mixed or any(by_language.values())):
-        return None
-    end = i + 1
-    if tokens.at(end) in HYPHENS and tokens.is_tight(end) and tokens.is_word(end + 1):  # «ЕК-нің»
-        if tokens.raw(end + 1).isupper() or not any(by_language.values()):
-            return None
-        end += 2
-    first = skip_country_back(tokens, i)
-    after = read_after(tokens, end, titled=False)
-    in_russia = skip_country(tokens, end) > end and tokens.at(end) != "қр"
-    if not any(by_language.values()):
-        if upper and 2 <= len(raw) <= 6 and key.endswith("к") and (first < i or in_russia or after["foreign"]):
-            return Mention(first, after["end"], "code", "unknown", None, False, None)
-        return None
-    if not (upper or mixed) and not in_russia:
-        return None
-    kind = "law" if key == "зозпп" else "code"
-    act = by_language["kk"] if first < i else by_language["ru"] if in_russia else None
-    if act and not after["foreign"]:
-        state, act = settle(act, True, after)
-        return Mention(first, after["end"], kind, state, act, upper or mixed, after["alias"])
-    if after["foreign"] or first < i or in_russia:
-        return Mention(first, after["end"], kind, "unknown", None, False, None)
-    return Mention(first, after["end"], kind, "known", by_language, False, None)
-
-
-def other_mention(tokens, i):
-    """An act of another kind («Правил ...», «Конвенции ...») at i, or a contract, which is no act; else None."""
-    titled = tokens.at(i + 1) in ("о", "об")
-    if CONTRACT.fullmatch(tokens.norm[i]) and not titled and tokens.raw(i)[0].islower():
-        return Mention(i, i + 1, "other", "contract", None, False, None)
-    if titled or tokens.raw(i)[0].isupper():
-        return Mention(i, read_after(tokens, i + 1, titled)["end"], "other", "unknown", None, False, None)
-    return None
-
-
-def mention_at(tokens, i):
-    word = tokens.norm[i]
-    if word.startswith("кодекс"):
-        return head_mention(tokens, i, "code")
-    if re.fullmatch("закон(?:а|у|ом|е|ы|ов|ам|ами|ах)?|зрк", word):
-        return head_mention(tokens, i, "law")
-    if LAW_KK.fullmatch(word):
-        return constitution_mention(tokens, i - 1, i) if tokens.at(i - 1) == "ата" else head_mention(tokens, i, "law")
-    if CONSTITUTION.fullmatch(word):
-        return constitution_mention(tokens, i)
-    if OTHER_ACT.fullmatch(word) or CONTRACT.fullmatch(word):
-        return other_mention(tokens, i)
-    return abbreviation_mention(tokens, i) if len(word) <= 8 else None
-
-
-def find_mentions(tokens):
-    """The acts named, in order, none inside another."""
-    mentions, i = [], 0
-    while i < tokens.size:
-        mention = mention_at(tokens, i) if tokens.kind[i] == "w" else None
-        if mention:
-            while mentions and mentions[-1].first >= mention.first:  # «... (Салық кодексі)» inside the title now complete
-                mentions.pop()
-            if mentions and mentions[-1].last > mention.first:
-                mention = mention._replace(first=mentions[-1].last)
-            mentions.append(mention)
-            i = max(i + 1, mention.last)
-        else:
-            i += 1
-    return mentions
 
 
 # ----------------------------------------------------------------------------------------------- articles and parts
@@ -817,6 +282,8 @@ def is_gazette(tokens, i):
 def read_articles_ru(tokens, i, mention_starts):
     """Group of the Russian list of articles whose unit word is token i, or None."""
     word, plural = tokens.norm[i], ARTICLE_RU[tokens.norm[i]]
+    if word == "статей" and tokens.is_number(i - 1):  # «10 статей 25 авторов»
+        return None
     after = i + 1
     if word == "ст":
         if is_gazette(tokens, i):
@@ -835,6 +302,8 @@ def read_articles_ru(tokens, i, mention_starts):
         if entries and not continues(tokens, after, plural, mention_starts):
             break
         after = skip_ordinal_ending(tokens, after)
+        if tokens.at(after) == "." and tokens.is_tight(after) and tokens.is_number(after + 1) and tokens.is_tight(after + 1):
+            after += 2  # «ст. 28.1»: no such numbers in Kazakhstan, and no telling what is meant
         chains = []
         if tokens.at(after) == "(":
             found, close = read_part_list(tokens, after + 1)
@@ -903,12 +372,14 @@ def read_numbers_kk(tokens, i):
     return None, [], False, False, i
 
 
-def read_articles_kk(tokens, i):
-    """(Group or None, index to go on from) of the Kazakh list of articles that starts with number i, and its parts."""
+def read_articles_kk(tokens, i, of_act):
+    """(Group or None, index to go on from) of the Kazakh list of articles that starts with number i, and its parts.
+
+    of_act: an act stands right before it, so that «52, 53-бабы» is a list though the word is singular."""
     kind, items, plural, by_word, end = read_numbers_kk(tokens, i)
     if kind != "бап":
         return None, end
-    if not plural and not by_word:
+    if not (plural or by_word or of_act):
         first = i + sum(len(parts) * 2 for parts in items[:-1])  # each number, its hyphens and its comma
         items, i = items[-1:], first
     items = [parts for parts in items if int(parts[0][0]) <= MAX_ARTICLE]
@@ -929,7 +400,7 @@ def read_articles_kk(tokens, i):
 
 def find_groups(tokens, mentions):
     """The lists of articles, in order, each with the parts that belong to it."""
-    starts = {mention.first: mention for mention in mentions}
+    starts, ends = {mention.first: mention for mention in mentions}, {mention.last for mention in mentions}
     groups, i = [], 0
     pending, pending_first, before_end = None, 0, -1  # parts that wait for their article; where the last group or its act ended
     while i < tokens.size:
@@ -942,13 +413,13 @@ def find_groups(tokens, mentions):
         if tokens.kind[i] == "w" and tokens.norm[i] in ARTICLE_RU:
             group = read_articles_ru(tokens, i, starts)
         elif tokens.kind[i] == "n" or tokens.norm[i] in ORDINALS_KK:
-            group, after = read_articles_kk(tokens, i) if not (i and tokens.norm[i - 1] in DASHES and tokens.is_number(i - 2)) else (None, i)
+            group, after = read_articles_kk(tokens, i, i in ends) if not (i and tokens.norm[i - 1] in DASHES and tokens.is_number(i - 2)) else (None, i)
             group = group or (read_number_first(tokens, i, starts) if tokens.kind[i] == "n" else None)
             if not group and after > i + 12:  # a long list of numbers of nothing: not to be read again from each of them
                 i, pending = after, None
                 continue
         if group:
-            if pending and gap_is(tokens, pending[1], i, (",",)):
+            if pending and gap_is(tokens, pending[1], i, (",", ".")):
                 group = with_chains(group, chains_inward(pending[0]), pending_first)
             groups.append(group)
             i, pending, before_end = group.last, None, group.last
@@ -958,7 +429,7 @@ def find_groups(tokens, mentions):
             i += 1
             continue
         follows = groups and before_end >= 0 and gap_is(tokens, before_end, i, (",", "(", ":"), DASHES)
-        leads = tokens.at(after) in ARTICLE_RU or tokens.at(after) == "," and tokens.at(after + 1) in ARTICLE_RU
+        leads = tokens.at(after) in ARTICLE_RU or tokens.at(after) in (",", ".") and tokens.at(after + 1) in ARTICLE_RU
         if follows and not any(groups[-1].entries[-1][1]) and not tokens.at(after) in ARTICLE_RU and not number_first_at(tokens, after, starts):
             last = after + (tokens.at(after) == ")" and tokens.at(i - 1) == "(")
             groups[-1] = with_chains(groups[-1], chains_after(found), groups[-1].first, last if before_end == groups[-1].last else None)
@@ -1046,9 +517,9 @@ class Acts:
     """What the text has said so far about acts: the last of each kind, aliases, the one in force in this sentence."""
 
     def __init__(self, tokens, context_act):
-        self.tokens, self.context_act = tokens, context_act
+        self.tokens, self.context_act = tokens, context_act and acts.cite_as(context_act)
         self.last, self.alias, self.seen = {}, {}, {}
-        self.current, self.sentence = (None, None), -1
+        self.current, self.place = (None, None), None
 
     def text_of(self, mention):
         return self.tokens.text[self.tokens.start[mention.first]:self.tokens.end[mention.last - 1]]
@@ -1077,7 +548,16 @@ class Acts:
             if mention.alias:
                 self.alias[mention.alias] = resolved
         if mention.strong or mention.state in ("bare", "same", "this") and mention.kind != "other":
-            self.current, self.sentence = resolved, self.tokens.sentence[mention.first]
+            self.current, self.place = resolved, mention.last
+
+    def carried_to(self, group):
+        """The act that a group without one of its own takes over from what stands before it in its sentence, or None."""
+        if self.place is None or group.first - self.place > MAX_CARRY or (
+                self.tokens.sentence[self.place - 1] != self.tokens.sentence[group.first]):
+            return None
+        if group.first - self.place > 3 and ";" in self.tokens.norm[self.place:group.first]:
+            return None
+        return self.current
 
 
 def beside_after(tokens, group, mention):
@@ -1097,8 +577,13 @@ def beside_after(tokens, group, mention):
 
 def linked(tokens, group, following):
     """Whether only «,», «и», «а также» and the like stand between two groups."""
-    return following.first - group.last <= 5 and all(tokens.norm[j] in LINKS for j in range(group.last, following.first)) and (
-        tokens.sentence[group.last - 1] == tokens.sentence[following.first])
+    j, steps = group.last, 0
+    while j < following.first and steps < 6:
+        close = tokens.closing(j) if tokens.norm[j] == "(" else None
+        if not close and tokens.norm[j] not in LINKS:
+            return False
+        j, steps = (close or j) + 1, steps + 1
+    return j == following.first and tokens.sentence[group.last - 1] == tokens.sentence[following.first]
 
 
 def assign_acts(tokens, mentions, groups, context_act):
@@ -1123,13 +608,15 @@ def assign_acts(tokens, mentions, groups, context_act):
             act, text = state.resolve(mention, group.language)
             if mention.first >= group.last and beside_after(tokens, group, mention):
                 last = tokens.end[mention.last - 1]
-            state.current, state.sentence = (act, text), tokens.sentence[group.first]
-        elif state.sentence == tokens.sentence[group.first]:
-            act, text = state.current
+            state.current = (act, text)
+        else:
+            act, text = state.carried_to(group) or (None, None)
+            if act is None and text and act_key(text) is None:  # «закон» somewhere before names nothing
+                text = None
+            state.current = (act, text)
             if m and gap_is(tokens, mentions[m - 1].last, group.first, ()):
                 first = tokens.start[mentions[m - 1].first]
-        else:
-            act, text = None, None
+        state.place = group.last
         result.append((group, act, text, first, last))
     return result
 
@@ -1143,6 +630,10 @@ def own_mention(tokens, group, mentions, firsts):
     if group.language == "kk" and i and gap_is(tokens, mentions[i - 1].last, group.first, ()):
         return None  # its act stands before it
     if beside_after(tokens, group, mention):
+        return mention
+    if mention.strong and mention.first == group.last + 1 and (  # «ст. 52 (ТК РК)», «(52-бап, ҚР ЕК)»
+            tokens.norm[group.last] == "(" and tokens.at(mention.last) == ")"
+            or tokens.norm[group.last] == "," and tokens.at(mention.last) in (")", ".", ";", "")):
         return mention
     return None
 

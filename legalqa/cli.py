@@ -103,12 +103,12 @@ def has_accelerator():
     return subprocess.run(["nvidia-smi", "-L"], capture_output=True).stdout.startswith(b"GPU")
 
 
-def effective_config(args):
+def effective_config(args, announce=True):
     """CONFIG, then the profile, then the flags given: the flat dict a stage works with. Says so when `auto` picks demo."""
     name = args.profile
     if name == "auto":
         name = "gpu" if has_accelerator() else "demo"
-        if name == "demo":
+        if name == "demo" and announce:
             print("no accelerator found: profile demo (Gemma 3 270M on the CPU); --profile gpu overrides", file=sys.stderr)
     if name not in config.PROFILES:
         near = difflib.get_close_matches(name, config.PROFILES, 1, 0.0)[0]

@@ -11,6 +11,7 @@ from collections import Counter
 
 from legalqa.citations import citation_as_dict, parse_citations, score_citations
 from legalqa.cli import UserError
+from legalqa.records import KAZAKH_LETTERS, detect_language
 
 METRICS = ("token_f1", "exact_match", "key_info", "length_ratio", "overall", "rouge_l", "chrf", "word_f1",
            "citation_precision", "citation_recall", "citation_f1", "citation_exists", "has_citation",
@@ -18,16 +19,10 @@ METRICS = ("token_f1", "exact_match", "key_info", "length_ratio", "overall", "ro
 LOWER_IS_BETTER = frozenset(name for name in METRICS if name.endswith("_rate"))
 KEY_TERMS = ("статья закон кодекс право обязанность договор срок штраф суд иск заявление документ лицо гражданин организация "
              "государство орган решение").split()
-KAZAKH_LETTERS = frozenset("әғқңөұүһі")
 RUSSIAN_WORDS = frozenset("и в на с по для что или от из к при за о это как его если".split())  # none is a Kazakh word
 ROUGE_MAX_WORDS = 2500  # rouge_score keeps a full table of words x words: about 300 MB at this length
 THINK_TAG = re.compile(r"</?think\b", re.IGNORECASE)
 STUTTER = re.compile(r"([^\W_]{1,8}?)\1{15,}")  # «аааа...», «дадада...»: one piece 16 times and more without a space
-
-
-def detect_language(question):
-    """"kk" if the text has a letter that only Kazakh has, else "ru"."""
-    return "kk" if KAZAKH_LETTERS.intersection(question.lower()) else "ru"
 
 
 def sample_id(record):

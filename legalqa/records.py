@@ -92,3 +92,9 @@ def question(record):
 def detect_language(text):
     """"kk" if a letter of the Kazakh alphabet that Russian lacks occurs in the question, else "ru"."""
     return "ru" if KAZAKH_LETTERS.isdisjoint(text.lower()) else "kk"
+
+
+def without_leaks(validation, train):
+    """The validation records that no training record asks too (same user turn, case aside)."""
+    asked = {user_turn(record).casefold() for record in train}
+    return [record for record in validation if user_turn(record).casefold() not in asked]

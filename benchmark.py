@@ -1,0 +1,307 @@
+"""Score answers on validation rows: did it get better, and does it cite the right articles?
+
+Reads   validation rows (combined_data/validation.jsonl), an adapter, a merged folder or a hub id; or ready predictions
+Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while it runs logs/answers_<key>.jsonl, so that a
+        second start goes on where the first one died
+
+  python benchmark.py                                     100 random rows, the newest adapter
+  python benchmark.py --model models/demo                 the base model on the same rows
+  python benchmark.py --compare logs/benchmark_A.json logs/benchmark_B.json     B minus A, on the rows both have
+  python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
+"""
+import contextlib
+import json
+import random
+import sys
+import time
+from pathlib import Path
+
+from config import REFERENCE_RUN
+from legalqa import cli, metrics, model, prompt, records, runlog, statistics
+from legalqa.cli import UserError
+
+KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
+        "repetition_penalty", "generation_batch_size", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir")
+DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
+SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
+
+
+def parse_args(argv=None):
+    parser = cli.make_parser(__file__, __doc__, KEYS)
+    parser.add_argument("--model", metavar="NAME", help="adapter folder, merged folder or hub id (default: newest finetuned_*)")
+    parser.add_argument("--predictions", metavar="FILE", help="score these JSONL rows, which have a `prediction`")
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="paired difference of two benchmark_*.json")
+    parser.add_argument("--output", metavar="FILE", help="write the result here instead of logs_dir")
+    parser.add_argument("--examples", action="store_true", help=f"print the {SHOWN_EXAMPLES} best and worst answers")
+    parser.add_argument("--invented", action="store_true", help="print every cited article that does not exist")
+    return parser.parse_args(argv)
+
+
+def choose_rows(config):
+    """The seeded sample of the validation rows, without those that the training rows ask as well."""
+    rows = records.read_records(config["validation_file"])
+    if Path(config["train_file"]).is_file():
+        clean = records.without_leaks(rows, records.read_records(config["train_file"]))
+        if len(clean) < len(rows):
+            print(f"warning: {len(rows) - len(clean)} validation rows ask what a training row asks; left out, they would "
+                  "flatter the model", file=sys.stderr)
+        rows = clean
+    if config["num_samples"] == "all":
+        return rows
+    if not config["num_samples"].isdigit() or int(config["num_samples"]) == 0:
+        raise UserError(f"--num-samples must be a positive number or `all`, not '{config['num_samples']}'")
+    count = int(config["num_samples"])
+    if count > len(rows):
+        print(f"warning: {count} samples asked, {config['validation_file']} has {len(rows)}: all of them are used", file=sys.stderr)
+    return random.Random(config["seed"]).sample(rows, min(count, len(rows)))
+
+
+def find_model(args):
+    name = args.model or model.newest_adapter()
+    if name is None:
+        raise UserError("no adapter here (finetuned_*); train one: python train_8b.py, or name a model: --model NAME")
+    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+        model.check_adapter(name)
+    return name
+
+
+def fingerprint(name):
+    """What identifies the weights: sha256 of the adapter, or of a model folder's config; the hub id itself."""
+    for file in (model.ADAPTER_FILES[1], "config.json"):
+        if (Path(name) / file).is_file():
+            return runlog.file_sha256(Path(name) / file)
+    return name
+
+
+class Answers:
+    """Answers made so far, one JSON line each, kept on disk as they land. Keyed by the prompt; the file's name by the rest."""
+
+    def __init__(self, path):
+        self.path, self.made = path, {}
+        if path.is_file():
+            lines = path.read_text("utf-8", errors="replace").split("\n")
+            for line in lines:
+                with contextlib.suppress(json.JSONDecodeError):  # the line that a kill cut short
+                    entry = json.loads(line)
+                    self.made[entry["prompt_sha256"]] = entry
+            if lines[-1]:
+                self.append_text("\n")
+
+    def append(self, entries):
+        for entry in entries:
+            self.made[entry["prompt_sha256"]] = entry
+        self.append_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
+
+    def append_text(self, text):
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}; the answers made so far are in it; free space and "
+                            "start again") from error
+
+
+def generate_all(language_model, tokenizer, prompts, decoding, batch_size, answers):
+    """Answer every prompt that has no answer yet, longest prompts first, appending each batch to `answers`.
+
+    When memory runs out the batch size is halved and the batch made again. Returns the batch size at the end.
+    """
+    import torch
+    from tqdm import tqdm
+    todo = sorted((text for text in dict.fromkeys(prompts) if runlog.text_sha256(text) not in answers.made), key=len, reverse=True)
+    if len(todo) < len(prompts) and answers.made:
+        print(f"{len(prompts) - len(todo)} of {len(prompts)} answers are there from an earlier start", file=sys.stderr)
+    bar = tqdm(total=len(todo) * decoding["max_new_tokens"], unit="tok", dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 15)
+    done = made_tokens = 0
+    while done < len(todo):
+        texts = todo[done:done + batch_size]
+        started = time.monotonic()
+        try:
+            results = model.generate(language_model, tokenizer, texts, decoding, on_step=lambda: bar.update(len(texts)))
+        except (torch.OutOfMemoryError, MemoryError):
+            if batch_size == 1:
+                raise UserError("out of memory with a single row; lower --max-new-tokens or --max-seq-length") from None
+            batch_size //= 2
+            print(f"out of memory: batches of {batch_size} from here on", file=sys.stderr)
+            continue
+        seconds = (time.monotonic() - started) / len(texts)
+        answers.append([{"prompt_sha256": runlog.text_sha256(text), "prediction": answer, "new_tokens": new_tokens,
+                         "cut_off": cut_off, "generation_sec": round(seconds, 4)}
+                        for text, (answer, new_tokens, cut_off) in zip(texts, results)])
+        done += len(texts)
+        made_tokens += sum(new_tokens for _, new_tokens, _ in results)
+        bar.n, bar.total = made_tokens, made_tokens * len(todo) // done  # the rest at the mean length so far
+        bar.set_postfix_str(f"{done}/{len(todo)} answers")
+    bar.close()
+    return batch_size
+
+
+def run_model(args, config, rows):
+    """(samples, facts for meta) of a model's answers to `rows`."""
+    name = find_model(args)
+    started = time.monotonic()
+    language_model, tokenizer, settings = model.load_for_inference(name, config)
+    decoding = {key: getattr(args, key) if getattr(args, key) is not None else settings.get("decoding", config)[key]
+                for key in DECODING}
+    device, is_adapter = model.device_facts(), model.is_adapter(name)
+    print(f"model {name} on {device['name']}, loaded in {time.monotonic() - started:.0f} s; {len(rows)} rows, "
+          f"{decoding['max_new_tokens']} tokens at most", file=sys.stderr)
+    prompts = [prompt.render_prompt(row, tokenizer, settings["system_prompt"]) for row in rows]
+    identity = {"model": fingerprint(name), "decoding": decoding, "seed": config["seed"] if decoding["temperature"] else None}
+    answers = Answers(Path(config["logs_dir"]) / f"answers_{runlog.text_sha256(json.dumps(identity))[:16]}.jsonl")
+    from transformers import set_seed
+    set_seed(config["seed"])
+    batch_size = generate_all(language_model, tokenizer, prompts, decoding, config["generation_batch_size"], answers)
+    made = [answers.made[runlog.text_sha256(text)] for text in prompts]
+    samples = [metrics.make_sample(row, identifier, answer["prediction"], answer["cut_off"], answer["new_tokens"], answer["generation_sec"])
+               for row, identifier, answer in zip(rows, metrics.sample_ids(rows), made)]
+    facts = {"model": Path(name).name if Path(name).exists() else name, "kind": "adapter" if is_adapter else "base",
+             "base_model": model.check_adapter(name) if is_adapter else name,
+             "adapter": {"path": str(name), "sha256": fingerprint(name), "run": settings.get("run")} if is_adapter else None,
+             "device": device, "decoding": decoding, "batch_size": batch_size, "engine": "unsloth",
+             "prompt_sha256": prompt.prompt_sha256(tokenizer, settings["system_prompt"]),
+             "peak_memory_bytes": model.peak_memory_bytes()}
+    return samples, facts, answers.path
+
+
+def read_predictions(path):
+    return metrics.score_predictions(records.read_records(path), path)
+
+
+def generation_summary(samples):
+    """Speed and cut-offs over the samples; None where they were not generated here."""
+    if any(sample["new_tokens"] is None or sample["generation_sec"] is None for sample in samples):
+        return None
+    seconds, tokens = (sum(sample[key] for sample in samples) for key in ("generation_sec", "new_tokens"))
+    return {"total_sec": round(seconds, 2), "mean_sec_per_sample": seconds / len(samples), "new_tokens": tokens,
+            "tokens_per_second": tokens / seconds if seconds else None,
+            "cut_off_rate": sum(sample["cut_off"] for sample in samples) / len(samples)}
+
+
+def percent(value, sign=""):
+    return "-" if value is None else f"{100 * value:{sign}.1f}"
+
+
+def interval_text(ci95, sign=""):
+    return f"{percent(ci95[0], sign)} .. {percent(ci95[1], sign)}" if ci95 else "-"
+
+
+def make_table(title, *columns):
+    from rich import box
+    from rich.table import Table
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("metric", "group", "") else "right", no_wrap=True)
+    return table
+
+
+def print_summary(result, console):
+    summary = result["summary"]
+    table = make_table(f"{result['meta']['model']}: {summary['num_samples']} samples, scores in %",
+                       "metric", "mean", "95 % interval", "n", "ru", "kk", "reference")
+    for name in metrics.METRICS:
+        entry = summary["metrics"][name]
+        languages = [summary["by_language"].get(language) for language in ("ru", "kk")]
+        table.add_row(name, percent(entry["mean"]), interval_text(entry["ci95"]), str(entry["num_samples"]),
+                      *(percent(group and group["metrics"][name]["mean"]) for group in languages),
+                      percent(REFERENCE_RUN["benchmark"].get(name)))
+    console.print(table)
+    shown = ("overall", "citation_f1", "citation_exists")
+    groups = make_table("by article seen in training, and by act (the five most frequent)", "group", "n", *shown)
+    seen = [(f"{key} article", group) for key, group in summary.get("by_seen_article", {}).items()]
+    for key, group in seen + list(summary["by_act"].items())[:SHOWN_ACTS]:
+        groups.add_row(key, str(group["num_samples"]), *(percent(group["metrics"][name]["mean"]) for name in shown))
+    console.print(groups)
+
+
+def print_comparison(comparison, meta, console):
+    table = make_table(f"B = {meta['model_b']}, A = {meta['model_a']}: {comparison['num_shared']} shared samples, scores in %",
+                       "metric", "A", "B", "B - A", "95 % interval", "n", "")
+    for name, entry in comparison["metrics"].items():
+        table.add_row(name, percent(entry["a"]), percent(entry["b"]), percent(entry["difference"], "+"),
+                      interval_text(entry["ci95"], "+"), str(entry["num_samples"]), verdict(name, entry))
+    console.print(table)
+
+
+def verdict(name, entry):
+    """In a word: `better` or `worse` where the interval is clear of 0."""
+    if not entry["ci95"]:
+        return ""
+    low, high = entry["ci95"]
+    if low <= 0 <= high:
+        return "not clear"
+    return "better" if (low > 0) != (name in metrics.LOWER_IS_BETTER) else "worse"
+
+
+def print_examples(samples):
+    ranked = sorted(samples, key=lambda sample: sample["scores"]["overall"], reverse=True)
+    for title, chosen in (("best", ranked[:SHOWN_EXAMPLES]), ("worst", ranked[::-1][:SHOWN_EXAMPLES])):
+        for sample in chosen:
+            print(f"\n{title}: overall {percent(sample['scores']['overall'])} %, {sample['id']}\n  question   {records.question(sample)}\n"
+                  f"  reference  {sample['reference']}\n  answer     {sample['prediction']}")
+
+
+def print_invented(samples):
+    invented = [(sample, citation) for sample in samples for citation in sample["citations"]["prediction"] if citation["exists"] is False]
+    print(f"\n{len(invented)} cited articles do not exist" + (":" if invented else ""))
+    for sample, citation in invented:
+        print(f"  {citation['act']} {citation['article']}: «{citation['text']}» in {sample['id']}")
+
+
+def compare(args, config, run, console):
+    """Score nothing: read two results, print and save B minus A."""
+    results = [runlog.read_json(path) for path in args.compare]
+    for path, result in zip(args.compare, results):
+        if not isinstance(result.get("samples"), list) or not isinstance(result.get("meta"), dict):
+            raise UserError(f"{path}: not a result of benchmark.py")
+    comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
+    meta = runlog.run_meta(run, a=args.compare[0], b=args.compare[1], model_a=results[0]["meta"]["model"],
+                           model_b=results[1]["meta"]["model"], num_shared=comparison["num_shared"])
+    print_comparison(comparison, meta, console)
+    path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
+    runlog.write_json(path, {"meta": meta, **comparison})
+    print(f"\nwritten    {path}\nnext       python generate_plots.py && python generate_report.py")
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    config = cli.effective_config(args, announce=not (args.compare or args.predictions))
+    from rich.console import Console
+    console, run = Console(), runlog.new_run_id()
+    if args.compare:
+        compare(args, config, run, console)
+        return 0
+    answers_path = None
+    if args.predictions:
+        samples = read_predictions(args.predictions)
+        facts = {"model": Path(args.predictions).stem, "kind": "predictions", "base_model": None, "adapter": None}
+        validation_file, num_rows = args.predictions, len(samples)
+    else:
+        rows = choose_rows(config)
+        samples, facts, answers_path = run_model(args, config, rows)
+        validation_file, num_rows = config["validation_file"], len(records.read_records(config["validation_file"]))
+    summary = {**statistics.summarize(samples, config["seed"]), "generation": generation_summary(samples)}
+    validation = {"file": validation_file, "sha256": runlog.file_sha256(validation_file), "num_rows": num_rows}
+    result = {"meta": runlog.run_meta(run, seed=config["seed"], validation=validation, **facts), "summary": summary, "samples": samples}
+    path = Path(args.output or Path(config["logs_dir"]) / f"benchmark_{run}.json")
+    runlog.write_json(path, result)
+    if answers_path:
+        answers_path.unlink(missing_ok=True)
+    print_summary(result, console)
+    if args.examples:
+        print_examples(samples)
+    if args.invented:
+        print_invented(samples)
+    if summary["generation"]:
+        print(f"\ngenerated  {summary['generation']['new_tokens']:,} tokens in {summary['generation']['total_sec']:.0f} s, "
+              f"{summary['generation']['tokens_per_second']:.0f} tokens/s")
+    print(f"written    {path}")
+    others = sorted(set(Path(config["logs_dir"]).glob("benchmark_*.json")) - {path})
+    print(f"next       python benchmark.py --compare {others[-1]} {path}" if others else
+          f"next       python benchmark.py --model {facts['base_model'] or 'models/demo'}   (the base model, to compare with)")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run_main(main)

@@ -1,0 +1,247 @@
+"""The model, by one engine: Unsloth on CUDA, on Apple Silicon and on a plain CPU. Every import of it is inside a function."""
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from legalqa import runlog
+from legalqa.cli import UserError
+
+DEMO_MODEL_DIR = "models/demo"
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+SETTINGS_FILE = "legalqa.json"
+
+
+def import_unsloth(model_name):
+    """Import Unsloth, which must come before trl, transformers and peft: it patches them as they load.
+
+    No telemetry, and no network for a model that is a folder. What Unsloth prints goes to stderr.
+    """
+    os.environ.update(UNSLOTH_DISABLE_STATISTICS="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1",
+                      TOKENIZERS_PARALLELISM="true", TRANSFORMERS_VERBOSITY="error", UNSLOTH_DISABLE_AUTO_UPDATES="1")
+    if Path(model_name).is_dir():
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            import unsloth
+        except ImportError as error:
+            raise UserError(f"cannot import unsloth ({error}); install the packages: make setup") from error
+    from transformers.utils import logging
+    logging.disable_progress_bar()
+    return unsloth
+
+
+def check_model_name(model_name):
+    """UserError unless `model_name` is a folder with a model, or a hub id that is cached or reachable. Makes models/demo."""
+    if Path(model_name) == Path(DEMO_MODEL_DIR):
+        from legalqa.demo_model import ensure_demo_model
+        ensure_demo_model(DEMO_MODEL_DIR)
+    folder = Path(model_name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{folder}: no model in this folder (config.json is missing); give a hub id or another folder")
+        if not list(folder.glob("*.safetensors")):
+            raise UserError(f"{folder}: no *.safetensors in it; other weight formats are not loaded, because they can run code")
+        return
+    if model_name.count("/") != 1 or model_name.startswith((".", "/", "~")):
+        raise UserError(f"model '{model_name}' is neither a folder nor a hub id (owner/name)")
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from httpx import HTTPError
+    if isinstance(try_to_load_from_cache(model_name, "config.json"), str):
+        return
+    try:
+        HfApi().model_info(model_name, timeout=10)
+    except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
+        reason = str(error).strip().split("\n")[0][:120]
+        raise UserError(f"model '{model_name}' is neither a folder nor reachable on the hub ({reason}); "
+                        "without a hub use --profile demo or a local folder") from error
+
+
+def load_tokenizer(model_name):
+    """The tokenizer of a base model or an adapter folder, ready for prompts. Never runs code of the folder."""
+    from transformers import AutoTokenizer
+    from legalqa.prompt import prepare_tokenizer
+    return prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
+
+
+def load_base(config):
+    """(model, tokenizer) of `config["model_name"]` in 4 bits or 16, by Unsloth."""
+    unsloth = import_unsloth(config["model_name"])
+    with contextlib.redirect_stdout(sys.stderr):
+        model, _ = unsloth.FastLanguageModel.from_pretrained(
+            config["model_name"], max_seq_length=config["max_seq_length"], load_in_4bit=config["load_in_4bit"],
+            dtype=None, trust_remote_code=False, use_safetensors=True,
+            use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False)
+    tokenizer = load_tokenizer(config["model_name"])
+    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well.
+    own = model.generation_config.eos_token_id
+    own = own if isinstance(own, list) else [own] if own is not None else []
+    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, *own})
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def add_lora(model, config):
+    """The reference run's adapter: LoRA on all attention and MLP projections, no bias."""
+    import unsloth
+    with contextlib.redirect_stdout(sys.stderr):
+        return unsloth.FastLanguageModel.get_peft_model(
+            model, r=config["lora_r"], lora_alpha=config["lora_alpha"], lora_dropout=config["lora_dropout"],
+            target_modules=config["target_modules"], bias="none", random_state=config["seed"],
+            use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False)
+
+
+def count_parameters(model_config, lora_r, target_modules):
+    """(trainable, total) parameters of base plus LoRA, counted on the meta device: no weights, no quantization.
+
+    `total` counts logical parameters, as the reference run does: a 4-bit tensor packs two weights a byte. An adapted layer of
+    shape (out, in) adds r * (in + out) trainable parameters (Hu et al., arXiv 2106.09685).
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    with torch.device("meta"):
+        base = AutoModelForCausalLM.from_config(model_config)
+    trainable = sum(lora_r * (module.in_features + module.out_features) for name, module in base.named_modules()
+                    if name.rsplit(".", 1)[-1] in target_modules and hasattr(module, "in_features"))
+    return trainable, sum(parameter.numel() for parameter in base.parameters()) + trainable
+
+
+def device_facts():
+    """{"type", "name", "memory_bytes"} of what computes."""
+    import psutil
+    import torch
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return {"type": "cuda", "name": properties.name, "memory_bytes": properties.total_memory}
+    kind = "mps" if torch.backends.mps.is_available() else "cpu"
+    return {"type": kind, "name": cpu_name(), "memory_bytes": psutil.virtual_memory().total}
+
+
+def cpu_name():
+    import platform
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
+        if cpuinfo.is_file() else []
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def peak_memory_bytes():
+    """Peak resident memory of this process, bytes."""
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def read_adapter_settings(folder):
+    """The legalqa.json of an adapter folder, or an empty dict for an adapter made elsewhere."""
+    path = Path(folder) / SETTINGS_FILE
+    return runlog.read_json(path) if path.is_file() else {}
+
+
+def is_adapter(folder):
+    return (Path(folder) / ADAPTER_FILES[0]).is_file()
+
+
+def newest_adapter():
+    """The adapter folder finetuned_* saved last, or None."""
+    folders = [path for path in Path(".").glob("finetuned_*") if is_adapter(path)]
+    return str(max(folders, key=lambda path: (path / ADAPTER_FILES[0]).stat().st_mtime)) if folders else None
+
+
+def check_adapter(folder):
+    """The base model's name of an adapter folder; UserError when a file is missing, damaged, or not safetensors."""
+    folder = Path(folder)
+    if not is_adapter(folder):
+        raise UserError(f"{folder}: no adapter there; train one: python train_8b.py --output-dir {folder}")
+    if not (folder / ADAPTER_FILES[1]).is_file():
+        raise UserError(f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because they can run "
+                        "code; train again: python train_8b.py")
+    base = runlog.read_json(folder / ADAPTER_FILES[0]).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{folder}/{ADAPTER_FILES[0]}: no base_model_name_or_path; which model is it an adapter of?")
+    return base
+
+
+def load_for_inference(name, config):
+    """(model, tokenizer, settings) of an adapter folder, a merged folder or a hub id, ready to generate.
+
+    `settings` is the adapter's legalqa.json: the prompt it was trained with. UserError when the adapter's base model is not
+    there, when it changes nothing (lora_B is zero), or when its prompt is not the one that this code renders.
+    """
+    base = check_adapter(name) if Path(name).is_dir() and is_adapter(name) else None
+    try:
+        check_model_name(base or name)
+    except UserError as error:
+        raise UserError(f"the base model of {name} is not there: {error}" if base else str(error)) from error
+    settings = {"system_prompt": config["system_prompt"]} | (read_adapter_settings(name) if base else {})
+    settings_4bit = settings.get("load_in_4bit", config["load_in_4bit"])
+    language_model, tokenizer = load_base({**config, "model_name": base or name, "load_in_4bit": settings_4bit,
+                                           "max_seq_length": settings.get("max_seq_length", config["max_seq_length"]),
+                                           "gradient_checkpointing": False})
+    import torch
+    if not torch.cuda.is_available() and settings_4bit:
+        # On a CPU each step would unpack every 4-bit weight again; unpacked once they give the same numbers.
+        language_model = language_model.dequantize()
+    if base:
+        from peft import PeftModel
+        from legalqa.prompt import prompt_sha256
+        tokenizer = load_tokenizer(name)
+        language_model = PeftModel.from_pretrained(language_model, name, use_safetensors=True)
+        recorded = settings.get("prompt_sha256")
+        if recorded and recorded != prompt_sha256(tokenizer, settings["system_prompt"]):
+            raise UserError(f"{name}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
+                            "worse without a word; train again, or use the code of the run's commit")
+        if not any(parameter.any() for key, parameter in language_model.named_parameters() if "lora_B" in key):
+            raise UserError(f"{name}: the adapter changes nothing (every lora_B is zero); train again: python train_8b.py")
+    import unsloth
+    unsloth.FastLanguageModel.for_inference(language_model)
+    language_model.config.use_cache = True
+    language_model.eval()
+    if base:
+        check_adapter_applies(language_model, tokenizer, name)
+    return language_model, tokenizer, settings
+
+
+def check_adapter_applies(language_model, tokenizer, name):
+    """UserError unless the next-token scores of a short text differ with the adapter on and off."""
+    import torch
+    ids = tokenizer("Статья", return_tensors="pt").input_ids.to(language_model.device)
+    with torch.inference_mode():
+        tuned = language_model(input_ids=ids).logits[0, -1]
+        with language_model.disable_adapter():
+            plain = language_model(input_ids=ids).logits[0, -1]
+    if torch.equal(tuned, plain):
+        raise UserError(f"{name}: the adapter was loaded but changes no score: its layers are not those of the base model; "
+                        "train again: python train_8b.py")
+
+
+def generation_arguments(decoding, tokenizer):
+    """Arguments of `generate`: greedy at temperature 0, stopping at the end of the turn."""
+    arguments = {"max_new_tokens": decoding["max_new_tokens"], "pad_token_id": tokenizer.pad_token_id, "use_cache": True}
+    if decoding["repetition_penalty"] != 1.0:
+        arguments["repetition_penalty"] = decoding["repetition_penalty"]
+    if decoding["temperature"] > 0:
+        return arguments | {"do_sample": True, "temperature": decoding["temperature"], "top_p": decoding["top_p"]}
+    return arguments | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+
+
+def generate(language_model, tokenizer, prompts, decoding, on_step=lambda: None):
+    """[(answer, new tokens, cut off)] for a batch of rendered prompts, padded on the left; `on_step` is called at each token."""
+    import torch
+
+    def stop_nobody(ids, _):
+        on_step()
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    tokenizer.padding_side = "left"
+    batch = tokenizer(prompts, return_tensors="pt", padding=True).to(language_model.device)
+    with torch.inference_mode():
+        ids = language_model.generate(**batch, **generation_arguments(decoding, tokenizer), stopping_criteria=[stop_nobody])
+    return [finish(row, tokenizer, language_model) for row in ids[:, batch["input_ids"].shape[1]:].tolist()]
+
+
+def finish(ids, tokenizer, language_model):
+    """(answer, new tokens including the end token, cut off) of the generated ids of one row, padding and all."""
+    ends = language_model.generation_config.eos_token_id
+    stop = next((i for i, token in enumerate(ids) if token in ends), None)
+    answer = tokenizer.decode(ids if stop is None else ids[:stop], skip_special_tokens=True).strip()
+    return answer, len(ids) if stop is None else stop + 1, stop is None

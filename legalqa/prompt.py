@@ -1,0 +1,92 @@
+"""The only place that makes text for the model: training, benchmark and chat all call it.
+
+A prompt is the tokenizer's own chat template around the user turn, with thinking off (for Qwen3 the empty think block is
+part of the prompt, at training as at inference). Its token ids are `tokenizer(text).input_ids`, nothing added or left out.
+"""
+import re
+
+from legalqa.records import user_turn
+from legalqa.runlog import text_sha256
+
+# For a base model that brings no chat template.
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] }}\n\n"
+    "{% elif message['role'] == 'user' %}### Question\n{{ message['content'] }}\n\n"
+    "{% else %}### Answer\n{{ message['content'] }}{{ eos_token }}\n\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}### Answer\n{% endif %}"
+)
+PROBE = "\u00a7answer\u00a7"  # a text no template contains
+SAMPLE_RECORD = {"instruction": "Вопрос \u2116 1?", "input": "Қосымша", "output": "Ответ."}
+
+
+def prepare_tokenizer(tokenizer):
+    """Give the tokenizer what prompts rely on: a chat template, the end-of-turn token as EOS, another token as PAD."""
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    tokenizer.eos_token = end_token(tokenizer)
+    if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
+        others = [t for t in tokenizer.all_special_tokens if t not in (tokenizer.eos_token, tokenizer.bos_token)]
+        others += [t.content for t in tokenizer.added_tokens_decoder.values() if t.special and t.content != tokenizer.eos_token]
+        tokenizer.pad_token = others[0] if others else tokenizer.eos_token
+    return tokenizer
+
+
+def end_token(tokenizer):
+    """The token with which the template closes an assistant's turn; the tokenizer's EOS if the template names none."""
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": PROBE}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False)
+    after = text.split(PROBE)[-1]
+    found = [(after.index(t.content), t.content) for t in tokenizer.added_tokens_decoder.values()
+             if t.content.strip() and t.content in after]
+    return min(found)[1] if found else tokenizer.eos_token
+
+
+def render_prompt(record, tokenizer, system_prompt="", history=()):
+    """The text the model continues: system turn if any, earlier (record, answer) turns if any, the user turn, the
+    opening of the assistant's turn. `tokenizer(text)` gives it exactly one BOS where the model has one."""
+    messages = [{"role": "system", "content": plain_text(system_prompt, tokenizer)}] if system_prompt else []
+    for turn, answer in history:
+        messages.append({"role": "user", "content": plain_text(user_turn(turn), tokenizer)})
+        messages.append({"role": "assistant", "content": plain_text(answer, tokenizer)})
+    messages.append({"role": "user", "content": plain_text(user_turn(record), tokenizer)})
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    adds_bos = tokenizer.bos_token and tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
+    return text.removeprefix(tokenizer.bos_token) if adds_bos else text
+
+
+def render_completion(record, tokenizer):
+    """The answer and its one end-of-turn token. It ends with the EOS, so that TRL appends no second one."""
+    return plain_text(record["output"].strip(), tokenizer) + tokenizer.eos_token
+
+
+def plain_text(text, tokenizer):
+    """`text` with a space put into every control token that it spells out (`<|im_end|>`, `<think>`, ...), so that a user's
+    words never become control tokens; any other text is left as it is."""
+    pattern = control_token_pattern(tokenizer)
+    while pattern.search(text):
+        text = pattern.sub(lambda match: match[0][0] + " " + match[0][1:], text)
+    return text
+
+
+def control_token_pattern(tokenizer):
+    """Matches every added token of the tokenizer but those of white space alone; compiled once a tokenizer."""
+    cached = getattr(tokenizer, "_legalqa_control_tokens", None)
+    tokens = frozenset(t.content for t in tokenizer.added_tokens_decoder.values() if len(t.content.strip()) > 1)
+    if cached is None or cached[0] != tokens:
+        longest_first = sorted(tokens, key=len, reverse=True)
+        cached = (tokens, re.compile("|".join(map(re.escape, longest_first)) if tokens else "(?!)"))
+        tokenizer._legalqa_control_tokens = cached
+    return cached[1]
+
+
+def prompt_settings(config, tokenizer):
+    """What the prompt was, saved with the adapter as legalqa.json and read back by benchmark and chat."""
+    settings = {"system_prompt": config["system_prompt"], "chat_template": tokenizer.chat_template,
+                "enable_thinking": False, "eos_token": tokenizer.eos_token}
+    return {**settings, "prompt_sha256": prompt_sha256(tokenizer, config["system_prompt"])}
+
+
+def prompt_sha256(tokenizer, system_prompt):
+    """Hash of a fixed record rendered as prompt and completion: differs whenever the text around a row differs."""
+    return text_sha256(render_prompt(SAMPLE_RECORD, tokenizer, system_prompt) + render_completion(SAMPLE_RECORD, tokenizer))

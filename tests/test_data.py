@@ -1,0 +1,85 @@
+"""The committed rows: format, counts, languages, articles that exist, no leak from train into validation."""
+import json
+import statistics
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from legalqa import records
+from legalqa.citations import article_exists, parse_citations
+from legalqa.metrics import words
+
+DATA = Path(__file__).resolve().parent.parent / "combined_data"
+TRAIN, VALIDATION = (records.read_records(DATA / f"{name}.jsonl") for name in ("train", "validation"))
+ROWS = TRAIN + VALIDATION
+
+
+def article(row):
+    return row["source"]["act"], row["source"]["article"]
+
+
+def test_counts():
+    assert len(TRAIN) >= 800 and len(VALIDATION) >= 200
+    by_act = Counter(row["source"]["act"] for row in ROWS)
+    assert len(by_act) >= 20 and max(by_act.values()) <= 0.15 * len(ROWS)
+
+
+def test_keys():
+    assert {tuple(row) for row in TRAIN} == {("instruction", "input", "output", "source")}
+    assert {tuple(row) for row in VALIDATION} == {("instruction", "input", "output", "source", "seen_article")}
+
+
+def test_languages():
+    kazakh = [row for row in ROWS if records.detect_language(records.question(row)) == "kk"]
+    assert 0.25 <= len(kazakh) / len(ROWS) <= 0.35
+    for row in ROWS:  # an instruction before the input is in the language of the input
+        if row["input"]:
+            assert records.detect_language(row["instruction"]) == records.detect_language(row["input"]), row
+    assert not [row for row in kazakh if records.detect_language(row["output"]) == "ru"]
+
+
+def test_lengths_and_shapes():
+    lengths = [len(row["output"].split()) for row in ROWS]
+    assert 18 <= statistics.median(lengths) <= 30 and sum(length >= 100 for length in lengths) >= 50
+    assert 0.1 <= sum(bool(row["input"]) for row in ROWS) / len(ROWS) <= 0.25
+
+
+def test_no_template_feel():
+    openings = Counter(" ".join(words(records.question(row))[:4]) for row in ROWS)
+    assert openings.most_common(1)[0][1] <= 0.03 * len(ROWS)
+
+
+def test_every_source_and_every_cited_article_exists():
+    for row in ROWS:
+        assert article_exists(*article(row)) is True, row
+        for citation in parse_citations(row["output"]):
+            assert article_exists(citation.act, citation.article) is not False, (citation, row)
+
+
+def test_answers_name_their_norm():
+    def names_it(row):
+        return any(found.article == row["source"]["article"] and found.act in (None, row["source"]["act"])
+                   for found in parse_citations(row["output"]))
+    assert sum(map(names_it, ROWS)) >= 0.95 * len(ROWS)
+
+
+def test_seen_article_is_true_and_half():
+    trained = {article(row) for row in TRAIN}
+    assert all(row["seen_article"] == (article(row) in trained) for row in VALIDATION)
+    assert 0.45 <= sum(row["seen_article"] for row in VALIDATION) / len(VALIDATION) <= 0.55
+
+
+def test_check_passes_and_finds_a_leak(run_script, tmp_path):
+    done = run_script("prepare_data.py", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    leaking = tmp_path / "validation.jsonl"
+    leaking.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in VALIDATION + TRAIN[:1]), "utf-8")
+    done = run_script("prepare_data.py", "--check", "--validation-file", leaking)
+    assert done.returncode == 1 and "question of train in validation: 1: " in done.stdout
+
+
+@pytest.mark.parametrize("act, number, exists", [
+    ("labor_code", "28", True), ("tax_code", "9999", False), ("constitution", "97", False)])
+def test_articles_of_acts(act, number, exists):
+    assert article_exists(act, number) is exists

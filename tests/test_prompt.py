@@ -1,0 +1,78 @@
+"""Section 7 of the design: what is trained is what is asked, and one end token. Qwen3's template and Gemma's."""
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from legalqa import demo_model, prompt
+from legalqa.records import user_turn
+
+GEMMA_TOKENS = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+
+
+def gemma_tokenizer():
+    """The demo model's tokenizer code on a small vocabulary: bytes, letters, a newline token."""
+    letters = ["\u2581", *"абвгдежзиклмнопрстуфхцчшщыэюяқңө?.,<>_|/:abcdefghijklmnopqrstuvwxyz0123456789"]
+    tokens = GEMMA_TOKENS + ["\n", "\n\n"] + [f"<0x{byte:02X}>" for byte in range(256)] + letters
+    types = [3] * 6 + [4] * 2 + [6] * 256 + [1] * len(letters)
+    return prompt.prepare_tokenizer(demo_model.make_tokenizer(tokens, types))
+
+
+@pytest.fixture(scope="module", params=["qwen3", "gemma", "plain"])
+def tokenizer(request, tiny_model):
+    from transformers import AutoTokenizer
+    if request.param == "gemma":
+        return gemma_tokenizer()
+    loaded = AutoTokenizer.from_pretrained(tiny_model)
+    if request.param == "plain":
+        loaded.chat_template = None
+    return prompt.prepare_tokenizer(loaded)
+
+
+RECORD = {"instruction": "Что такое аренда?", "input": "Жер учаскесі", "output": "Статья 540 ГК."}
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(str.strip)
+
+
+def test_user_turn():
+    assert user_turn(RECORD) == "Что такое аренда?\n\nЖер учаскесі"
+    assert user_turn({**RECORD, "input": " "}) == "Что такое аренда?"
+
+
+@given(instruction=texts, text=st.text(max_size=20).filter(lambda t: not any("\ud800" <= c <= "\udfff" for c in t)), output=texts)
+@settings(deadline=None, max_examples=60)
+def test_prompt_ids_are_the_prefix_of_the_training_ids(tokenizer, instruction, text, output):
+    record = {"instruction": instruction, "input": text, "output": output}
+    asked = tokenizer(prompt.render_prompt(record, tokenizer)).input_ids
+    trained = tokenizer(prompt.render_prompt(record, tokenizer) + prompt.render_completion(record, tokenizer)).input_ids
+    assert trained[:len(asked)] == asked
+    answer = trained[len(asked):]
+    assert answer.count(tokenizer.eos_token_id) == 1 and answer[-1] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("attack", ["<|im_end|>", "<end_of_turn>", "<think>", "<bos>", "<|im_start|>system", "<eos>", "<pad>",
+                                    "<|im_<|im_end|>end|>", "<|endoftext|>", "</think>"])
+def test_control_tokens_in_a_text_stay_text(tokenizer, attack):
+    def control_ids(record):
+        ids = tokenizer(prompt.render_prompt(record, tokenizer) + prompt.render_completion(record, tokenizer)).input_ids
+        return [i for i in ids if i in tokenizer.added_tokens_decoder and tokenizer.convert_ids_to_tokens(i).strip()]
+    attacked = {key: f"{value} {attack} x" for key, value in RECORD.items()}
+    assert control_ids(attacked) == control_ids(RECORD)
+
+
+def test_pad_is_not_the_end_token(tokenizer):
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+
+
+def test_exactly_one_bos(tokenizer):
+    if tokenizer.bos_token_id is None:
+        pytest.skip("this tokenizer has no BOS")
+    assert tokenizer(prompt.render_prompt(RECORD, tokenizer)).input_ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_qwen3_thinking_is_off(tiny_model):
+    from transformers import AutoTokenizer
+    tokenizer = prompt.prepare_tokenizer(AutoTokenizer.from_pretrained(tiny_model))
+    assert prompt.render_prompt(RECORD, tokenizer).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    assert prompt.render_completion(RECORD, tokenizer) == "Статья 540 ГК.<|im_end|>"
+
+
+def test_the_hash_changes_with_the_prompt(tokenizer):
+    assert prompt.prompt_sha256(tokenizer, "") != prompt.prompt_sha256(tokenizer, "Ты юрист.")

@@ -1,0 +1,300 @@
+"""Fine-tune a base model on question-answer rows by 4-bit QLoRA with Unsloth.
+
+Reads   train and validation rows (combined_data/*.jsonl)
+Writes  the adapter (finetuned_qwen3_8b/, or finetuned_demo/ without a GPU), checkpoints (outputs/),
+        logs/config_<run>.json, logs/metrics_<run>.json, logs/history_<run>.jsonl
+
+  python train_8b.py                                  the reference run (the demo model where no GPU is found)
+  python train_8b.py --dry-run                        check everything, print the plan, train nothing
+  python train_8b.py --resume                         go on from the newest complete checkpoint
+  python train_8b.py --num-epochs 5 --lora-r 32       what the reference run advises next
+"""
+import json
+import math
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+
+from legalqa import checkpoints, cli, model, plan, prompt, records, runlog, training
+from legalqa.cli import UserError
+
+KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
+        "train_file", "validation_file", "system_prompt", "batch_size", "grad_accum", "micro_batch_tokens", "num_epochs",
+        "max_steps", "learning_rate", "warmup_ratio", "weight_decay", "optim", "lr_scheduler_type", "max_grad_norm", "seed",
+        "gradient_checkpointing", "completion_only_loss", "padding_free", "group_by_length", "eval_samples",
+        "eval_batch_size", "save_steps", "save_total_limit", "logging_steps", "output_dir", "checkpoint_dir", "logs_dir")
+SHOWN_LONG_ROWS = 5
+
+
+def parse_args(argv=None):
+    parser = cli.make_parser(__file__, __doc__, KEYS)
+    parser.add_argument("--dry-run", action="store_true", help="stop after the plan")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint in checkpoint_dir")
+    parser.add_argument("--force", action="store_true", help="with --resume: go on although data or settings differ")
+    parser.add_argument("--overwrite", action="store_true", help="replace another run's adapter in output_dir, at the end")
+    return parser.parse_args(argv)
+
+
+def check_settings(config, args):
+    """Every impossible setting at once, before anything slow."""
+    problems = [f"{cli.flag_of(key)} must be positive, not {config[key]}" for key in
+                ("max_seq_length", "lora_r", "lora_alpha", "batch_size", "grad_accum", "num_epochs", "learning_rate",
+                 "eval_batch_size", "save_steps", "save_total_limit", "logging_steps") if not config[key] > 0]
+    if not 0 <= config["warmup_ratio"] < 1:
+        problems.append(f"--warmup-ratio must be in [0, 1), not {config['warmup_ratio']}")
+    if not 0 <= config["lora_dropout"] < 1:
+        problems.append(f"--lora-dropout must be in [0, 1), not {config['lora_dropout']}")
+    holder = model.read_adapter_settings(config["output_dir"]).get("run")
+    if (holder or (Path(config["output_dir"]) / "adapter_config.json").exists()) and not (
+            args.overwrite or args.resume or args.dry_run):
+        problems.append(f"{config['output_dir']} holds the adapter of run {holder or 'unknown'}; "
+                        "give another --output-dir, or --overwrite")
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def read_data(config):
+    """(train records, validation records without rows that train has too)."""
+    train = records.read_records(config["train_file"])
+    validation = records.read_records(config["validation_file"]) if config["eval_samples"] else []
+    clean = records.without_leaks(validation, train)
+    if len(clean) < len(validation):
+        print(f"warning: {len(validation) - len(clean)} validation rows ask what a training row asks; left out of the "
+              "evaluation (python prepare_data.py --check lists them)", file=sys.stderr)
+    return train, clean
+
+
+def make_plan(config, train, validation, tokenizer, world_size):
+    """What will be trained, exactly: texts, lengths, the order, micro-batches, steps."""
+    texts, lengths, answers = plan.render_rows(train, tokenizer, config)
+    kept, dropped = plan.drop_long(train, texts, lengths, config, config["train_file"])
+    rows_per_step = config["batch_size"] * config["grad_accum"]
+    if rows_per_step % world_size:
+        raise UserError(f"{rows_per_step} rows a step (batch_size x grad_accum) cannot be shared by {world_size} devices; "
+                        "change --batch-size or --grad-accum")
+    order = plan.TrainingOrder([lengths[i] for i in kept], rows_per_step, config["seed"], config["group_by_length"])
+    rows = plan.micro_batch_rows(order, config, rows_per_step // world_size)
+    steps_per_epoch = math.ceil(len(kept) / rows_per_step)
+    steps = config["max_steps"] if config["max_steps"] > 0 else math.ceil(steps_per_epoch * config["num_epochs"])
+    eval_texts, eval_lengths = [], []
+    if validation:
+        all_texts, all_lengths, _ = plan.render_rows(validation, tokenizer, config)
+        kept_eval, _ = plan.drop_long(validation, all_texts, all_lengths, config, config["validation_file"])
+        chosen = random.Random(config["seed"]).sample(kept_eval, min(config["eval_samples"], len(kept_eval)))
+        chosen.sort(key=all_lengths.__getitem__)  # like lengths side by side: less padding
+        eval_texts, eval_lengths = [all_texts[i] for i in chosen], [all_lengths[i] for i in chosen]
+    return {"texts": [texts[i] for i in kept], "row_numbers": [i + 1 for i in kept], "lengths": order.lengths,
+            "dropped": dropped, "order": order, "rows_per_step": rows_per_step, "micro_batch_rows": rows,
+            "accumulation": rows_per_step // world_size // rows, "steps_per_epoch": steps_per_epoch, "steps": steps,
+            "epochs": steps / steps_per_epoch, "tokens_per_epoch": sum(order.lengths),
+            "answer_share": sum(answers[i] for i in kept) / sum(order.lengths),
+            "padding_share": plan.padding_share(order, rows, config), "worst_tokens": plan.worst_tokens(order, rows, config),
+            "eval_texts": eval_texts, "eval_lengths": eval_lengths}
+
+
+def print_plan(config, facts, device, trainable, total, memory_bytes):
+    lengths = sorted(facts["lengths"])
+    print(f"model      {config['model_name']}, {'4-bit' if config['load_in_4bit'] else '16-bit'}, on {device['name']}")
+    print(f"adapter    LoRA r {config['lora_r']}: {trainable:,} trainable of {total:,} parameters "
+          f"({100 * trainable / total:.2f} %)")
+    print(f"train      {len(lengths):,} rows of {config['train_file']}; {facts['tokens_per_epoch']:,} tokens an epoch "
+          f"(median {lengths[len(lengths) // 2]}, longest {lengths[-1]}), {100 * facts['answer_share']:.0f} % answer")
+    if facts["dropped"]:
+        longest = sorted(facts["dropped"], key=lambda row: -row[1])[:SHOWN_LONG_ROWS]
+        named = ", ".join(f"row {number} ({tokens} tokens)" for number, tokens in longest)
+        print(f"dropped    {len(facts['dropped'])} rows over {config['max_seq_length']} tokens: {named}"
+              f"{' ...' if len(facts['dropped']) > SHOWN_LONG_ROWS else ''}; --max-seq-length keeps them")
+    print(f"evaluate   {len(facts['eval_texts'])} rows of {config['validation_file']}, before step 1 and at every save")
+    print(f"steps      {facts['steps']:,} of {facts['rows_per_step']} rows ({facts['accumulation']} micro-batch(es) of "
+          f"{facts['micro_batch_rows']}; {100 * facts['padding_share']:.0f} % padding), {facts['epochs']:.3g} epochs")
+    speed = plan.past_tokens_per_sec(config["logs_dir"], config, device["name"])
+    tokens = facts["tokens_per_epoch"] * facts["epochs"]
+    print("time       " + (f"about {format_sec(tokens / speed)}, at the {speed:,.0f} tokens/s of the last run" if speed else
+                           "unknown: no run of this model on this device is in the logs; the first steps will tell"))
+    print(f"memory     about {memory_bytes / 1e9:.1f} GB at the longest micro-batch ({facts['worst_tokens']:,} tokens), of "
+          f"{device['memory_bytes'] / 1e9:.1f} GB")
+
+
+def format_sec(seconds):
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+
+
+def resume_point(config, args):
+    """(run id, checkpoint folder, its marker) to go on from; (None, None, None) for a new run."""
+    if not args.resume:
+        return None, None, None
+    folder, skipped = checkpoints.newest_complete(config["checkpoint_dir"])
+    for path, reason in skipped:
+        print(f"warning: skipping {path}: {reason}", file=sys.stderr)
+    if folder is None:
+        raise UserError(f"nothing to resume: no complete checkpoint in {config['checkpoint_dir']}; start without --resume")
+    return folder.parent.name, folder, runlog.read_json(folder / checkpoints.MARKER)
+
+
+def check_same_run(saved, binding, folder, force):
+    changed = checkpoints.differences(saved["binding"], binding)
+    if changed and not force:
+        raise UserError(f"{folder} belongs to a run with other data or settings: {'; '.join(changed)}; give the same ones, "
+                        "or --force to go on all the same")
+    for change in changed:
+        print(f"warning: resuming with another {change}", file=sys.stderr)
+
+
+def read_history(config, run, step):
+    """The run's history up to `step`; what a dead run logged beyond its checkpoint is dropped, and made again."""
+    path = Path(config["logs_dir"]) / f"history_{run}.jsonl"
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    entries = []
+    for line in lines:
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            break  # a line cut by the kill
+    entries = [entry for entry in entries if entry["step"] <= step]
+    if lines:
+        runlog.write_text(path, "".join(json.dumps(entry) + "\n" for entry in entries))
+    return entries
+
+
+def check_disk_space(config, trainable):
+    """UserError unless the checkpoints and the adapter fit: 4 bytes a parameter, checkpoints with two moments beside it."""
+    for folder, needed in ((config["checkpoint_dir"], 12 * trainable * (config["save_total_limit"] + 1)),
+                           (config["output_dir"], 4 * trainable)):
+        existing = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        if free < needed + 50e6:
+            raise UserError(f"{folder}: {needed / 1e6:,.0f} MB are needed for adapter or checkpoints, {free / 1e6:,.0f} MB are "
+                            "free; free space, or give another --checkpoint-dir or --output-dir")
+
+
+def save_adapter(language_model, tokenizer, config, settings, metrics):
+    """Adapter, tokenizer, prompt settings and model card, put in place whole by a rename."""
+    target = Path(config["output_dir"])
+    temporary, old = target.with_name(target.name + ".saving.tmp"), target.with_name(target.name + ".old.tmp")
+    try:
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        language_model.save_pretrained(temporary, safe_serialization=True)
+        tokenizer.save_pretrained(temporary)
+        runlog.write_json(temporary / model.SETTINGS_FILE, settings)
+        runlog.write_text(temporary / "README.md", model_card(config, settings, metrics))
+        if target.exists():
+            os.replace(target, old)
+        os.replace(temporary, target)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"cannot write the adapter to {target}: {error}; the checkpoints hold it: free space, then "
+                        "python train_8b.py --resume") from error
+
+
+def model_card(config, settings, metrics):
+    """README.md of the adapter folder, in the hub's form."""
+    return f"""---
+base_model: {config["model_name"]}
+library_name: peft
+language: [ru, kk]
+tags: [lora, legal, kazakhstan]
+---
+# LoRA adapter: questions on Kazakhstan's legislation
+
+Base model `{config["model_name"]}`, {"4-bit NF4 (QLoRA)" if config["load_in_4bit"] else "16-bit LoRA"}, rank {config["lora_r"]},
+alpha {config["lora_alpha"]}. Run {settings["run"]}: {metrics["total_steps"]} steps, loss {metrics["initial_loss"]:.4f} ->
+{metrics["final_loss"]:.4f}, evaluation loss {metrics["eval_loss"] if metrics["eval_loss"] is not None else "not measured"}.
+
+```python
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer
+model = AutoPeftModelForCausalLM.from_pretrained("{Path(config["output_dir"]).name}")
+tokenizer = AutoTokenizer.from_pretrained("{Path(config["output_dir"]).name}")
+```
+
+The prompt is the tokenizer's chat template with `enable_thinking=False`; `legalqa.json` records it. Answers can be wrong and
+cite articles that do not exist. This is not legal advice. The base model's licence applies.
+"""
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    config = cli.effective_config(args)
+    check_settings(config, args)
+    train, validation = read_data(config)
+    run, checkpoint, saved = resume_point(config, args)
+    run = run or runlog.new_run_id()
+    model.check_model_name(config["model_name"])
+
+    model.import_unsloth(config["model_name"])
+    from transformers import AutoConfig, set_seed
+    set_seed(config["seed"])
+    world_size, is_main = int(os.environ.get("WORLD_SIZE", 1)), os.environ.get("RANK", "0") == "0"
+    device = model.device_facts()
+    if device["type"] != "cuda":
+        config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
+    tokenizer = model.load_tokenizer(config["model_name"])
+    facts = make_plan(config, train, validation, tokenizer, world_size)
+    model_config = AutoConfig.from_pretrained(config["model_name"], trust_remote_code=False).get_text_config()
+    trainable, total = model.count_parameters(model_config, config["lora_r"], config["target_modules"])
+    memory_bytes = plan.memory_estimate_bytes(model_config, trainable, total, facts["worst_tokens"], config, device["type"])
+    if is_main:
+        print_plan(config, facts, device, trainable, total, memory_bytes)
+    if args.dry_run:
+        print("dry run: nothing was trained; to train: the same command without --dry-run")
+        return 0
+    check_disk_space(config, trainable)
+
+    data = {name: {"file": config[f"{name}_file"], "sha256": runlog.file_sha256(config[f"{name}_file"]),
+                   "num_rows": len(rows), "num_used": used, "num_dropped": len(rows) - used}
+            for name, rows, used in (("train", train, len(facts["lengths"])), ("validation", validation, len(facts["eval_texts"])))
+            if rows}
+    prompts = prompt.prompt_settings(config, tokenizer)
+    binding = {**config, "rows_per_step": facts["rows_per_step"], "train_sha256": data["train"]["sha256"],
+               "prompt_sha256": prompts["prompt_sha256"]}
+    binding = {key: binding[key] for key in checkpoints.BINDING_KEYS}
+    if checkpoint:
+        check_same_run(saved, binding, checkpoint, args.force)
+    resumed_step = checkpoints.step_of(checkpoint) if checkpoint else 0
+
+    with checkpoints.FolderLock(config["output_dir"] + ".lock"), checkpoints.FolderLock(config["checkpoint_dir"]):
+        if is_main:
+            meta = runlog.run_meta(run, device=device, data=data, prompt_sha256=prompts["prompt_sha256"],
+                                   base_model={"name": config["model_name"], "parameters": total - trainable})
+            runlog.write_json(Path(config["logs_dir"]) / f"config_{run}.json", {**config, "meta": meta})
+        language_model, _ = model.load_base(config)
+        language_model = model.add_lora(language_model, config)
+        trainer = training.make_trainer(language_model, tokenizer, config, facts, run, {"run": run, "binding": binding})
+        training.check_supervision(trainer, tokenizer, facts, config)
+        history = read_history(config, run, resumed_step)
+        stop = training.StopRequest()
+        result = training.run(trainer, config, facts, run, stop, history, checkpoint)
+        if stop.signal is not None:
+            print(f"stopped at step {trainer.state.global_step} of {facts['steps']}, saved; to go on: "
+                  f"python {Path(sys.argv[0]).name} --resume", file=sys.stderr)
+            return 128 + stop.signal
+        metrics = training.run_metrics(trainer, result, history, trainable, total, run, resumed_step)
+        if is_main:
+            settings = {**prompts, "run": run, "base_model": config["model_name"], "max_seq_length": config["max_seq_length"],
+                        "load_in_4bit": config["load_in_4bit"], "train_sha256": data["train"]["sha256"],
+                        "decoding": {key: config[key] for key in ("temperature", "top_p", "repetition_penalty", "max_new_tokens")}}
+            save_adapter(language_model, tokenizer, config, settings, metrics)
+            runlog.write_json(Path(config["logs_dir"]) / f"metrics_{run}.json", metrics)
+            print_summary(config, metrics, run)
+    return 0
+
+
+def print_summary(config, metrics, run):
+    print(f"\nloss       {metrics['initial_loss']:.4f} -> {metrics['final_loss']:.4f} (minimum {metrics['min_loss']:.4f}, "
+          f"{metrics['loss_reduction_percent']:.1f} % less)")
+    if metrics["eval_loss"] is not None:
+        print(f"evaluation {metrics['initial_eval_loss']:.4f} -> {metrics['eval_loss']:.4f}")
+    print(f"time       {format_sec(metrics['train_runtime'])}, {metrics['train_samples_per_second']:.2f} samples/s, "
+          f"{metrics['tokens_per_second']:,.0f} tokens/s, {metrics['peak_memory_bytes'] / 1e9:.1f} GB memory")
+    print(f"adapter    {config['output_dir']}")
+    print(f"logs       {config['logs_dir']}/metrics_{run}.json")
+    print(f"next       python benchmark.py --model {config['output_dir']}")
+
+
+if __name__ == "__main__":
+    cli.run_main(main)
