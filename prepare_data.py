@@ -1,9 +1,10 @@
-"""Make combined_data/train.jsonl and validation.jsonl from raw question-answer files, or check a pair of them.
+"""Make combined_data/train.jsonl and validation.jsonl from raw question-answer files, or check the two.
 
-Reads any number of files or folders of JSONL, JSON, CSV, TSV, Parquet (or datasets saved to disk), in the project's format
-(instruction, input, output), as chats (messages), or in columns that --map names. Normalizes the text, drops what cannot
-be used and every duplicate, keeps rows that ask the same thing on one side of the split, and prints what it found.
-Writes the two files and logs/prepare_<run>.json, which names every row dropped by file and line; all of it or nothing.
+Reads any number of files or folders of JSONL, JSON, CSV, TSV, Parquet (or datasets saved to disk), in the project's
+format (instruction, input, output), as chats (messages), or in columns that --map names. Normalizes the text, drops
+what cannot be used and every duplicate, keeps rows that ask the same thing on one side of the split, and prints what
+it found. Writes the two files and logs/prepare_<run>.json, which names every row dropped by file and line; all of it
+or nothing. --check reads the two files and exits with 1 if a row is bad, there twice, or leaks into validation.
 
     python prepare_data.py raw/
     python prepare_data.py questions.csv more.jsonl --map question=instruction --map answer=output
@@ -140,8 +141,8 @@ def report_check(errors, warnings, settings):
             more = f"; and {len(places) - SHOWN_EXAMPLES} more" if len(places) > SHOWN_EXAMPLES else ""
             print(f"{label}: {kind}: {len(places)}: {'; '.join(places[:SHOWN_EXAMPLES])}{more}")
     if not errors:
-        print(f"ok: {settings['train_file']} and {settings['validation_file']}: every row is well-formed, none is there twice, "
-              "no question of train is in validation")
+        print(f"ok: {settings['train_file']} and {settings['validation_file']}: every row is well-formed, none is there "
+              "twice, no question of train is in validation")
     return 1 if errors else 0
 
 
@@ -167,11 +168,13 @@ def prepare(paths, mapping, settings, progress):
     parts = [], []
     for index, record in enumerate(contents):
         parts[index in chosen].append(record)
-    train, validation = (sorted(part, key=lambda record: splits.row_order(record, settings["seed"])) for part in parts)
+    train, validation = (sorted(part, key=lambda record: splits.row_order(record, settings["seed"]))
+                         for part in parts)
     validation = splits.mark_seen_articles(train, validation)
     report = {
         "rows_in": len(rows), "dropped": dict(Counter(entry["reason"] for entry in dropped).most_common()),
-        "kept": len(contents), "rows_with_a_near_question": sum(size for size in Counter(groups).values() if size > 1),
+        "kept": len(contents),
+        "rows_with_a_near_question": sum(size for size in Counter(groups).values() if size > 1),
         "other_answers": len(contents) - len({row_key(record)[0] for record in contents}),
     }
     tokenizer = tokenizer_of(settings)
@@ -235,7 +238,8 @@ def parse_args(argv=None):
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help="files or folders of raw rows")
     parser.add_argument("--map", action="append", default=[], metavar="COLUMN=FIELD",
                         help="a column of the sources that holds a field: instruction, input, output, messages, source")
-    parser.add_argument("--check", action="store_true", help="check the train and validation files that are there; exit 1 if bad")
+    parser.add_argument("--check", action="store_true",
+                        help="check the train and validation files that are there; exit 1 if bad")
     parser.add_argument("--dry-run", action="store_true", help="print the tables, write nothing")
     return parser.parse_args(argv)
 

@@ -1,18 +1,23 @@
-"""Which rows ask the same thing: exact and near-duplicate questions and answers, found by MinHash, verified exactly.
+"""Which rows ask the same thing, and which say the same: found by MinHash, each pair verified exactly.
 
-What "near-duplicate" means was read off the pairs of a real set of 3,009 short Russian and Kazakh questions (median 10 words):
-- Words are compared as sets of their first six letters: Russian and Kazakh inflect at the end («решения» / «решений»), and
-  several true pairs differ in word order alone, which word pairs (bigrams) would score 0.5.
-- Digits decide. «Что регулирует статья 190 ...» and «... статья 195 ...» share 89 % of their words and are two questions.
-- «Республики Казахстан», «РК», «ҚР» are left out: they add nothing and come and go between two forms of one question.
-- At a Jaccard index of 0.8 and above every pair seen was one question reworded; from 0.78 down pairs begin that differ by the
-  one word that matters («при гибели судьи» / «при увечье судьи»). One word of n changed gives (n - 1) / (n + 1): a
-  short «Что такое аренда по ГК?» / «Что такое лизинг по ГК?» has 0.67 and stays apart; nine words are needed to reach 0.8.
-- Two questions less alike are still one if they have one answer: with answers of four words or more that agree at the
-  same threshold, every pair down to 0.5 was a paraphrase, and at 0.44 the first false one came.
-- A question like more than 20 others is a template with other words filled in (in the real set none was like more than three).
-So such pairs are kept on one side of a split, which costs nothing. A row is called a duplicate, and may be dropped, only if
-its answer agrees as well, digits included; «Да.» and «Нет.» prove nothing, so there the words must all be the same.
+What "near-duplicate" means was read off the pairs of a real set of 3,009 short Russian and Kazakh questions (median
+10 words):
+- Words are compared as sets of their first six letters: Russian and Kazakh inflect at the end («решения» /
+  «решений»), and some true pairs differ in word order alone, which word pairs (bigrams) would score 0.5.
+- Digits decide: «О чём статья 12 такого-то кодекса?» and «... статья 15 ...» share nearly all words and are two
+  questions.
+- «Республики Казахстан», «РК», «ҚР» are left out: they come and go between two forms of one question.
+- Of the ten pairs with a Jaccard index of 0.8 or more, seven were one question reworded and three overlapped for the
+  most part. (Plain words, without these rules, found five of the seven and three false ones.) From 0.78 down came
+  pairs that differ in the one word that matters, of the kind «пособие при рождении» / «пособие при болезни». One word
+  of n changed gives (n - 1) / (n + 1): «Что такое аренда по ГК?» / «Что такое лизинг по ГК?» has 0.67 and stays
+  apart; nine words are needed to reach 0.8.
+- Two questions less alike are still one if they have one answer: with answers of four words or more that agree at
+  the same threshold, every pair down to 0.5 was a paraphrase, and at 0.44 the first false one came.
+- A question like more than 20 others is a template with other words filled in: in the real set none was like more
+  than one.
+So such pairs are kept on one side of a split, which costs nothing. A row is called a duplicate, and may be dropped,
+only if its answer agrees as well, digits included; «Да.» and «Нет.» prove nothing, so there all words must agree.
 """
 import re
 import unicodedata
@@ -75,7 +80,7 @@ def alike(one, other, threshold):
 
 
 class Comparison:
-    """The fingerprints of some records, and which of the records say or ask the same. Pairs are (i, j) with i < j."""
+    """The fingerprints of some records, and which of them say or ask the same. Pairs are (i, j) with i < j."""
 
     def __init__(self, records, threshold):
         self.threshold = threshold
@@ -84,7 +89,7 @@ class Comparison:
         self._paraphrases = []
 
     def duplicates(self, advance):
-        """Sorted pairs of records whose question and answer both say the same. `advance(n)`: n more records are done."""
+        """Sorted pairs of records whose question and answer agree. `advance(n)`: n more records are done."""
         same, telling, first = [], [], {}
         for index, (asked, answer) in enumerate(zip(self.questions, self.answers)):
             if len(answer.words) >= TELLING_ANSWER:
@@ -95,17 +100,19 @@ class Comparison:
         rows_of = defaultdict(list)
         for index in telling:
             rows_of[self.answers[index]].append(index)
-        pairs = [(i, j) for rows in rows_of.values() for place, i in enumerate(rows[:BUCKET_SIZE]) for j in rows[place + 1:]]
+        pairs = [(i, j) for rows in rows_of.values()
+                 for place, i in enumerate(rows[:BUCKET_SIZE]) for j in rows[place + 1:]]
         for one, other in similar_pairs(list(rows_of), self.threshold, advance):
-            pairs += [(min(i, j), max(i, j)) for i in rows_of[one][:BUCKET_SIZE] for j in rows_of[other][:BUCKET_SIZE]]
+            pairs += [(min(i, j), max(i, j))
+                      for i in rows_of[one][:BUCKET_SIZE] for j in rows_of[other][:BUCKET_SIZE]]
         self._paraphrases = same + [(i, j) for i, j in pairs
                                     if alike(self.questions[i], self.questions[j], ALIKE_IF_SAME_ANSWER)]
         advance(len(telling) - len(rows_of))
-        return sorted(same + [(i, j) for i, j in self._paraphrases
-                              if alike(self.questions[i], self.questions[j], self.threshold)])
+        return sorted((i, j) for i, j in self._paraphrases
+                      if alike(self.questions[i], self.questions[j], self.threshold))
 
     def same_questions(self, rows, advance):
-        """Sorted pairs among `rows` (increasing indices) that connect all those which ask the same; after `duplicates`."""
+        """Sorted pairs that connect all those of `rows` (increasing indices) which ask the same; after `duplicates`."""
         rows_of = defaultdict(list)
         for index in rows:
             rows_of[self.questions[index]].append(index)
@@ -126,7 +133,7 @@ def similar_pairs(fingerprints, threshold, advance, most=None):
     """
     import numpy as np
     from datasketch import MinHash
-    # The wider a band of the signature, the fewer false candidates; as wide as the threshold allows without missing pairs.
+    # The wider a band of the signature, the fewer false candidates: as wide as MISSED_PAIRS allows.
     width = next(width for width in range(16, 0, -1)
                  if width == 1 or (1 - threshold ** width) ** (PERMUTATIONS // width) <= MISSED_PAIRS)
     signatures = np.empty((len(fingerprints), PERMUTATIONS), np.uint64)
