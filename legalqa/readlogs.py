@@ -74,10 +74,12 @@ SHAPES = {
                                            "trainable_percent", "tokens_per_second", "peak_memory_bytes", "peak_vram_bytes")},
                 "history": [ENTRY]},
     "benchmark": {
-        "meta": {**META, "model": TEXT, "base_model": TEXT, "kind": TEXT, "device": DEVICE,
-                 "adapter": ({"path": TEXT, "sha256": TEXT}, None), "decoding": {str: ANYTHING},
-                 "prompt_sha256": TEXT, "validation": {"file": TEXT, "sha256": TEXT, "num_rows": COUNT}},
-        "summary": {"num_samples": COUNT, "metrics": SCORES, "by_language": GROUPS, "by_act": GROUPS, "by_seen_article?": GROUPS,
+        # Ready answers (kind "predictions") have no model, device, prompt or validation file of their own.
+        "meta": {**META, "model": TEXT, "base_model": TEXT_OR_NULL, "kind": TEXT, "device": (DEVICE, None),
+                 "adapter": ({"path": TEXT, "sha256": TEXT}, None), "batch_size?": AMOUNT, "engine?": TEXT_OR_NULL,
+                 "decoding": ({"temperature?": AMOUNT, "max_new_tokens?": AMOUNT}, None),
+                 "validation": ({"file": TEXT, "sha256": TEXT, "num_rows": COUNT}, None)},
+        "summary": {"num_samples": COUNT, "metrics": SCORES, "by_language": GROUPS, "by_act?": GROUPS, "by_seen_article?": GROUPS,
                     "generation": ({"total_sec": AMOUNT, "mean_sec_per_sample": AMOUNT, "tokens_per_second": AMOUNT,
                                     "new_tokens": COUNT, "cut_off_rate": SHARE}, None)},
         "samples": [{"id": TEXT, "language": TEXT, "instruction": TEXT, "input": TEXT_OR_NULL, "reference": TEXT, "prediction": TEXT,
@@ -270,7 +272,7 @@ def adapter_benchmark(shelf, logs, runs, asked):
 def base_benchmark(shelf, benchmark, runs):
     """The newest benchmark of the base model on the same validation file; one on the very same samples goes first."""
     def facts(log):
-        return log.data["meta"]["base_model"], log.data["meta"]["validation"]["sha256"]
+        return log.data["meta"]["base_model"], (log.data["meta"]["validation"] or {}).get("sha256")
 
     def ids(log):
         return {sample["id"] for sample in log.data["samples"]}
