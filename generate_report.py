@@ -25,6 +25,7 @@ PICTURES = ("training_loss", "learning_rate", "benchmark_metrics", "key_info_dis
             "citations")
 NOT_RUN = {"ru": "не запускалось", "en": "not run"}
 YES_NO = {"ru": ("нет", "да"), "en": ("no", "yes")}
+DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # can make a text read backwards
 NUM_EXAMPLES, MAX_INVENTED, SHOWN_CHARACTERS = 3, 20, 500
 # The published run of Qwen3-8B that CONFIG reproduces, by the keys of our logs.
 REFERENCE = {
@@ -52,25 +53,23 @@ LIMITS = {"eval_rise": 0.02, "citation_recall": 0.5, "citation_exists": 0.95, "c
 
 # ---- Markdown
 
+def one_line(text):
+    """`text` on one line; control, direction-changing and half characters, which can hide text, become U+FFFD."""
+    text = re.sub(r"[^\S\u00a0]+", " ", text).strip(" ")  # a no-break space is part of a number
+    return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cs", "Cn", "Co") or letter in DIRECTIONS else letter
+                   for letter in text)
+
+
 def escape_markdown(text):
-    """`text` on one line, unable to start markup, a table cell, HTML or a link, and without invisible characters."""
-    text = " ".join("".join(visible(letter) for letter in text).split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """`text` unable to start markup, a table cell, HTML or a link."""
+    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$]|:(?=//)|(?<=www)\.)", r"\\\1", text, flags=re.IGNORECASE)
-
-
-def visible(letter):
-    """Line ends become spaces; control, direction-changing and half characters, which can hide text, become U+FFFD."""
-    if letter.isspace():
-        return " "
-    return "\ufffd" if unicodedata.category(letter) in ("Cc", "Cs", "Cn", "Co") or letter in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069" \
-        else letter
 
 
 def code(text):
     """`text` in backticks, where backslashes do not escape."""
     from markupsafe import Markup
-    text = " ".join("".join(visible(letter) for letter in str(text)).split()).replace("`", "'").replace("|", "¦")
+    text = one_line(str(text)).replace("`", "'").replace("|", "¦")
     return Markup(f"`{text}`" if text else wording.ABSENT)
 
 

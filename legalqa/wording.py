@@ -112,7 +112,7 @@ def duration(seconds, language):
     if seconds is None or not math.isfinite(seconds):
         return number(seconds, language)
     hour, minute, second = DURATION_UNITS[language]
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{number(seconds, language, 1)}\u00a0{second}"
     minutes, rest = divmod(round(seconds), 60)
     parts = [(minutes // 60, hour), (minutes % 60, minute), (rest, second)]
