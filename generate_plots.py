@@ -1,12 +1,12 @@
 """Draw the pictures of a run from its logs: loss, learning rate, scores, languages, citations, speed.
 
-Reads logs/metrics_RUN.json, or logs/history_RUN.jsonl of a run that is going on or died, logs/config_RUN.json and
-logs/benchmark_*.json. Writes plots/*.png; the log files a picture came from are named in its corner and in its PNG
-metadata (key Source).
+Reads logs/metrics_RUN.json, or logs/history_RUN.jsonl of a run that is going on or died, logs/config_RUN.json
+and logs/benchmark_*.json. Writes plots/*.png; the log files a picture came from are named in its corner and
+in its PNG metadata (key Source).
 
   python generate_plots.py                                                the newest run
-  python generate_plots.py --run 20260301_100000                          that run: of training, or of a benchmark
-  python generate_plots.py --run 20260301_100000 --run 20260302_090000    several runs, side by side
+  python generate_plots.py --run 20260301_100000                          that run: of training, or of a
+  benchmark python generate_plots.py --run 20260301_100000 --run 20260302_090000    several runs, side by side
 """
 import math
 import sys
@@ -15,13 +15,15 @@ from pathlib import Path
 from statistics import fmean, median
 
 from legalqa import cli, drawing, readlogs, wording
+from legalqa.curves import finite, points, read_curve, running_mean
 from legalqa.wording import PLOT_WORDS
 
 SETTINGS = ("language", "logs_dir", "plots_dir")
 MAX_RUNS = 5
 BASE_COLOUR = drawing.ORANGE
 RUN_COLOURS = (drawing.BLUE, drawing.GREEN, drawing.VERMILION, drawing.PURPLE, drawing.SKY)
-KIND_COLOURS = ((drawing.SKY, "black"), (drawing.VERMILION, "white"), (drawing.YELLOW, "black"), (drawing.LIGHT_GREY, "black"))
+KIND_COLOURS = ((drawing.SKY, "black"), (drawing.VERMILION, "white"), (drawing.YELLOW, "black"),
+                (drawing.LIGHT_GREY, "black"))
 MARKERS = {"first": "o", "last": "s", "lowest": "v", "peak": "^", "last_rate": "s"}
 MARKS = {"color": "black", "ms": 8, "mfc": "white", "mew": 1.8, "zorder": 5, "clip_on": False, "ls": ""}
 
@@ -31,40 +33,6 @@ class CannotDraw(Exception):
 
 
 # ---- Training: `runs` is a list of what readlogs.choose() found
-
-def read_curve(run):
-    """{"log", "name", "entries", "resumed", "finished"} of a run's history, without the steps that a resume voided."""
-    log = run["metrics"] or run["history"]
-    entries, resumed = readlogs.merged_history(log.data["history"] if run["metrics"] else log.data)
-    if run["metrics"] and run["metrics"].data["meta"]["resumed_from"]:
-        resumed = sorted({*resumed, run["metrics"].data["meta"]["resumed_from"]})
-    settings = run["config"].data if run["config"] else None
-    name = log.run
-    if settings:
-        name = f"{drawing.short(Path(settings['output_dir']).name, 26)} ({drawing.short(settings['model_name'], 34)})"
-    return {"log": log, "name": name, "entries": entries, "resumed": resumed, "finished": bool(run["metrics"])}
-
-
-def points(curve, key):
-    """([steps], [values]) of the entries with a `key`; NaN where it is not finite, so that a line breaks there."""
-    found = [(entry["step"], entry[key]) for entry in curve["entries"] if key in entry]
-    return [step for step, _ in found], [math.nan if value is None or math.isinf(value) else value for _, value in found]
-
-
-def finite(steps, values):
-    """The same without NaN."""
-    kept = [(step, value) for step, value in zip(steps, values) if not math.isnan(value)]
-    return [step for step, _ in kept], [value for _, value in kept]
-
-
-def running_mean(values, window):
-    """Mean over `window` neighbours, half on each side; it narrows at both ends."""
-    half, sums = window // 2, [0.0]
-    for value in values:
-        sums.append(sums[-1] + value)
-    reach = [min(half, i, len(values) - 1 - i) for i in range(len(values))]
-    return [(sums[i + r + 1] - sums[i - r]) / (2 * r + 1) for i, r in enumerate(reach)]
-
 
 def curves_with(runs, key):
     curves = [read_curve(run) for run in runs if run["metrics"] or run["history"]]
@@ -76,15 +44,26 @@ def curves_with(runs, key):
     return drawable
 
 
+def curve_name(curve):
+    """Adapter and base model; the run's id where its settings are missing."""
+    if curve["config"] is None:
+        return curve["log"].run
+    settings = curve["config"].data
+    adapter = drawing.short(Path(settings["output_dir"]).name, 26)
+    return f"{adapter} ({drawing.short(settings['model_name'], 34)})"
+
+
 def training_figure(picture, curves, legend_lines, language):
     """(figure, axes) titled with model and number of steps; epochs along the top when there is one run."""
     words, models = PLOT_WORDS[language], []
     for curve, colour in zip(curves, RUN_COLOURS):
         last = curve["entries"][-1]["step"]
-        label = f"{curve['name']}, {wording.number(last, language)} {wording.plural(last, *words['steps'])}"
+        steps = f"{wording.number(last, language)} {wording.plural(last, *words['steps'])}"
+        label = f"{curve_name(curve)}, {steps}"
         label += "" if curve["finished"] else f", {words['unfinished']}"
         models.append((label if len(curves) == 1 else f"{curve['log'].run}: {label}", colour))
-    figure, axes = drawing.new_figure(words[picture], models, [curve["log"] for curve in curves], legend_lines=legend_lines)
+    figure, axes = drawing.new_figure(words[picture], models, [curve["log"] for curve in curves],
+                                      legend_lines=legend_lines)
     axes.set_xlabel(words["step"])
     longest = max(curve["entries"][-1]["step"] for curve in curves)
     axes.set_xlim(0, 1.02 * longest or 1)
@@ -103,40 +82,47 @@ def training_loss(runs, language):
     words, curves = PLOT_WORDS[language], curves_with(runs, "loss")
     alone = len(curves) == 1
     troubled = alone and (curves[0]["resumed"] or any(map(math.isnan, points(curves[0], "loss")[1])))
-    figure, axes = training_figure("training_loss", curves, 1 if not alone else 3 if troubled else 2, language)
+    figure, axes = training_figure("training_loss", curves, 1 if not alone else 3 if troubled else 2,
+                                   language)
     for index, (curve, colour) in enumerate(zip(curves, RUN_COLOURS)):
         steps, losses = finite(*points(curve, "loss"))
         window = max(5, len(losses) // 20) | 1
         smoothed = len(losses) >= 10
         label = None if index else words["raw"]
-        axes.plot(*points(curve, "loss"), color=colour, alpha=0.4 if smoothed else 1, lw=1.2 if smoothed else 2,
+        axes.plot(*points(curve, "loss"), color=colour, alpha=0.4 if smoothed else 1,
+                  lw=1.2 if smoothed else 2,
                   marker="" if smoothed else "o", label=label)
         if smoothed:
             label = None if index else words["smooth"].format(window) if alone else words["smooth_each"]
             means = dict(zip(steps, running_mean(losses, window)))
             every_step = points(curve, "loss")[0]
-            axes.plot(every_step, [means.get(step, math.nan) for step in every_step], color=colour, lw=2.4, label=label)
+            means = [means.get(step, math.nan) for step in every_step]
+            axes.plot(every_step, means, color=colour, lw=2.4, label=label)
         if alone:
             lowest = losses.index(min(losses))
-            mark(axes, steps, losses, {"first": 0, "last": len(losses) - 1, "lowest": lowest}, words, language,
+            mark(axes, steps, losses, {"first": 0, "last": len(losses) - 1, "lowest": lowest}, language,
                  lambda loss: wording.number(loss, language, 4))
         evaluations = finite(*points(curve, "eval_loss"))
         if evaluations[0]:
-            axes.plot(*evaluations, color=drawing.VERMILION if alone else colour, lw=1.6, ls="--", marker="D", ms=7, mec="white",
-                      label=None if index else words["eval"], zorder=4, clip_on=False)
+            axes.plot(*evaluations, color=drawing.VERMILION if alone else colour, lw=1.6, ls="--",
+                      marker="D", ms=7, mec="white", label=None if index else words["eval"], zorder=4,
+                      clip_on=False)
         mark_trouble(axes, curve, words, alone)
     axes.set_ylabel(words["loss"])
-    axes.set_ylim(0, 1.08 * max(max(finite(*points(curve, key))[1], default=0) for curve in curves for key in ("loss", "eval_loss")))
+    axes.set_ylim(0, 1.08 * max(max(finite(*points(curve, key))[1], default=0)
+                                for curve in curves for key in ("loss", "eval_loss")) or 1)
     drawing.number_ticks(axes.yaxis, language)
     drawing.legend_below(figure, axes, 3)
     return figure, [curve["log"] for curve in curves]
 
 
-def mark(axes, steps, values, places, words, language, form):
-    """A marker at each of `places`, {word: index}, with its value in the legend, where it can cover nothing."""
+def mark(axes, steps, values, places, language, form):
+    """A marker at each of `places`, {word: index}; the values stand in the legend, clear of the data."""
+    words = PLOT_WORDS[language]
     for i in dict.fromkeys(places.values()):
         names = [word for word, place in places.items() if place == i]
-        text = words["at"].format(", ".join(words[name] for name in names), form(values[i]), wording.number(steps[i], language))
+        text = words["at"].format(", ".join(words[name] for name in names), form(values[i]),
+                                  wording.number(steps[i], language))
         axes.plot(steps[i], values[i], marker=MARKERS[names[0]], label=text, **MARKS)
 
 
@@ -149,8 +135,8 @@ def mark_trouble(axes, curve, words, labelled):
         axes.plot([], [], color=drawing.GREY, ls=":", lw=1.8, label=words["resumed"].format(steps))
     broken = [step for step, loss in zip(*points(curve, "loss")) if math.isnan(loss)]
     if broken:
-        axes.plot(broken, [0] * len(broken), "x", color=drawing.VERMILION, ms=9, mew=2.2, clip_on=False, zorder=6,
-                  label=words["nan"].format(len(broken), broken[0], broken[-1]) if labelled else None)
+        axes.plot(broken, [0] * len(broken), "x", color=drawing.VERMILION, ms=9, mew=2.2, clip_on=False,
+                  zorder=6, label=words["nan"].format(len(broken), broken[0], broken[-1]) if labelled else None)
 
 
 def learning_rate(runs, language):
@@ -162,12 +148,13 @@ def learning_rate(runs, language):
     exponent = math.floor(math.log10(peak)) if peak > 0 else 0
     for index, (curve, colour) in enumerate(zip(curves, RUN_COLOURS)):
         steps, rates = finite(*points(curve, "learning_rate"))
-        width = 2.2 + 2 * (len(curves) - 1 - index)  # runs often share a schedule: the lower lines stay visible
+        width = 2.2 + 2 * (len(curves) - 1 - index)  # runs often share a schedule: lower lines stay visible
         axes.plot(steps, rates, color=colour, lw=width, marker="o" if len(rates) < 10 else "")
         if alone:
-            mark(axes, steps, rates, {"peak": rates.index(max(rates)), "last_rate": len(rates) - 1}, words, language,
+            mark(axes, steps, rates, {"peak": rates.index(max(rates)), "last_rate": len(rates) - 1}, language,
                  lambda rate: wording.scientific(rate, language))
-    axes.set_ylabel(words["rate_scaled"].format(str(exponent).translate(wording.SUPERSCRIPTS)) if exponent else words["rate"])
+    axes.set_ylabel(words["rate_scaled"].format(str(exponent).translate(wording.SUPERSCRIPTS)) if exponent
+                    else words["rate"])
     axes.set_ylim(0, 1.1 * peak or 1)
     drawing.number_ticks(axes.yaxis, language, 10.0 ** -exponent)
     if alone:
@@ -185,8 +172,12 @@ def benchmark_bars(runs, language):
     bars = []
     for log, colour in [*((log, BASE_COLOUR) for log in bases), *zip(logs, RUN_COLOURS)]:
         label = drawing.short(log.data["meta"]["model"])
-        label += f" ({PLOT_WORDS[language]['base']})" if log in bases else f", {log.run}" if len(logs) > 1 else ""
-        bars.append((f"{label}, n = {wording.number(log.data['summary']['num_samples'], language)}", colour, log))
+        if log in bases:
+            label += f" ({PLOT_WORDS[language]['base']})"
+        elif len(logs) > 1:
+            label += f", {log.run}"
+        count = wording.number(log.data["summary"]["num_samples"], language)
+        bars.append((f"{label}, n = {count}", colour, log))
     return bars
 
 
@@ -200,18 +191,21 @@ def summaries(bars):
 
 
 def sample_scores(log, name):
-    return [sample["scores"][name] for sample in log.data["samples"] if sample["scores"].get(name) is not None]
+    return [sample["scores"][name] for sample in log.data["samples"]
+            if sample["scores"].get(name) is not None]
 
 
 def benchmark_metrics(runs, language):
     """The published metrics and citations with intervals; beside them how token F1 is spread."""
     words, bars = PLOT_WORDS[language], benchmark_bars(runs, language)
-    figure, (left, right) = benchmark_figure("benchmark_metrics", bars, language, 6.4, ncols=2, width_ratios=(3, 2))
-    drawing.score_bars(left, (*wording.PUBLISHED, "citation_f1", "citation_exists"), summaries(bars), words, language)
+    figure, (left, right) = benchmark_figure("benchmark_metrics", bars, language, 6.4, ncols=2,
+                                             width_ratios=(3, 2))
+    drawing.score_bars(left, (*wording.PUBLISHED, "citation_f1", "citation_exists"), summaries(bars), words,
+                       language)
     left.set(title=words["means"], xlabel=words["score"])
     edges = range(0, 101, 10)
-    drawing.share_bars(right, [drawing.binned(sample_scores(log, "token_f1"), edges)[1] for _, _, log in bars],
-                       [colour for _, colour, _ in bars], edges)
+    shares = [drawing.binned(sample_scores(log, "token_f1"), edges)[1] for _, _, log in bars]
+    drawing.share_bars(right, shares, [colour for _, colour, _ in bars], edges)
     right.set(title=words["spread"], xlabel=words["token_f1"], ylabel=words["share"], xlim=(0, 100))
     drawing.percent_ticks(right.xaxis, language)
     drawing.number_ticks(right.yaxis, language)
@@ -227,8 +221,8 @@ def key_info_distribution(runs, language):
     drawing.share_bars(axes, [shares for _, shares in bins], [colour for _, colour, _ in bars], edges)
     for patch, (count, share) in zip(axes.patches, [pair for one in bins for pair in zip(*one)]):
         text = f"{wording.percent(share / 100, language, 0)}\n({wording.number(count, language)})"
-        axes.annotate(text, (patch.get_x() + patch.get_width() / 2, share), (0, 3), textcoords="offset points", ha="center",
-                      size=11.5 if len(bars) < 4 else 9)
+        axes.annotate(text, (patch.get_x() + patch.get_width() / 2, share), (0, 3),
+                      textcoords="offset points", ha="center", size=11.5 if len(bars) < 4 else 9)
     axes.set(xlabel=words["key_info"], ylabel=words["share"], ylim=(0, 118), xlim=(0, 100))
     axes.set_xticks([12.5, 37.5, 62.5, 87.5], ["0–25", "25–50", "50–75", "75–100"])
     axes.tick_params(axis="x", length=0)
@@ -240,13 +234,16 @@ def key_info_distribution(runs, language):
 def generation_time(runs, language):
     """Seconds an answer, a row of the picture for each model; mean and median marked."""
     words = PLOT_WORDS[language]
-    bars = [(*bar, [sample["generation_sec"] for sample in bar[2].data["samples"] if sample["generation_sec"] is not None])
-            for bar in benchmark_bars(runs, language)]
+    bars = []
+    for label, colour, log in benchmark_bars(runs, language):
+        seconds = [sample["generation_sec"] for sample in log.data["samples"]]
+        bars.append((label, colour, log, [second for second in seconds if second is not None]))
     bars = [bar for bar in bars if bar[3]]
     if not bars:
         raise CannotDraw("the benchmark has no generation times: it scored ready answers")
     batch = bars[-1][2].data["meta"].get("batch_size")
-    figure, grid = benchmark_figure("generation_time", [bar[:3] for bar in bars], language, max(5.6, 1.8 + 2 * len(bars)),
+    figure, grid = benchmark_figure("generation_time", [bar[:3] for bar in bars], language,
+                                    max(5.6, 1.8 + 2 * len(bars)),
                                     note=words["batch"].format(batch) if isinstance(batch, int) else "",
                                     nrows=len(bars), sharex=True, squeeze=False)
     longest = max(max(bar[3]) for bar in bars) or 1
@@ -254,7 +251,8 @@ def generation_time(runs, language):
     for axes, (_, colour, _, times) in zip(grid[:, 0], bars):
         axes.hist(times, edges, color=colour, alpha=0.8, rwidth=0.94)
         for value, word, dash in ((fmean(times), "mean", "-"), (median(times), "median", (0, (2, 1.5)))):
-            axes.axvline(value, color="black", lw=2.2, ls=dash, label=words[word].format(wording.number(value, language, 2)))
+            axes.axvline(value, color="black", lw=2.2, ls=dash,
+                         label=words[word].format(wording.number(value, language, 2)))
         axes.set(ylabel=words["count"], xlim=(0, edges[-1]))
         axes.yaxis.get_major_locator().set_params(integer=True)
         for axis in (axes.xaxis, axes.yaxis):
@@ -272,11 +270,14 @@ def by_language(runs, language):
     codes = [code for code in ("ru", "kk") if code in found] + sorted(found - {"ru", "kk"})[:1]
     if not codes:
         raise CannotDraw("the benchmark has no scores by language")
-    figure, grid = benchmark_figure("by_language", bars, language, 6.4, ncols=len(codes), sharey=True, squeeze=False)
+    figure, grid = benchmark_figure("by_language", bars, language, 6.4, ncols=len(codes), sharey=True,
+                                    squeeze=False)
     names = ("overall", "token_f1", "key_info", "rouge_l", "chrf", "citation_f1", "citation_exists")
     for axes, code in zip(grid[0], codes):
-        groups = [log.data["summary"]["by_language"].get(code, {"num_samples": 0, "metrics": {}}) for _, _, log in bars]
-        drawing.score_bars(axes, names, [(group["metrics"], bar[1]) for group, bar in zip(groups, bars)], words, language)
+        groups = [log.data["summary"]["by_language"].get(code, {"num_samples": 0, "metrics": {}})
+                  for _, _, log in bars]
+        drawing.score_bars(axes, names, [(group["metrics"], bar[1]) for group, bar in zip(groups, bars)],
+                           words, language)
         counts = dict.fromkeys(wording.number(group["num_samples"], language) for group in groups)
         name = wording.LANGUAGE_NAMES[language].get(code, drawing.short(code, 12))
         axes.set(title=f"{name}, n = {' / '.join(counts)}", xlabel=words["score"])
@@ -300,28 +301,35 @@ def citations(runs, language):
         kinds, left = [citation_kind(sample) for sample in log.data["samples"]], 0.0
         for kind, (colour, ink) in enumerate(KIND_COLOURS):
             share = 100 * kinds.count(kind) / max(1, len(kinds))
-            top.barh(row, share, 0.8, left, color=colour, edgecolor="white", label=None if row else words["kinds"][kind])
+            top.barh(row, share, 0.8, left, color=colour, edgecolor="white",
+                     label=None if row else words["kinds"][kind])
             if share >= 6:
-                top.text(left + share / 2, row, wording.percent(share / 100, language, 0), ha="center", va="center", color=ink)
+                top.text(left + share / 2, row, wording.percent(share / 100, language, 0), ha="center",
+                         va="center", color=ink)
             left += share
-    top.set_yticks(range(len(bars)), [drawing.short(log.data["meta"]["model"], 20) if len(bars) < 3 or log.data["meta"]["kind"] == "base"
-                                        else log.run for _, _, log in bars])
+    by_model = len(bars) < 3  # several runs may have written the same adapter folder: then name the runs
+    top.set_yticks(range(len(bars)), [drawing.short(log.data["meta"]["model"], 20)
+                                      if by_model or log.data["meta"]["kind"] == "base" else log.run
+                                      for _, _, log in bars])
     top.set(xlabel=words["share"], xlim=(0, 100), ylim=(len(bars) - 0.5, -0.5))
     drawing.percent_ticks(top.xaxis, language)
     top.grid(visible=False)
-    top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, handlelength=1.2, columnspacing=1.2, borderpad=0.2)
+    top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, handlelength=1.2, columnspacing=1.2,
+               borderpad=0.2)
     drawing.score_bars(bottom, wording.CITATION_METRICS, summaries(bars), words, language)
     bottom.set(xlabel=words["score"])
     return figure, [log for _, _, log in bars]
 
 
-PICTURES = {draw.__name__: draw for draw in (training_loss, learning_rate, benchmark_metrics, key_info_distribution,
-                                             generation_time, by_language, citations)}
+PICTURES = {draw.__name__: draw for draw in (
+    training_loss, learning_rate, benchmark_metrics, key_info_distribution, generation_time, by_language,
+    citations)}
 
 
 def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, SETTINGS, profile=False)
-    parser.add_argument("--run", action="append", metavar="RUN", help="run id, as in the names of the logs; repeat it to "
+    parser.add_argument("--run", action="append", metavar="RUN",
+                        help="run id, as in the names of the logs; repeat it to "
                         f"compare up to {MAX_RUNS} runs (default: the newest)")
     return parser.parse_args(argv)
 
@@ -353,7 +361,8 @@ def main(argv=None):
     if not num_drawn:
         raise cli.UserError(f"nothing to draw in {settings['logs_dir']}: no training steps and no benchmark; "
                             "run: python train_8b.py")
-    print(f"{num_drawn} of {len(PICTURES)} pictures in {time.perf_counter() - started:.1f} s; next: python generate_report.py")
+    print(f"{num_drawn} of {len(PICTURES)} pictures in {time.perf_counter() - started:.1f} s; "
+          "next: python generate_report.py")
 
 
 if __name__ == "__main__":

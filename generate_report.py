@@ -1,103 +1,59 @@
 """Write RESULTS.md, the report of a run, from its logs and nothing else.
 
-Reads what generate_plots.py reads, and logs/compare_*.json; shows the pictures of plots/ that were drawn from the same
-logs. Writes RESULTS.md from templates/report.LANGUAGE.md.j2. Under every table stand the file and the keys of its numbers.
+Reads what generate_plots.py reads, and logs/compare_*.json; shows the pictures of plots/ that were drawn from
+the same logs. Writes RESULTS.md from templates/report.LANGUAGE.md.j2. Under every table stand the file and
+the keys of its numbers.
 
   python generate_report.py                            the newest run, in Russian
   python generate_report.py --language en --run 20260301_100000
   python generate_report.py --check                    exit code 1 when RESULTS.md is not what the logs say
 """
-import math
 import os
 import re
 import shlex
 import sys
-import unicodedata
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
-from legalqa import cli, readlogs, runlog, wording
+from legalqa import cli, conclusions, readlogs, runlog, wording
+from legalqa.conclusions import lookup
+from legalqa.markdown import as_markdown, code
 
 SETTINGS = ("language", "logs_dir", "plots_dir", "report_file")
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-PICTURES = ("training_loss", "learning_rate", "benchmark_metrics", "key_info_distribution", "generation_time", "by_language",
-            "citations")
+PICTURES = ("training_loss", "learning_rate", "benchmark_metrics", "key_info_distribution",
+            "generation_time", "by_language", "citations")
 NOT_RUN = {"ru": "не запускалось", "en": "not run"}
 YES_NO = {"ru": ("нет", "да"), "en": ("no", "yes")}
-DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # can make a text read backwards
 NUM_EXAMPLES, MAX_INVENTED, SHOWN_CHARACTERS = 3, 20, 500
 # The published run of Qwen3-8B that CONFIG reproduces, by the keys of our logs.
 REFERENCE = {
-    "config": {"model_name": "unsloth/Qwen3-8B-unsloth-bnb-4bit", "load_in_4bit": True, "max_seq_length": 2048, "lora_r": 16,
-               "lora_alpha": 16, "lora_dropout": 0.0, "batch_size": 2, "grad_accum": 4, "num_epochs": 3.0, "learning_rate": 2e-4,
-               "warmup_ratio": 0.03, "weight_decay": 0.001, "optim": "adamw_8bit", "lr_scheduler_type": "linear", "seed": 3407,
-               "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-               "completion_only_loss": False, "meta.device.name": "RTX 5080 Laptop", "meta.device.memory_bytes": 15.5 * 2**30,
+    "config": {"model_name": "unsloth/Qwen3-8B-unsloth-bnb-4bit", "load_in_4bit": True,
+               "max_seq_length": 2048, "lora_r": 16, "lora_alpha": 16, "lora_dropout": 0.0,
+               "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
+                                  "down_proj"],
+               "batch_size": 2, "grad_accum": 4, "num_epochs": 3.0, "learning_rate": 2e-4,
+               "warmup_ratio": 0.03, "weight_decay": 0.001, "optim": "adamw_8bit", "lr_scheduler_type": "linear",
+               "seed": 3407, "completion_only_loss": False,
+               "meta.device.name": "RTX 5080 Laptop", "meta.device.memory_bytes": 15.5 * 2**30,
                "meta.versions.torch": "2.9.1+cu130", "meta.versions.unsloth": "2025.12.1",
-               "meta.versions.transformers": "4.56.2", "meta.data.train.num_rows": 56802,
-               "meta.data.validation.num_rows": 6312},
-    "metrics": {"initial_loss": 1.8544, "final_loss": 0.5734, "min_loss": 0.55, "loss_reduction_percent": 69.1,
-                "total_steps": 21303, "epoch": 3.0, "train_runtime": 86147, "train_samples_per_second": 1.978,
-                "train_steps_per_second": 0.247, "trainable_parameters": 43646976, "trainable_percent": 0.53,
+               "meta.versions.transformers": "4.56.2",
+               "meta.data.train.num_rows": 56802, "meta.data.validation.num_rows": 6312},
+    "metrics": {"initial_loss": 1.8544, "final_loss": 0.5734, "min_loss": 0.55,
+                "loss_reduction_percent": 69.1, "total_steps": 21303, "epoch": 3.0,
+                "train_runtime": 86147, "train_samples_per_second": 1.978, "train_steps_per_second": 0.247,
+                "trainable_parameters": 43646976, "trainable_percent": 0.53,
                 "peak_vram_bytes": 11.2 * 2**30},  # published as 11.2 GB, which torch counts in 2**30 bytes
-    "benchmark": {"summary.num_samples": 100, "summary.metrics.token_f1.mean": 0.2671, "summary.metrics.exact_match.mean": 0.01,
+    "benchmark": {"summary.num_samples": 100,
+                  "summary.metrics.token_f1.mean": 0.2671, "summary.metrics.exact_match.mean": 0.01,
                   "summary.metrics.key_info.mean": 0.7745, "summary.metrics.length_ratio.mean": 0.7365,
-                  "summary.metrics.overall.mean": 0.513, "summary.generation.total_sec": 362,
-                  "summary.generation.mean_sec_per_sample": 3.6, "meta.batch_size": 1},
+                  "summary.metrics.overall.mean": 0.513,
+                  "summary.generation.total_sec": 362, "summary.generation.mean_sec_per_sample": 3.6,
+                  "meta.batch_size": 1},
 }
-# Where the rules of the conclusions draw their lines; the templates print them.
-LIMITS = {"eval_rise": 0.02, "citation_recall": 0.5, "citation_exists": 0.95, "cut_off_rate": 0.05, "repetition_rate": 0.02,
-          "wrong_language_rate": 0.02, "interval": 0.06, "dropped": 0.01, "act_samples": 5}
-
-
-# ---- Markdown
-
-def one_line(text):
-    """`text` on one line; control, direction-changing and half characters, which can hide text, become U+FFFD."""
-    text = re.sub(r"[^\S\u00a0]+", " ", text).strip(" ")  # a no-break space is part of a number
-    return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cs", "Cn", "Co") or letter in DIRECTIONS else letter
-                   for letter in text)
-
-
-def escape_markdown(text):
-    """`text` unable to start markup, a table cell, HTML or a link."""
-    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~$]|:(?=//)|(?<=www)\.)", r"\\\1", text, flags=re.IGNORECASE)
-
-
-def code(text):
-    """`text` in backticks, where backslashes do not escape."""
-    from markupsafe import Markup
-    text = one_line(str(text)).replace("`", "'").replace("|", "¦")
-    return Markup(f"`{text}`" if text else wording.ABSENT)
-
-
-def as_markdown(value):
-    """What jinja prints for `{{ value }}`: our own markup as it is, everything else escaped."""
-    from jinja2 import Undefined
-    from markupsafe import Markup
-    if hasattr(value, "__html__"):
-        return value
-    if isinstance(value, Undefined):
-        return Markup(str(value))  # empty for an `if` without `else`; raises for a name that is not there
-    if not isinstance(value, (str, int)):
-        raise TypeError(f"unformatted value in a template: {value!r}")
-    return Markup(escape_markdown(str(value)))
 
 
 # ---- Numbers out of logs
-
-def lookup(log, key):
-    """The value at a dotted key ("summary.metrics.overall.ci95.0") or list of keys; None where the log has none."""
-    value = log.data
-    for part in key.split(".") if isinstance(key, str) else key:
-        if isinstance(value, list):
-            value = value[int(part)]
-        else:
-            value = value.get(part) if isinstance(value, dict) else None
-    return value
-
 
 def with_interval(text, bounds, language):
     from markupsafe import Markup
@@ -115,12 +71,16 @@ class Numbers:
         if value is None:
             return wording.ABSENT
         forms = {
-            "text": as_markdown, "code": code, "list": lambda v: code(", ".join(v)), "flag": lambda v: YES_NO[language][v],
+            "text": as_markdown, "code": code, "list": lambda v: code(", ".join(v)),
+            "flag": lambda v: YES_NO[language][v],
             "count": lambda v: wording.number(v, language), "loss": lambda v: wording.number(v, language, 4),
             "real": lambda v: wording.real(v, language), "rate": lambda v: wording.number(v, language, 3),
-            "share": lambda v: wording.percent(v, language), "share2": lambda v: wording.percent(v, language, 2), "hundred": lambda v: wording.percent(v / 100, language, 2),
+            "share": lambda v: wording.percent(v, language),
+            "share2": lambda v: wording.percent(v, language, 2),
+            "hundred": lambda v: wording.percent(v / 100, language, 2),
             "points": lambda v: wording.points(v, language), "time": lambda v: wording.duration(v, language),
-            "bytes": lambda v: wording.gibibytes(v, language), "scientific": lambda v: wording.scientific(v, language)}
+            "bytes": lambda v: wording.gibibytes(v, language),
+            "scientific": lambda v: wording.scientific(v, language)}
         return forms[kind](value)
 
     def value(self, stage, key, kind):
@@ -154,82 +114,6 @@ class Numbers:
         return None if not bounds else "above" if bounds[0] > 0 else "below" if bounds[1] < 0 else "across"
 
 
-# ---- Conclusions: a rule reads keys of one log and tests their values
-
-class Rule(NamedTuple):
-    name: str  # of its texts in the templates
-    stage: str
-    keys: tuple
-    kind: str
-    test: object  # of the values; not asked when one is missing
-    metric: str = ""
-
-
-def mean_of(name, group="summary"):
-    return f"{group}.metrics.{name}.mean"
-
-
-def bounds_of(name, group="summary"):
-    return f"{group}.metrics.{name}.ci95.0", f"{group}.metrics.{name}.ci95.1"
-
-
-def paired(metric):
-    keys = (f"metrics.{metric}.ci95.0", f"metrics.{metric}.ci95.1")
-    return (Rule("better", "compare", keys, "points", lambda low, high: low > 0, metric),
-            Rule("worse", "compare", keys, "points", lambda low, high: high < 0, metric),
-            Rule("unclear", "compare", keys, "points", lambda low, high: low <= 0 <= high, metric))
-
-
-def gap(name, first, second):
-    keys = (*bounds_of("overall", first), *bounds_of("overall", second))
-    return Rule(name, "benchmark", keys, "share", lambda a, b, c, d: b < c or d < a)
-
-
-def above(name):
-    return Rule(name, "benchmark", (mean_of(name),), "share", lambda rate: rate > LIMITS[name])
-
-
-RULES = (
-    *paired("overall"), *paired("citation_f1"),
-    Rule("no_gain", "metrics", ("initial_eval_loss", "eval_loss"), "loss", lambda first, last: last >= first),
-    Rule("eval_rising", "metrics", ("eval_loss", "min_eval_loss"), "loss", lambda last, low: last > (1 + LIMITS["eval_rise"]) * low),
-    Rule("still_falling", "metrics", ("eval_loss", "min_eval_loss", "initial_eval_loss"), "loss",
-         lambda last, low, first: last <= low < first),
-    Rule("broken_loss", "metrics", ("history",), "count", lambda broken: broken > 0),
-    Rule("weak_citations", "benchmark", (mean_of("citation_recall"),), "share", lambda recall: recall < LIMITS["citation_recall"]),
-    Rule("invented", "benchmark", (mean_of("citation_exists"),), "share", lambda share: share < LIMITS["citation_exists"]),
-    gap("language_gap", "summary.by_language.ru", "summary.by_language.kk"),
-    gap("memorised", "summary.by_seen_article.seen", "summary.by_seen_article.unseen"),
-    above("cut_off_rate"), above("repetition_rate"), above("wrong_language_rate"),
-    Rule("wide_interval", "benchmark", bounds_of("overall"), "share", lambda low, high: high - low > LIMITS["interval"]),
-    Rule("dropped", "config", ("meta.data.train.num_dropped", "meta.data.train.num_rows"), "count",
-         lambda dropped, rows: dropped > LIMITS["dropped"] * rows),
-)
-
-
-def conclusions(logs, numbers):
-    """[{"name", "metric", "stage", "values", "fired"}] of every rule; `fired` is None where its log or a value is missing."""
-    found = []
-    for rule in RULES:
-        log, values, fired = logs[rule.stage], [], None
-        if log:
-            values = [lookup(log, key) for key in rule.keys]
-            if rule.keys == ("history",):
-                values = [sum(entry.get("loss") is not None and not math.isfinite(entry["loss"]) for entry in values[0])]
-            fired = None if None in values or any(map(math.isnan, values)) else rule.test(*values)
-        shown = [(key, numbers.form(value, rule.kind)) for key, value in zip(rule.keys, values)]
-        found.append({"name": rule.name, "metric": rule.metric, "stage": rule.stage, "values": shown, "fired": fired})
-    return found
-
-
-def weak_acts(benchmark):
-    """[(act, group)] whose citation recall is under the limit, the weakest first, among those with enough answers."""
-    acts = [(group["metrics"].get("citation_recall", {}).get("mean"), act, group)
-            for act, group in benchmark.data["summary"].get("by_act", {}).items() if group["num_samples"] >= LIMITS["act_samples"]]
-    weak = sorted((mean, act) for mean, act, _ in acts if mean is not None and mean < LIMITS["citation_recall"])
-    return [act for _, act in weak[:5]]
-
-
 # ---- Examples
 
 def examples(benchmark):
@@ -242,7 +126,8 @@ def examples(benchmark):
 
 def invented_citations(benchmark):
     """[(sample, citation)] of every citation in an answer whose article does not exist in its act."""
-    return [(sample, citation) for sample in benchmark.data["samples"] for citation in sample["citations"]["prediction"]
+    return [(sample, citation) for sample in benchmark.data["samples"]
+            for citation in sample["citations"]["prediction"]
             if citation["exists"] is False]
 
 
@@ -251,26 +136,37 @@ def cut(text, language):
     if len(text) <= SHOWN_CHARACTERS:
         return text or wording.ABSENT
     shown, total = wording.number(SHOWN_CHARACTERS, language), wording.number(len(text), language)
-    note = {"ru": f"показано {shown} знаков из {total}", "en": f"{shown} of {total} characters shown"}[language]
+    note = {"ru": f"показано {shown} знаков из {total}",
+            "en": f"{shown} of {total} characters shown"}[language]
     return f"{text[:SHOWN_CHARACTERS]}… ({note})"
 
 
 def render_report(logs, language):
-    """The report's text: of `logs`, what readlogs.choose() found plus "pictures", {name: path}, and of nothing else."""
+    """The report's text: of `logs`, what readlogs.choose() found plus "pictures", {name: path}, and of
+    nothing else.
+    """
     import jinja2
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, finalize=as_markdown,
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
+                                     finalize=as_markdown,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                      keep_trailing_newline=True)
     numbers, benchmark = Numbers(logs, language), logs["benchmark"]
-    ids = [{sample["id"] for sample in logs[stage].data["samples"]} for stage in ("base", "benchmark") if logs[stage]]
+    ids = [{sample["id"] for sample in logs[stage].data["samples"]} for stage in ("base", "benchmark")
+           if logs[stage]]
     best, worst = examples(benchmark) if benchmark else ([], [])
     text = environment.get_template(f"report.{language}.md.j2").render(
-        logs=logs, row=numbers.row, value=numbers.value, score=numbers.score, difference=numbers.difference, side=numbers.side,
-        reference=numbers.reference, form=numbers.form, lookup=lookup, code=code, names=wording.METRIC_NAMES[language],
-        published=wording.PUBLISHED, text_metrics=wording.TEXT_METRICS, citation_metrics=wording.CITATION_METRICS,
-        health_metrics=wording.HEALTH_METRICS, languages=wording.LANGUAGE_NAMES[language], plural=wording.plural,
-        conclusions=conclusions(logs, numbers), weak_acts=weak_acts(benchmark) if benchmark else [], limits=LIMITS,
-        same_samples=ids[0] == ids[-1] if ids else True, best=best, worst=worst, invented=invented_citations(benchmark) if benchmark else [], max_invented=MAX_INVENTED,
+        logs=logs, row=numbers.row, value=numbers.value, score=numbers.score, difference=numbers.difference,
+        side=numbers.side,
+        reference=numbers.reference, form=numbers.form, lookup=lookup, code=code,
+        names=wording.METRIC_NAMES[language],
+        published=wording.PUBLISHED, text_metrics=wording.TEXT_METRICS,
+        citation_metrics=wording.CITATION_METRICS,
+        health_metrics=wording.HEALTH_METRICS, languages=wording.LANGUAGE_NAMES[language],
+        plural=wording.plural,
+        conclusions=conclusions.draw(logs, numbers.form),
+        weak_acts=conclusions.weak_acts(benchmark) if benchmark else [], limits=conclusions.LIMITS,
+        same_samples=ids[0] == ids[-1] if ids else True, best=best, worst=worst,
+        invented=invented_citations(benchmark) if benchmark else [], max_invented=MAX_INVENTED,
         cut=lambda text: cut(text, language), pictures=logs["pictures"], picture_names=PICTURES,
         titles=wording.PLOT_WORDS[language], not_run=NOT_RUN[language])
     return re.sub(r"\n{3,}", "\n\n", text)
@@ -279,24 +175,29 @@ def render_report(logs, language):
 # ---- Command
 
 def current_pictures(plots_dir, logs, report_file):
-    """{name: path for a link} of the pictures that were drawn from these very logs; others are named on stderr."""
+    """{name: path for a link} of the pictures that were drawn from these very logs; others are named on
+    stderr.
+    """
     from PIL import Image
     pictures = {}
     for name in PICTURES:
-        stages = ("metrics", "history") if name in ("training_loss", "learning_rate") else ("base", "benchmark")
+        stages = ("metrics", "history") if name in ("training_loss", "learning_rate") else ("base",
+                                                                                            "benchmark")
         expected = {logs[stage].name for stage in stages if logs[stage]}
         path = Path(plots_dir) / f"{name}.png"
         if not path.exists():
             continue
         try:
-            with Image.open(path) as image:
+            with Image.open(path) as image:  # reads the header only
                 sources = set(image.info.get("Source", "").split(", "))
-        except (OSError, SyntaxError, ValueError):  # what Pillow raises for a file that is no picture, or a broken one
+        except (OSError, SyntaxError,
+                ValueError):  # what Pillow raises for a file that is no picture, or a broken one
             sources = set()
         if sources == expected or name == "generation_time" and sources and sources <= expected:
             pictures[name] = quote(Path(os.path.relpath(path, report_file.resolve().parent)).as_posix())
         else:
-            readlogs.warn(f"{path} was not drawn from the logs of this report: left out; run: python generate_plots.py")
+            readlogs.warn(f"{path} was not drawn from the logs of this report: left out; "
+                          "run: python generate_plots.py")
     return pictures
 
 
@@ -306,7 +207,8 @@ def next_command(logs):
     if not logs["benchmark"]:
         return "python benchmark.py"
     if not logs["base"]:
-        return f"python benchmark.py --model {shlex.quote(logs['benchmark'].data['meta']['base_model'] or 'BASE_MODEL')}"
+        base_model = logs["benchmark"].data["meta"]["base_model"] or "BASE_MODEL"
+        return f"python benchmark.py --model {shlex.quote(base_model)}"
     if not logs["compare"]:
         return f"python benchmark.py --compare {logs['base'].name} {logs['benchmark'].name}"
     return f"python chat.py --model {shlex.quote(logs['benchmark'].data['meta']['model'])}"
@@ -314,8 +216,10 @@ def next_command(logs):
 
 def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, SETTINGS, profile=False)
-    parser.add_argument("--run", metavar="RUN", help="run id, as in the names of the logs (default: the newest)")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when the report is stale")
+    parser.add_argument("--run", metavar="RUN",
+                        help="run id, as in the names of the logs (default: the newest)")
+    parser.add_argument("--check", action="store_true",
+                        help="write nothing; exit code 1 when the report is stale")
     return parser.parse_args(argv)
 
 
@@ -332,7 +236,8 @@ def main(argv=None):
     for stage in ("config", "metrics", "history", "base", "benchmark", "compare"):
         if logs[stage]:
             print(f"{stage:<10} {logs[stage].name}")
-    print(f"{report_file} written with {len(logs['pictures'])} of {len(PICTURES)} pictures; next: {next_command(logs)}")
+    print(f"{report_file} written with {len(logs['pictures'])} of {len(PICTURES)} pictures; "
+          f"next: {next_command(logs)}")
     return 0
 
 
@@ -345,8 +250,10 @@ def check(report_file, text):
     if old == new:
         print(f"{report_file} is up to date")
         return 0
-    line = next((i for i, pair in enumerate(zip(old, new)) if pair[0] != pair[1]), min(len(old), len(new))) + 1
-    print(f"{report_file} is stale: line {line} differs from what the logs say; run: python generate_report.py", file=sys.stderr)
+    line = next((i for i, pair in enumerate(zip(old, new)) if pair[0] != pair[1]),
+                min(len(old), len(new))) + 1
+    print(f"{report_file} is stale: line {line} differs from what the logs say; "
+          "run: python generate_report.py", file=sys.stderr)
     return 1
 
 

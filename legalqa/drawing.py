@@ -1,7 +1,7 @@
-"""What the pictures share: size, colours, titles, legends and the two kinds of bars. Imports matplotlib only to draw.
+"""What the pictures share: size, colours, titles, legends and the two kinds of bars.
 
-Every text has its own strip of the figure (title, models, plot, legend, source), measured in inches, so that no legend
-can cover data and nothing overlaps however long the names are.
+Every text has its own strip of the figure (title, models, plot, legend, source), measured in inches, so that
+no legend can cover data and nothing overlaps however long the names are.
 """
 import io
 
@@ -11,16 +11,20 @@ DPI, WIDTH_IN = 150, 10
 # Okabe and Ito's palette: told apart by colour-blind readers; orange and blue also differ in a grey print.
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY, LIGHT_GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#595959", "#D9D9D9")
-STYLE = {"font.family": "DejaVu Sans", "font.size": 12.5, "axes.spines.top": False, "axes.spines.right": False,
-         "axes.grid": True, "axes.axisbelow": True, "grid.color": "#E6E6E6", "legend.frameon": False, "legend.fontsize": 12,
-         "axes.edgecolor": GREY, "axes.titlesize": 12.5, "axes.titlelocation": "left"}
+STYLE = {"font.family": "DejaVu Sans", "font.size": 12.5, "legend.frameon": False, "legend.fontsize": 12,
+         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+         "grid.color": "#E6E6E6", "axes.edgecolor": GREY, "axes.titlesize": 12.5,
+         "axes.titlelocation": "left"}
 LINE_IN = 0.27  # height of a line of legend
 EDGE_IN = 0.16  # margin on the left and right
 
 
 def use_style():
     """The same pictures whatever this machine's matplotlibrc says."""
+    import warnings
+
     import matplotlib
+    warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script DejaVu lacks shows as boxes
     matplotlib.rcdefaults()
     matplotlib.rcParams.update(STYLE)
 
@@ -28,10 +32,10 @@ def use_style():
 def new_figure(title, models, logs, height_in=5.6, note="", legend_lines=0, **grid):
     """(figure, axes) with the title, the models and, in the corner, the logs it is drawn from.
 
-    `models` is [(label, colour)]: a grey line of text when there is one, a legend when there are more. `legend_lines` are
-    kept free at the bottom for `legend_below`.
+    `models` is [(label, colour)]: a grey line of text when there is one, a legend when there are more.
+    `legend_lines` are kept free at the bottom for `legend_below`.
     """
-    from matplotlib.figure import Figure  # not pyplot: no window system, no global state, half the import time
+    from matplotlib.figure import Figure  # not pyplot: no window system, no global state, faster to import
     from matplotlib.patches import Patch
     figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
     figure.text(EDGE_IN / WIDTH_IN, 1 - 0.15 / height_in, title, size=16, weight="bold", va="top")
@@ -42,14 +46,15 @@ def new_figure(title, models, logs, height_in=5.6, note="", legend_lines=0, **gr
         top_in += LINE_IN
     if len(models) > 1:
         columns = 2 if max(len(label) for label, _ in models) < 44 else 1
-        figure.legend([Patch(color=colour) for _, colour in models], [label for label, _ in models], loc="upper left",
-                      bbox_to_anchor=(EDGE_IN / WIDTH_IN, 1 - top_in / height_in), ncols=columns, borderpad=0, borderaxespad=0,
-                      handlelength=1.2, labelspacing=0.35)
+        figure.legend([Patch(color=colour) for _, colour in models], [label for label, _ in models],
+                      loc="upper left", bbox_to_anchor=(EDGE_IN / WIDTH_IN, 1 - top_in / height_in),
+                      ncols=columns, borderpad=0, borderaxespad=0, handlelength=1.2, labelspacing=0.35)
         top_in += LINE_IN * -(-len(models) // columns)
     figure.text(1 - EDGE_IN / WIDTH_IN, 0.07 / height_in, source_line(logs), size=8.5, color=GREY, ha="right")
     bottom_in = 0.27 + (LINE_IN * legend_lines + 0.06 if legend_lines else 0)
     top_in += 0.08
-    figure.get_layout_engine().set(rect=(0.008, bottom_in / height_in, 0.984, 1 - (top_in + bottom_in) / height_in), w_pad=0.08)
+    strip = (0.008, bottom_in / height_in, 0.984, 1 - (top_in + bottom_in) / height_in)
+    figure.get_layout_engine().set(rect=strip, w_pad=0.08)
     return figure, figure.subplots(**grid)
 
 
@@ -61,8 +66,9 @@ def source_line(logs):
 def legend_below(figure, axes, columns):
     """The legend of `axes` in the strip that `new_figure` kept free under the plot."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.27 / figure.get_figheight()), ncols=columns,
-                  borderpad=0, borderaxespad=0, labelspacing=0.4, columnspacing=1.4, handlelength=1.6, handletextpad=0.6, fontsize=11.5)
+    figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.27 / figure.get_figheight()),
+                  ncols=columns, borderpad=0, borderaxespad=0, labelspacing=0.4, columnspacing=1.4,
+                  handlelength=1.6, handletextpad=0.6, fontsize=11.5)
 
 
 def save(figure, path, logs):
@@ -96,7 +102,7 @@ def percent_ticks(axis, language):
 
 
 def score_bars(axes, names, groups, words, language):
-    """Horizontal bars of means with intervals: a row a metric, in it a bar for each of `groups`, [(metrics, colour)]."""
+    """Horizontal bars of means with intervals: a row a metric, in it a bar a group: [(metrics, colour)]."""
     thickness = 0.8 / len(groups)
     for index, (metrics, colour) in enumerate(groups):
         for row, name in enumerate(names):
@@ -108,7 +114,7 @@ def score_bars(axes, names, groups, words, language):
             mean = 100 * score["mean"]
             low, high = (100 * bound for bound in score["ci95"] or (score["mean"], score["mean"]))
             axes.barh(y, mean, thickness * 0.92, color=colour)
-            axes.plot([low, high], [y, y], color="white", lw=3.6)  # a rim, or the black line drowns in the dark bar
+            axes.plot([low, high], [y, y], color="white", lw=3.6)  # a rim: black drowns in the dark bar
             axes.plot([low, high], [y, y], color="black", lw=1.4, marker="|", ms=7, mew=1.4, clip_on=False)
             axes.text(max(high, mean) + 1.5, y, wording.percent(score["mean"], language), va="center",
                       size=11.5 if len(groups) < 4 else 8.5)
@@ -120,7 +126,7 @@ def score_bars(axes, names, groups, words, language):
 
 
 def binned(values, edges):
-    """(answers, percent of the answers) in each bin between `edges`, in percent; the last bin includes its upper edge."""
+    """(answers, percent of the answers) in each bin between `edges`; the last bin includes its upper edge."""
     counts = [0] * (len(edges) - 1)
     for value in values:
         counts[min(sum(100 * value >= edge for edge in edges[1:]), len(counts) - 1)] += 1

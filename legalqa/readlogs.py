@@ -1,7 +1,8 @@
 """Which logs belong together, read and checked: what the plots and the report are made from.
 
-A training run is known by its id. A benchmark belongs to the newest training run before it that wrote the adapter it
-scored; the base model's benchmark and the comparison are those of the same base model and validation file.
+A training run is known by its id. A benchmark belongs to the newest training run before it that wrote the
+adapter it scored; the base model's benchmark and the comparison are those of the same base model and
+validation file.
 """
 import json
 import math
@@ -18,7 +19,7 @@ TRAINING_STAGES = ("config", "metrics", "history")
 
 
 class Log(NamedTuple):
-    """One file: `name` is what people see (folder/file), `data` its JSON object (a list of entries for a history)."""
+    """One file: `name` is what people see (folder/file), `data` its JSON object, or a history's entries."""
     name: str
     run: str
     data: object
@@ -40,7 +41,8 @@ FLAG_OR_NULL = ("true, false or null", lambda value: value is None or isinstance
 COUNT = ("a count", lambda value: type(value) is int and 0 <= value < 10**15)
 NUMBER = ("a number", within(-1e18, 1e18))
 # A diverged run logs NaN or infinity; Python's JSON reads both.
-ANY_NUMBER = ("a number or null", lambda value: value is None or is_number(value) and not abs(value) > 1e18 or value == math.inf)
+ANY_NUMBER = ("a number or null", lambda value: value is None or is_number(value)
+              and (not math.isfinite(value) or abs(value) <= 1e18))
 AMOUNT = ("a number from 0, or null", lambda value: value is None or within(0, 1e18)(value))
 SHARE = ("a share from 0 to 1, or null", lambda value: value is None or within(0, 1)(value))
 CHANGE = ("a difference of shares", within(-1, 1))
@@ -48,42 +50,50 @@ BOUNDS = ("two numbers or null", lambda value: value is None or isinstance(value
           and all(map(within(-1, 1), value)))
 FLAG = ("true or false", lambda value: isinstance(value, bool))
 ANYTHING = ("anything", lambda value: True)
-SETTINGS = {str: TEXT, bool: FLAG, int: NUMBER, float: NUMBER, list: [TEXT]}  # by the type of CONFIG's default
-SHOWN_SETTINGS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
-                  "batch_size", "grad_accum", "num_epochs", "max_steps", "learning_rate", "warmup_ratio", "weight_decay",
-                  "optim", "lr_scheduler_type", "seed", "completion_only_loss", "gradient_checkpointing", "output_dir")
+# By the type of the setting's default in CONFIG.
+SETTINGS = {str: TEXT, bool: FLAG, int: NUMBER, float: NUMBER, list: [TEXT]}
+SHOWN_SETTINGS = (
+    "model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
+    "batch_size", "grad_accum", "num_epochs", "max_steps", "learning_rate", "warmup_ratio", "weight_decay",
+    "optim", "lr_scheduler_type", "seed", "completion_only_loss", "output_dir")
 
-META = {"run": TEXT, "command": TEXT, "git": {"commit": TEXT_OR_NULL, "dirty": FLAG_OR_NULL}, "versions": {str: TEXT},
-        "platform": TEXT}
+META = {"run": TEXT, "command": TEXT, "git": {"commit": TEXT_OR_NULL, "dirty": FLAG_OR_NULL},
+        "versions": {str: TEXT}, "platform": TEXT}
 DEVICE = {"type": TEXT, "name": TEXT, "memory_bytes": AMOUNT}
-DATA_FILE = {"file": TEXT, "sha256": TEXT, "num_rows": COUNT, "num_used": COUNT, "num_dropped": COUNT, "by_language?": {str: COUNT}}
+DATA_FILE = {"file": TEXT, "sha256": TEXT, "num_rows": COUNT, "num_used": COUNT, "num_dropped": COUNT,
+             "by_language?": {str: COUNT}}
 SCORES = {str: {"mean": SHARE, "ci95": BOUNDS, "num_samples": COUNT}}
 GROUPS = {str: {"num_samples": COUNT, "metrics": SCORES}}
 CITATION = {"act": TEXT_OR_NULL, "article": TEXT, "text": TEXT, "exists": FLAG_OR_NULL}
 DIFFERENCES = {str: {"a": SHARE, "b": SHARE, "difference": CHANGE, "ci95": BOUNDS, "num_samples": COUNT}}
-ENTRY = {"step": COUNT, "epoch?": AMOUNT, "loss?": ANY_NUMBER, "eval_loss?": ANY_NUMBER, "learning_rate?": AMOUNT}
+LOSSES = ("train_loss", "initial_loss", "final_loss", "min_loss", "loss_reduction_percent",
+          "initial_eval_loss", "eval_loss", "min_eval_loss")
+AMOUNTS = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos", "epoch",
+           "total_steps", "trainable_parameters", "total_parameters", "trainable_percent",
+           "tokens_per_second", "peak_memory_bytes", "peak_vram_bytes")
+ENTRY = {"step": COUNT, "epoch?": AMOUNT, "loss?": ANY_NUMBER, "eval_loss?": ANY_NUMBER,
+         "learning_rate?": AMOUNT}
 SHAPES = {
     "config": {**{key: SETTINGS[type(config.CONFIG[key])] for key in SHOWN_SETTINGS}, "profile": TEXT,
-               "meta": {**META, "device": DEVICE, "data": {"train": DATA_FILE, "validation": DATA_FILE}, "prompt_sha256": TEXT,
+               "meta": {**META, "device": DEVICE, "data": {"train": DATA_FILE, "validation": DATA_FILE},
                         "base_model": {"name": TEXT, "parameters": COUNT}}},
     "metrics": {"meta": {"run": TEXT, "resumed_from": AMOUNT},
-                **{key: ANY_NUMBER for key in ("train_loss", "initial_loss", "final_loss", "min_loss", "loss_reduction_percent",
-                                               "initial_eval_loss", "eval_loss", "min_eval_loss")},
-                **{key: AMOUNT for key in ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos",
-                                           "epoch", "total_steps", "trainable_parameters", "total_parameters",
-                                           "trainable_percent", "tokens_per_second", "peak_memory_bytes", "peak_vram_bytes")},
+                **dict.fromkeys(LOSSES, ANY_NUMBER), **dict.fromkeys(AMOUNTS, AMOUNT),
                 "history": [ENTRY]},
     "benchmark": {
         # Ready answers (kind "predictions") have no model, device, prompt or validation file of their own.
         "meta": {**META, "model": TEXT, "base_model": TEXT_OR_NULL, "kind": TEXT, "device": (DEVICE, None),
-                 "adapter": ({"path": TEXT, "sha256": TEXT}, None), "batch_size?": AMOUNT, "engine?": TEXT_OR_NULL,
+                 "adapter": ({"path": TEXT, "sha256": TEXT}, None),
+                 "batch_size?": AMOUNT, "engine?": TEXT_OR_NULL,
                  "decoding": ({"temperature?": AMOUNT, "max_new_tokens?": AMOUNT}, None),
                  "validation": ({"file": TEXT, "sha256": TEXT, "num_rows": COUNT}, None)},
-        "summary": {"num_samples": COUNT, "metrics": SCORES, "by_language": GROUPS, "by_act?": GROUPS, "by_seen_article?": GROUPS,
-                    "generation": ({"total_sec": AMOUNT, "mean_sec_per_sample": AMOUNT, "tokens_per_second": AMOUNT,
-                                    "new_tokens": COUNT, "cut_off_rate": SHARE}, None)},
-        "samples": [{"id": TEXT, "language": TEXT, "instruction": TEXT, "input": TEXT_OR_NULL, "reference": TEXT, "prediction": TEXT,
-                     "scores": {str: SHARE}, "citations": {"prediction": [CITATION]}, "generation_sec": AMOUNT}]},
+        "summary": {"num_samples": COUNT, "metrics": SCORES, "by_language": GROUPS, "by_act?": GROUPS,
+                    "by_seen_article?": GROUPS,
+                    "generation": ({"total_sec": AMOUNT, "mean_sec_per_sample": AMOUNT,
+                                    "tokens_per_second": AMOUNT, "new_tokens": COUNT}, None)},
+        "samples": [{"id": TEXT, "language": TEXT, "instruction": TEXT, "input": TEXT_OR_NULL,
+                     "reference": TEXT, "prediction": TEXT, "scores": {str: SHARE},
+                     "citations": {"prediction": [CITATION]}, "generation_sec": AMOUNT}]},
     "compare": {"meta": {**META, "a": TEXT, "b": TEXT, "num_shared": COUNT}, "metrics": DIFFERENCES,
                 "by_language": {str: {"num_samples": COUNT, "metrics": DIFFERENCES}}},
 }
@@ -92,14 +102,15 @@ SHAPES = {
 def shape_problem(value, shape, where=""):
     """The first place where `value` is not of `shape`, as "place: what is expected"; None when all is well.
 
-    Shapes: {key: shape} (a key ending in "?" may be absent, `str` stands for any key), [shape], (shape, None), or a leaf.
+    Shapes: {key: shape} (a key ending in "?" may be absent, `str` stands for any key), [shape],
+    (shape, None), or a leaf.
     """
     place = where or "top level"
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return f"{place}: an object is expected"
         if str in shape:
-            return next(filter(None, (shape_problem(item, shape[str], f"{where}.{key}") for key, item in value.items())), None)
+            return first_problem((item, shape[str], f"{where}.{key}") for key, item in value.items())
         for key, inner in shape.items():
             name = key.rstrip("?")
             if name in value:
@@ -112,10 +123,14 @@ def shape_problem(value, shape, where=""):
     if isinstance(shape, list):
         if not isinstance(value, list):
             return f"{place}: a list is expected"
-        return next(filter(None, (shape_problem(item, shape[0], f"{where}[{i}]") for i, item in enumerate(value))), None)
+        return first_problem((item, shape[0], f"{where}[{i}]") for i, item in enumerate(value))
     if shape[1] is None:
         return None if value is None else shape_problem(value, shape[0], where)
     return None if shape[1](value) else f"{place}: {shape[0]} is expected"
+
+
+def first_problem(parts):
+    return next(filter(None, (shape_problem(*part) for part in parts)), None)
 
 
 # ---- Reading
@@ -124,8 +139,12 @@ def warn(text):
     print(f"warning: {text}", file=sys.stderr)
 
 
+def suffix(stage):
+    return ".jsonl" if stage == "history" else ".json"
+
+
 class Shelf:
-    """The logs of one folder, each read and checked once; a bad one is named on stderr and taken as absent."""
+    """The logs of a folder, each read and checked once; a bad one is named on stderr and taken as absent."""
 
     def __init__(self, logs_dir):
         self.folder = Path(logs_dir)
@@ -134,13 +153,14 @@ class Shelf:
 
     def runs(self, *stages):
         """Run ids that have a log of any of `stages`, newest first: they sort by time."""
-        names = (path.name for path in self.folder.glob("*_*.json*")) if self.folder.is_dir() else ()
-        found = (re.fullmatch(rf"({'|'.join(stages)})_(.+)\.jsonl?", name) for name in names)
-        return sorted({match[2] for match in found if match}, reverse=True)
+        names = "\n".join(path.name for path in self.folder.glob("*_*.json*")) if self.folder.is_dir() else ""
+        return sorted({run for stage in stages
+                       for run in re.findall(rf"^{stage}_([^\n.]+){re.escape(suffix(stage))}$", names, re.M)},
+                      reverse=True)
 
     def read(self, stage, run):
         """The Log of this stage and run, or None."""
-        path = self.folder / f"{stage}_{run}.{'jsonl' if stage == 'history' else 'json'}"
+        path = self.folder / f"{stage}_{run}{suffix(stage)}"
         if path not in self.cache:
             self.cache[path] = None
             if path.exists():
@@ -162,7 +182,7 @@ def read_checked(path, stage):
 
 
 def read_history(path):
-    """The entries of a history; a line being written right now, or cut by a kill, is left out without a word."""
+    """The entries of a history; a last line that is being written or was cut by a kill is left out."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -183,27 +203,6 @@ def read_history(path):
     return entries
 
 
-def merged_history(entries):
-    """(one entry a step, in order; the steps a resume went on from).
-
-    A run that was killed and resumed wrote the steps after its last checkpoint twice: going back to a step voids all
-    that came after it.
-    """
-    by_step, order, resumed_at = {}, [], []
-    for entry in entries:
-        step = entry["step"]
-        if order and order[-1] > step:
-            while order and order[-1] >= step:
-                if order[-1] > step:
-                    del by_step[order[-1]]
-                order.pop()
-            resumed_at.append(order[-1] if order else step)
-        if not order or order[-1] != step:
-            order.append(step)
-        by_step[step] = {**by_step.get(step, {}), **entry}
-    return [by_step[step] for step in order], resumed_at
-
-
 # ---- Which belong together
 
 def trained_by(benchmark, shelf):
@@ -217,12 +216,16 @@ def trained_by(benchmark, shelf):
 
 
 def choose(shelf, run=None):
-    """{"config", "metrics", "history", "benchmark", "base", "compare"}: the Log of each, or None, of `run` or of the newest run."""
+    """The Log, or None, of each stage of `run`, or of the newest run.
+
+    Stages: config, metrics, history (read where there are no metrics yet), benchmark, base, compare.
+    """
     training_runs, benchmark_runs = shelf.runs(*TRAINING_STAGES), shelf.runs("benchmark")
     if not training_runs and not benchmark_runs:
         raise UserError(f"no logs in {shelf.folder}; run: python train_8b.py")
     if run is not None and run not in training_runs + benchmark_runs:
-        raise UserError(f"no run '{run}' in {shelf.folder}; the newest there: {', '.join((training_runs + benchmark_runs)[:5])}")
+        known = ", ".join((training_runs + benchmark_runs)[:5])
+        raise UserError(f"no run '{run}' in {shelf.folder}; the newest there: {known}")
     asked = run is not None
     logs = dict.fromkeys((*TRAINING_STAGES, "benchmark", "base", "compare"))
     if run is not None and run not in training_runs:
@@ -236,12 +239,13 @@ def choose(shelf, run=None):
     logs["base"] = logs["base"] or base_benchmark(shelf, logs["benchmark"], benchmark_runs)
     logs["compare"] = comparison(shelf, logs)
     if not any(logs.values()):
-        raise UserError(f"no readable log in {shelf.folder} ({shelf.num_bad} skipped, named above); run: python train_8b.py")
+        raise UserError(f"no readable log in {shelf.folder} ({shelf.num_bad} skipped, named above); "
+                        "run: python train_8b.py")
     return logs
 
 
 def training_logs(shelf, runs):
-    """The logs of the first of `runs` that has trained a step; of the first with a readable config, if none has."""
+    """The logs of the first of `runs` that has trained a step; if none has, of the first with a config."""
     fallback = {}
     for run in runs:
         logs = {"config": shelf.read("config", run), "metrics": shelf.read("metrics", run)}
@@ -254,7 +258,7 @@ def training_logs(shelf, runs):
 
 
 def adapter_benchmark(shelf, logs, runs, asked):
-    """The newest benchmark of the chosen training run's adapter; without any training log, the newest that is not the base's."""
+    """The newest benchmark of the training run's adapter; with no training log, the newest but the base's."""
     trained = next((log.run for log in logs.values() if log), None)
     for run in runs:
         log = shelf.read("benchmark", run)
@@ -264,19 +268,20 @@ def adapter_benchmark(shelf, logs, runs, asked):
         if trained is None or run == trained or owner == trained:
             return log
         if log.data["meta"]["kind"] == "adapter" and not asked:
-            warn(f"{log.name} scores {f'the adapter of run {owner}' if owner else 'an adapter of no run in these logs'}, not of "
-                 f"{trained}: left out; --run {run} shows it")
+            scored = f"the adapter of run {owner}" if owner else "an adapter of no run in these logs"
+            warn(f"{log.name} scores {scored}, not that of {trained}: left out; --run {run} shows it")
     return None
 
 
 def base_benchmark(shelf, benchmark, runs):
-    """The newest benchmark of the base model on the same validation file; one on the very same samples goes first."""
+    """The newest benchmark of the base model on the same validation file, best on the very same samples."""
     def facts(log):
         return log.data["meta"]["base_model"], (log.data["meta"]["validation"] or {}).get("sha256")
 
     def ids(log):
         return {sample["id"] for sample in log.data["samples"]}
-    logs = [log for log in (shelf.read("benchmark", run) for run in runs) if log and log.data["meta"]["kind"] == "base"]
+    logs = [shelf.read("benchmark", run) for run in runs]
+    logs = [log for log in logs if log and log.data["meta"]["kind"] == "base"]
     if benchmark:
         logs = [log for log in logs if facts(log) == facts(benchmark)]
         logs.sort(key=lambda log: ids(log) != ids(benchmark))

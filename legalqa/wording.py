@@ -2,14 +2,15 @@
 import math
 
 from legalqa.cli import UserError
+from legalqa.markdown import ABSENT  # the log has the key, without a value
 
 LANGUAGES = ("ru", "en")
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-ABSENT = "—"  # the log has the key, without a value
 PUBLISHED = ("token_f1", "exact_match", "key_info", "length_ratio", "overall")
 TEXT_METRICS = ("rouge_l", "chrf", "word_f1")
 CITATION_METRICS = ("citation_precision", "citation_recall", "citation_f1", "citation_exists", "has_citation")
-HEALTH_METRICS = ("cut_off_rate", "empty_rate", "think_leak_rate", "wrong_language_rate", "repetition_rate")  # less is better
+HEALTH_METRICS = ("cut_off_rate", "empty_rate", "think_leak_rate", "wrong_language_rate",
+                  "repetition_rate")  # less is better
 METRICS = PUBLISHED + TEXT_METRICS + CITATION_METRICS + HEALTH_METRICS
 METRIC_NAMES = {
     "ru": dict(zip(METRICS, (
@@ -20,40 +21,44 @@ METRIC_NAMES = {
     "en": dict(zip(METRICS, (
         "Token F1", "Exact match", "Key information", "Length ratio", "Overall",
         "ROUGE-L", "chrF", "Word F1",
-        "Citation precision", "Citation recall", "Citation F1", "Citations that exist", "Answers with a citation",
+        "Citation precision", "Citation recall", "Citation F1", "Citations that exist",
+        "Answers with a citation",
         "Cut-off answers", "Empty answers", "Leaked reasoning", "Wrong language", "Repetitive answers"))),
 }
 LANGUAGE_NAMES = {"ru": {"ru": "русский", "kk": "казахский"}, "en": {"ru": "Russian", "kk": "Kazakh"}}
 PLOT_WORDS = {
     "ru": {
         "step": "Шаг", "epoch": "Эпоха", "loss": "Потери (кросс-энтропия)", "raw": "при обучении",
-        "smooth": "сглаженные (по {} точкам)", "smooth_each": "сглаженные", "eval": "на проверочных строках", "first": "первое", "last": "последнее",
-        "lowest": "минимум", "peak": "наибольшая", "last_rate": "последняя", "at": "{}: {} (шаг {})",
-        "nan": "NaN или ∞: {} (шаги {}–{})",
-        "resumed": "продолжено с шага {}", "steps": ("шаг", "шага", "шагов"), "answers": ("ответ", "ответа", "ответов"),
-        "unfinished": "не завершено", "rate": "Скорость обучения", "rate_scaled": "Скорость обучения, ×10{}",
+        "smooth": "сглаженные (окно {})", "smooth_each": "сглаженные", "eval": "на проверочных строках",
+        "first": "первое", "last": "последнее", "lowest": "минимум", "peak": "наибольшая",
+        "last_rate": "последняя", "at": "{}: {} (шаг {})", "nan": "NaN или ∞: {} (шаги {}–{})",
+        "resumed": "продолжено с шага {}", "steps": ("шаг", "шага", "шагов"), "unfinished": "не завершено",
+        "rate": "Скорость обучения", "rate_scaled": "Скорость обучения, ×10{}",
         "score": "Среднее и 95 % ДИ, %", "share": "Доля ответов, %", "token_f1": "Token F1 ответа, %",
-        "key_info": "Ключевые сведения в ответе, %", "seconds": "Время на ответ, с", "count": "Ответов", "mean": "среднее {} с",
-        "median": "медиана {} с", "undefined": "не определено", "means": "Средние", "spread": "Распределение Token F1",
+        "key_info": "Ключевые сведения в ответе, %", "seconds": "Время на ответ, с", "count": "Ответов",
+        "mean": "среднее {} с", "median": "медиана {} с", "undefined": "не определено", "means": "Средние",
+        "spread": "Распределение Token F1",
         "kinds": ("статьи существуют", "есть выдуманная статья", "нельзя проверить", "без ссылок"),
-        "answers_by_citation": "Что с ссылками в ответах", "citation_scores": "Оценки ссылок", "base": "базовая",
-        "training_loss": "Потери при обучении", "learning_rate": "Скорость обучения", "benchmark_metrics": "Оценки ответов",
-        "key_info_distribution": "Ключевые сведения: распределение ответов", "generation_time": "Время генерации ответа",
-        "by_language": "Оценки по языку вопроса", "citations": "Ссылки на нормы права в ответах", "batch": "группами по {}"},
+        "base": "базовая", "training_loss": "Потери при обучении", "learning_rate": "Скорость обучения",
+        "benchmark_metrics": "Оценки ответов",
+        "key_info_distribution": "Ключевые сведения: распределение ответов",
+        "generation_time": "Время генерации ответа", "by_language": "Оценки по языку вопроса",
+        "citations": "Ссылки на нормы права в ответах", "batch": "группами по {}"},
     "en": {
         "step": "Step", "epoch": "Epoch", "loss": "Loss (cross-entropy)", "raw": "training",
-        "smooth": "smoothed ({} points)", "smooth_each": "smoothed", "eval": "validation rows", "first": "first", "last": "last",
-        "lowest": "lowest", "peak": "highest", "last_rate": "last", "at": "{}: {} (step {})",
-        "nan": "NaN or ∞: {} (steps {}–{})",
-        "resumed": "resumed from step {}", "steps": ("step", "steps"), "answers": ("answer", "answers"),
-        "unfinished": "not finished", "rate": "Learning rate", "rate_scaled": "Learning rate, ×10{}",
-        "score": "Mean and 95 % CI, %", "share": "Share of answers, %", "token_f1": "Token F1 of an answer, %",
-        "key_info": "Key information of an answer, %", "seconds": "Time per answer, s", "count": "Answers", "mean": "mean {} s",
-        "median": "median {} s", "undefined": "undefined", "means": "Means", "spread": "Distribution of token F1",
+        "smooth": "smoothed (window {})", "smooth_each": "smoothed", "eval": "validation rows",
+        "first": "first", "last": "last", "lowest": "lowest", "peak": "highest", "last_rate": "last",
+        "at": "{}: {} (step {})", "nan": "NaN or ∞: {} (steps {}–{})", "resumed": "resumed from step {}",
+        "steps": ("step", "steps"), "unfinished": "not finished", "rate": "Learning rate",
+        "rate_scaled": "Learning rate, ×10{}", "score": "Mean and 95 % CI, %", "share": "Share of answers, %",
+        "token_f1": "Token F1 of an answer, %", "key_info": "Key information of an answer, %",
+        "seconds": "Time per answer, s", "count": "Answers", "mean": "mean {} s", "median": "median {} s",
+        "undefined": "undefined", "means": "Means", "spread": "Distribution of token F1",
         "kinds": ("the articles exist", "an article is invented", "cannot be checked", "no citation"),
-        "answers_by_citation": "Citations in the answers", "citation_scores": "Citation scores", "base": "base",
-        "training_loss": "Training loss", "learning_rate": "Learning rate", "benchmark_metrics": "Scores of the answers",
-        "key_info_distribution": "Key information: distribution of the answers", "generation_time": "Generation time of an answer",
+        "base": "base", "training_loss": "Training loss", "learning_rate": "Learning rate",
+        "benchmark_metrics": "Scores of the answers",
+        "key_info_distribution": "Key information: distribution of the answers",
+        "generation_time": "Generation time of an answer",
         "by_language": "Scores by language of the question", "citations": "Legal citations in the answers",
         "batch": "batches of {}"},
 }
@@ -99,12 +104,15 @@ def interval(bounds, language, decimals=1):
     """[0.241, 0.295] -> "[24,1; 29,5]": percent, without the sign; None -> empty."""
     if bounds is None:
         return ""
-    return "[" + ("; " if language == "ru" else ", ").join(number(100 * b, language, decimals) for b in bounds) + "]"
+    low, high = (number(100 * bound, language, decimals) for bound in bounds)
+    return f"[{low}{';' if language == 'ru' else ','} {high}]"
 
 
 def points(fraction, language):
     """A difference of two shares in percentage points, always with its sign: "+4,2"."""
-    return number(fraction, language) if fraction is None else ("+" if fraction > 0 else "") + number(100 * fraction, language, 1)
+    if fraction is None:
+        return ABSENT
+    return ("+" if fraction > 0 else "") + number(100 * fraction, language, 1)
 
 
 def duration(seconds, language):
@@ -116,16 +124,21 @@ def duration(seconds, language):
         return f"{number(seconds, language, 1)}\u00a0{second}"
     minutes, rest = divmod(round(seconds), 60)
     parts = [(minutes // 60, hour), (minutes % 60, minute), (rest, second)]
-    return " ".join(f"{number(count, language)}\u00a0{unit}" for count, unit in parts[0 if parts[0][0] else 1:])
+    return " ".join(f"{number(count, language)}\u00a0{unit}" for count,
+                    unit in parts[0 if parts[0][0] else 1:])
 
 
 def gibibytes(size, language):
     """Bytes in units of 2**30, as torch and nvidia-smi count."""
-    return number(size, language) if size is None else number(size / 2**30, language, 1) + ("\u00a0ГиБ" if language == "ru" else " GiB")
+    return number(size, language) if size is None else number(size / 2**30, language,
+                                                              1) + ("\u00a0ГиБ" if language == "ru"
+                                                                    else " GiB")
 
 
 def plural(count, *forms):
-    """The form that agrees with `count`: two forms are English (step, steps), three Russian (шаг, шага, шагов)."""
+    """The form that agrees with `count`: two forms are English (step, steps), three Russian (шаг, шага,
+    шагов).
+    """
     if len(forms) == 2:
         return forms[count != 1]
     if 11 <= count % 100 <= 14:

@@ -1,4 +1,7 @@
-"""generate_plots.py: what is drawn, read back from matplotlib's axes. Run: python -m pytest tests/test_plots.py"""
+"""generate_plots.py: what is drawn, read back from matplotlib's axes.
+
+Run: python -m pytest tests/test_plots.py
+"""
 import itertools
 import json
 import math
@@ -44,11 +47,13 @@ def visible_texts(figure):
     for axes in figure.findobj(lambda artist: hasattr(artist, "xaxis") and hasattr(artist, "get_title")):
         found += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
         found += axes.get_legend().get_texts() if axes.get_legend() else []
-        for axis, (low, high) in ((axes.xaxis, sorted(axes.get_xlim())), (axes.yaxis, sorted(axes.get_ylim()))):
+        for axis, (low, high) in ((axes.xaxis, sorted(axes.get_xlim())),
+                                  (axes.yaxis, sorted(axes.get_ylim()))):
             slack = 1e-6 * (high - low)
-            found += [tick.label1 for tick in axis.get_major_ticks() if low - slack <= tick.get_loc() <= high + slack]
-            found += [tick.label2 for tick in axis.get_major_ticks() if low - slack <= tick.get_loc() <= high + slack]
-    return [(text.get_text(), text.get_window_extent()) for text in found if text.get_visible() and text.get_text().strip()]
+            ticks = [tick for tick in axis.get_major_ticks() if low - slack <= tick.get_loc() <= high + slack]
+            found += [label for tick in ticks for label in (tick.label1, tick.label2)]
+    found = [text for text in found if text.get_visible() and text.get_text().strip()]
+    return [(text.get_text(), text.get_window_extent()) for text in found]
 
 
 def make_canvas(figure):
@@ -57,12 +62,14 @@ def make_canvas(figure):
     return figure
 
 
-SCENES = {"one run": (["logs"], None), "base alone": (["logs"], "20260301_094500"), "few points": (["few"], None),
-          "NaN and resumed": (["nan"], None), "died": (["resumed"], None), "two runs": (["logs", "nan"], None),
+SCENES = {"one run": (["logs"], None), "base alone": (["logs"], "20260301_094500"),
+          "few points": (["few"], None), "NaN and resumed": (["nan"], None), "died": (["resumed"], None),
+          "two runs": (["logs", "nan"], None),
           "four runs": (["logs", "nan", "few", "resumed"], None)}
 
 
-@pytest.mark.parametrize("scene, language", [*((scene, "ru") for scene in SCENES), ("one run", "en"), ("NaN and resumed", "en")])
+@pytest.mark.parametrize("scene, language", [*((scene, "ru") for scene in SCENES), ("one run", "en"),
+                                             ("NaN and resumed", "en")])
 def test_no_text_covers_another_or_leaves_the_figure(scene, language):
     names, run = SCENES[scene]
     drawn = 0
@@ -75,7 +82,8 @@ def test_no_text_covers_another_or_leaves_the_figure(scene, language):
         texts = visible_texts(make_canvas(figure))
         width, height = figure.bbox.size
         for text, box in texts:
-            assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, (draw.__name__, text)
+            inside = min(box.x0, box.y0, width - box.x1, height - box.y1) >= -1
+            assert inside, (draw.__name__, text)
         for (one, a), (other, b) in itertools.combinations(texts, 2):
             across = min(a.x1, b.x1) - max(a.x0, b.x0)
             along = min(a.y1, b.y1) - max(a.y0, b.y0)
@@ -97,7 +105,8 @@ def test_loss_shows_history_smoothing_evaluation_epochs_and_marks():
     evaluation = line_at(axes, "на проверочных")
     assert list(evaluation.get_xdata()) == [0, 50, 100, 150, 155]
     assert list(evaluation.get_ydata()) == [entry["eval_loss"] for entry in history if "eval_loss" in entry]
-    assert {"первое: 3,0615 (шаг 5)", "последнее: 1,5148 (шаг 155)", "минимум: 1,4140 (шаг 140)"} <= set(legend_texts(figure))
+    assert {"первое: 3,0615 (шаг 5)", "последнее: 1,5148 (шаг 155)",
+            "минимум: 1,4140 (шаг 140)"} <= set(legend_texts(figure))
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_ylim()[0]) == ("Шаг", "Потери (кросс-энтропия)", 0)
     top = next(child for child in axes.child_axes)
     assert top.get_xlabel() == "Эпоха" and top._functions[0](155) == pytest.approx(3.0)
@@ -111,7 +120,8 @@ def test_loss_with_nan_breaks_the_line_and_says_where():
     axes = figure.axes[0]
     for label in ("training", "smoothed"):
         line = line_at(axes, label)
-        assert [step for step, loss in zip(line.get_xdata(), line.get_ydata()) if math.isnan(loss)] == [105, 110, 115]
+        gaps = [step for step, loss in zip(line.get_xdata(), line.get_ydata()) if math.isnan(loss)]
+        assert gaps == [105, 110, 115]
     assert list(line_at(axes, "NaN").get_xdata()) == [105, 110, 115]
     assert {"NaN or ∞: 3 (steps 105–115)", "resumed from step 50"} <= set(legend_texts(figure))
     assert math.isfinite(axes.get_ylim()[1])
@@ -144,8 +154,10 @@ def test_loss_without_a_number_cannot_be_drawn():
     run = chosen("few")
     log = run[0]["metrics"]
     history = [{"step": 5, "loss": math.nan}, {"step": 10, "loss": None}, {"step": 15, "loss": math.inf}]
-    with pytest.raises(generate_plots.CannotDraw, match="no finite 'loss' in few/metrics_20260304_090000.json"):
-        generate_plots.training_loss([{**run[0], "metrics": log._replace(data={**log.data, "history": history})}], "ru")
+    with pytest.raises(generate_plots.CannotDraw,
+                       match="no finite 'loss' in few/metrics_20260304_090000.json"):
+        log = log._replace(data={**log.data, "history": history})
+        generate_plots.training_loss([{**run[0], "metrics": log}], "ru")
 
 
 def test_learning_rate_curve_and_marks():
@@ -161,27 +173,32 @@ def test_learning_rate_curve_and_marks():
 def test_metrics_bars_are_the_means_and_whiskers_the_intervals():
     run = chosen("logs")
     figure, logs = generate_plots.benchmark_metrics(run, "ru")
-    assert [Path(log.name).name for log in logs] == ["benchmark_20260301_094500.json", "benchmark_20260301_103000.json"]
+    assert [Path(log.name).name for log in logs] == ["benchmark_20260301_094500.json",
+                                                     "benchmark_20260301_103000.json"]
     left, right = figure.axes
-    names = ("token_f1", "exact_match", "key_info", "length_ratio", "overall", "citation_f1", "citation_exists")
+    names = ("token_f1", "exact_match", "key_info", "length_ratio", "overall", "citation_f1",
+             "citation_exists")
     for bars, log in zip((left.patches[:7], left.patches[7:14]), logs):
         means = [log.data["summary"]["metrics"][name]["mean"] for name in names]
         assert [bar.get_width() for bar in bars] == pytest.approx([100 * mean for mean in means])
     black = [line.get_xdata() for line in left.lines if line.get_color() == "black"]
-    bounds = [[100 * bound for bound in log.data["summary"]["metrics"][name]["ci95"]] for log in logs for name in names]
+    bounds = [[100 * bound for bound in log.data["summary"]["metrics"][name]["ci95"]] for log in logs
+              for name in names]
     assert [list(line) for line in black] == [pytest.approx(pair) for pair in bounds]
     assert "63,2\u00a0%" in [text.get_text() for text in left.texts]
     assert [label.get_text() for label in left.get_yticklabels()][-1] == "Существующие ссылки"
-    assert sum(bar.get_height() for bar in right.patches) == pytest.approx(200)  # 100 % of each model's answers
+    assert sum(bar.get_height() for bar in right.patches) == pytest.approx(200)  # 100 % of each model
     assert {"models/demo (базовая), n = 10", "finetuned_demo, n = 10"} <= set(legend_texts(figure))
 
 
 def test_metric_that_is_undefined_says_so():
     run = chosen("logs")[0]
     log = run["benchmark"]
-    metrics = {**log.data["summary"]["metrics"], "citation_exists": {"mean": None, "ci95": None, "num_samples": 0}}
+    undefined = {"mean": None, "ci95": None, "num_samples": 0}
+    metrics = {**log.data["summary"]["metrics"], "citation_exists": undefined}
     data = {**log.data, "summary": {**log.data["summary"], "metrics": metrics}}
-    figure, _ = generate_plots.benchmark_metrics([{**run, "base": None, "benchmark": log._replace(data=data)}], "en")
+    run = {**run, "base": None, "benchmark": log._replace(data=data)}
+    figure, _ = generate_plots.benchmark_metrics([run], "en")
     assert "undefined" in [text.get_text() for text in figure.axes[0].texts]
     assert "finetuned_demo, n = 10" in figure_texts(figure)
 
@@ -197,9 +214,11 @@ def test_key_info_bars_are_shares_of_the_answers():
     figure, logs = generate_plots.key_info_distribution(run, "ru")
     for bars, log in zip((figure.axes[0].patches[:4], figure.axes[0].patches[4:8]), logs):
         values = [100 * sample["scores"]["key_info"] for sample in log.data["samples"]]
-        counts = [sum(low <= value < high for value in values) for low, high in ((0, 25), (25, 50), (50, 75), (75, 101))]
+        bins = ((0, 25), (25, 50), (50, 75), (75, 101))
+        counts = [sum(low <= value < high for value in values) for low, high in bins]
         assert [bar.get_height() for bar in bars] == pytest.approx([100 * count / 10 for count in counts])
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0–25", "25–50", "50–75", "75–100"]
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert ticks == ["0–25", "25–50", "50–75", "75–100"]
     assert "70\u00a0%\n(7)" in [text.get_text() for text in figure.axes[0].texts]
 
 
@@ -209,7 +228,8 @@ def test_generation_time_counts_every_answer_and_marks_mean_and_median():
     for axes, log in zip(figure.axes, logs):
         times = sorted(sample["generation_sec"] for sample in log.data["samples"])
         assert sum(bar.get_height() for bar in axes.patches) == 10
-        assert [line.get_xdata()[0] for line in axes.lines] == pytest.approx([sum(times) / 10, (times[4] + times[5]) / 2])
+        marks = [line.get_xdata()[0] for line in axes.lines]
+        assert marks == pytest.approx([sum(times) / 10, (times[4] + times[5]) / 2])
     assert figure.axes[-1].get_xlabel() == "Time per answer, s" and "batches of 32" in figure_texts(figure)
 
 
@@ -225,13 +245,14 @@ def test_languages_have_a_panel_each():
     figure, logs = generate_plots.by_language(chosen("logs"), "ru")
     assert [axes.get_title("left") for axes in figure.axes] == ["русский, n = 6", "казахский, n = 4"]
     means = [100 * log.data["summary"]["by_language"]["kk"]["metrics"]["overall"]["mean"] for log in logs]
-    assert [figure.axes[1].patches[0].get_width(), figure.axes[1].patches[7].get_width()] == pytest.approx(means)
+    assert [figure.axes[1].patches[i].get_width() for i in (0, 7)] == pytest.approx(means)
 
 
 def test_citation_shares_add_up_and_are_counted_by_answer():
     figure, _ = generate_plots.citations(chosen("logs"), "en")
     shares = [bar.get_width() for bar in figure.axes[0].patches]
-    assert shares == pytest.approx([10, 10, 0, 80, 60, 20, 10, 10])  # base, then fine-tuned: exist, invented, unknown, none
+    # Base, then fine-tuned: all exist, one invented, cannot be checked, none cited.
+    assert shares == pytest.approx([10, 10, 0, 80, 60, 20, 10, 10])
 
 
 def test_base_missing_draws_the_adapter_alone():
@@ -264,7 +285,8 @@ def test_command_writes_every_picture_twice_the_same(tmp_path, capsys):
         assert content == (tmp_path / "two" / name).read_bytes()
         assert b"Software" not in content[:2000] and b"Source" in content[:2000]
     out = capsys.readouterr().out
-    assert "training_loss.png  from logs/metrics_20260301_100000.json" in out and "next: python generate_report.py" in out
+    assert "training_loss.png  from logs/metrics_20260301_100000.json" in out
+    assert "next: python generate_report.py" in out
 
 
 def test_command_names_what_it_cannot_draw(tmp_path, capsys):
@@ -299,5 +321,6 @@ def test_hostile_names_are_drawn_as_text(tmp_path):
     run = chosen("logs")[0]
     data = json.loads(json.dumps(run["benchmark"].data))
     data["meta"]["model"] = "$\\frac{1}{0}$ _x^ " + "long " * 40 + "\u202e\n\t"
-    figure, _ = generate_plots.benchmark_metrics([{**run, "benchmark": run["benchmark"]._replace(data=data)}], "ru")
+    run = {**run, "benchmark": run["benchmark"]._replace(data=data)}
+    figure, _ = generate_plots.benchmark_metrics([run], "ru")
     drawing.save(figure, tmp_path / "x.png", [run["benchmark"]])
