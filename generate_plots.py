@@ -23,7 +23,7 @@ MAX_RUNS = 5
 BASE_COLOUR = drawing.ORANGE
 RUN_COLOURS = (drawing.BLUE, drawing.GREEN, drawing.VERMILION, drawing.PURPLE, drawing.SKY)
 KIND_COLOURS = ((drawing.SKY, "black"), (drawing.VERMILION, "white"), (drawing.YELLOW, "black"),
-                (drawing.LIGHT_GREY, "black"))
+                ("white", "black"))
 MARKERS = {"first": "o", "last": "s", "lowest": "v", "peak": "^", "last_rate": "s"}
 MARKS = {"color": "black", "ms": 8, "mfc": "white", "mew": 1.8, "zorder": 5, "clip_on": False, "ls": ""}
 
@@ -81,9 +81,8 @@ def training_loss(runs, language):
     """Raw and smoothed training loss, and the evaluation loss, over steps."""
     words, curves = PLOT_WORDS[language], curves_with(runs, "loss")
     alone = len(curves) == 1
-    troubled = alone and (curves[0]["resumed"] or any(map(math.isnan, points(curves[0], "loss")[1])))
-    figure, axes = training_figure("training_loss", curves, 1 if not alone else 3 if troubled else 2,
-                                   language)
+    troubled = any(curve["resumed"] or any(map(math.isnan, points(curve, "loss")[1])) for curve in curves)
+    figure, axes = training_figure("training_loss", curves, 1 + alone + troubled, language)
     for index, (curve, colour) in enumerate(zip(curves, RUN_COLOURS)):
         steps, losses = finite(*points(curve, "loss"))
         window = max(5, len(losses) // 20) | 1
@@ -107,7 +106,7 @@ def training_loss(runs, language):
             axes.plot(*evaluations, color=drawing.VERMILION if alone else colour, lw=1.6, ls="--",
                       marker="D", ms=7, mec="white", label=None if index else words["eval"], zorder=4,
                       clip_on=False)
-        mark_trouble(axes, curve, words, alone)
+        mark_trouble(axes, curve, words, None if alone else colour)
     axes.set_ylabel(words["loss"])
     axes.set_ylim(0, 1.08 * max(max(finite(*points(curve, key))[1], default=0)
                                 for curve in curves for key in ("loss", "eval_loss")) or 1)
@@ -126,17 +125,20 @@ def mark(axes, steps, values, places, language, form):
         axes.plot(steps[i], values[i], marker=MARKERS[names[0]], label=text, **MARKS)
 
 
-def mark_trouble(axes, curve, words, labelled):
-    """Where the run was resumed, and where its loss was no number."""
+def mark_trouble(axes, curve, words, colour):
+    """Where the run was resumed, and where its loss was no number; in `colour` beside other runs."""
+    known = [line.get_label() for line in axes.lines]
     for step in curve["resumed"]:
-        axes.axvline(step, color=drawing.GREY, ls=":", lw=1.8)
-    if curve["resumed"] and labelled:
+        axes.axvline(step, color=colour or drawing.GREY, ls=":", lw=1.8)
+    if curve["resumed"]:
         steps = ", ".join(map(str, curve["resumed"][:3])) + (", …" if len(curve["resumed"]) > 3 else "")
-        axes.plot([], [], color=drawing.GREY, ls=":", lw=1.8, label=words["resumed"].format(steps))
+        label = words["resumed_each"] if colour else words["resumed"].format(steps)
+        axes.plot([], [], color=colour or drawing.GREY, ls=":", lw=1.8, label=None if label in known else label)
     broken = [step for step, loss in zip(*points(curve, "loss")) if math.isnan(loss)]
     if broken:
-        axes.plot(broken, [0] * len(broken), "x", color=drawing.VERMILION, ms=9, mew=2.2, clip_on=False,
-                  zorder=6, label=words["nan"].format(len(broken), broken[0], broken[-1]) if labelled else None)
+        label = words["nan_each"] if colour else words["nan"].format(len(broken), broken[0], broken[-1])
+        axes.plot(broken, [0] * len(broken), "x", color=colour or drawing.VERMILION, ms=9, mew=2.2,
+                  clip_on=False, zorder=6, label=None if label in known else label)
 
 
 def learning_rate(runs, language):
@@ -301,7 +303,7 @@ def citations(runs, language):
         kinds, left = [citation_kind(sample) for sample in log.data["samples"]], 0.0
         for kind, (colour, ink) in enumerate(KIND_COLOURS):
             share = 100 * kinds.count(kind) / max(1, len(kinds))
-            top.barh(row, share, 0.8, left, color=colour, edgecolor="white",
+            top.barh(row, share, 0.8, left, color=colour, edgecolor=drawing.GREY, lw=0.8,
                      label=None if row else words["kinds"][kind])
             if share >= 6:
                 top.text(left + share / 2, row, wording.percent(share / 100, language, 0), ha="center",

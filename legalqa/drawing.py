@@ -9,8 +9,8 @@ from legalqa import runlog, wording
 
 DPI, WIDTH_IN = 150, 10
 # Okabe and Ito's palette: told apart by colour-blind readers; orange and blue also differ in a grey print.
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY, LIGHT_GREY = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#595959", "#D9D9D9")
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#595959")
 STYLE = {"font.family": "DejaVu Sans", "font.size": 12.5, "legend.frameon": False, "legend.fontsize": 12,
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
          "grid.color": "#E6E6E6", "axes.edgecolor": GREY, "axes.titlesize": 12.5,
@@ -114,7 +114,8 @@ def score_bars(axes, names, groups, words, language):
             mean = 100 * score["mean"]
             low, high = (100 * bound for bound in score["ci95"] or (score["mean"], score["mean"]))
             axes.barh(y, mean, thickness * 0.92, color=colour)
-            axes.plot([low, high], [y, y], color="white", lw=3.6)  # a rim: black drowns in the dark bar
+            if len(groups) < 3:
+                axes.plot([low, high], [y, y], color="white", lw=2.8)  # a rim: black drowns in the dark bar
             axes.plot([low, high], [y, y], color="black", lw=1.4, marker="|", ms=7, mew=1.4, clip_on=False)
             axes.text(max(high, mean) + 1.5, y, wording.percent(score["mean"], language), va="center",
                       size=11.5 if len(groups) < 4 else 8.5)
