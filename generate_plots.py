@@ -133,7 +133,8 @@ def mark_trouble(axes, curve, words, colour):
     if curve["resumed"]:
         steps = ", ".join(map(str, curve["resumed"][:3])) + (", …" if len(curve["resumed"]) > 3 else "")
         label = words["resumed_each"] if colour else words["resumed"].format(steps)
-        axes.plot([], [], color=colour or drawing.GREY, ls=":", lw=1.8, label=None if label in known else label)
+        axes.plot([], [], color=colour or drawing.GREY, ls=":", lw=1.8,
+                  label=None if label in known else label)
     broken = [step for step, loss in zip(*points(curve, "loss")) if math.isnan(loss)]
     if broken:
         label = words["nan_each"] if colour else words["nan"].format(len(broken), broken[0], broken[-1])
