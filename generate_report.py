@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from legalqa import cli, conclusions, readlogs, runlog, wording
+from config import CONFIG, PROFILES, REFERENCE_RUN
+from legalqa import acts, cli, conclusions, readlogs, runlog, wording
 from legalqa.conclusions import lookup
 from legalqa.markdown import as_markdown, code
 
@@ -26,30 +27,17 @@ PICTURES = ("training_loss", "learning_rate", "benchmark_metrics", "key_info_dis
 NOT_RUN = {"ru": "не запускалось", "en": "not run"}
 YES_NO = {"ru": ("нет", "да"), "en": ("no", "yes")}
 NUM_EXAMPLES, MAX_INVENTED, SHOWN_CHARACTERS = 3, 20, 500
-# The published run of Qwen3-8B that CONFIG reproduces, by the keys of our logs.
+# The published run, by the keys of our logs. Its settings are CONFIG's with the profile `reference`.
 REFERENCE = {
-    "config": {"model_name": "unsloth/Qwen3-8B-unsloth-bnb-4bit", "load_in_4bit": True,
-               "max_seq_length": 2048, "lora_r": 16, "lora_alpha": 16, "lora_dropout": 0.0,
-               "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
-                                  "down_proj"],
-               "batch_size": 2, "grad_accum": 4, "num_epochs": 3.0, "learning_rate": 2e-4,
-               "warmup_ratio": 0.03, "weight_decay": 0.001, "optim": "adamw_8bit",
-               "lr_scheduler_type": "linear", "seed": 3407, "completion_only_loss": False,
-               "meta.device.name": "RTX 5080 Laptop", "meta.device.memory_bytes": 15.5 * 2**30,
-               "meta.versions.torch": "2.9.1+cu130", "meta.versions.unsloth": "2025.12.1",
-               "meta.versions.transformers": "4.56.2",
-               "meta.data.train.num_rows": 56802, "meta.data.validation.num_rows": 6312},
-    "metrics": {"initial_loss": 1.8544, "final_loss": 0.5734, "min_loss": 0.55,
-                "loss_reduction_percent": 69.1, "total_steps": 21303, "epoch": 3.0,
-                "train_runtime": 86147, "train_samples_per_second": 1.978, "train_steps_per_second": 0.247,
-                "trainable_parameters": 43646976, "trainable_percent": 0.53,
-                "peak_vram_bytes": 11.2 * 2**30},  # published as 11.2 GB, which torch counts in 2**30 bytes
-    "benchmark": {"summary.num_samples": 100,
-                  "summary.metrics.token_f1.mean": 0.2671, "summary.metrics.exact_match.mean": 0.01,
-                  "summary.metrics.key_info.mean": 0.7745, "summary.metrics.length_ratio.mean": 0.7365,
-                  "summary.metrics.overall.mean": 0.513,
-                  "summary.generation.total_sec": 362, "summary.generation.mean_sec_per_sample": 3.6,
-                  "meta.batch_size": 1},
+    "config": {**CONFIG, **PROFILES["reference"], "profile": "reference",
+               "meta.device.name": REFERENCE_RUN["device"],
+               "meta.data.train.num_rows": REFERENCE_RUN["train_rows"],
+               "meta.data.validation.num_rows": REFERENCE_RUN["validation_rows"],
+               **{f"meta.versions.{name}": version for name, version in REFERENCE_RUN["versions"].items()}},
+    "metrics": REFERENCE_RUN["training"],
+    "benchmark": {"summary.num_samples": REFERENCE_RUN["benchmark_samples"],
+                  **{f"summary.metrics.{name}.mean": mean for name, mean in REFERENCE_RUN["benchmark"].items()},
+                  **{f"summary.generation.{name}": value for name, value in REFERENCE_RUN["generation"].items()}},
 }
 
 
@@ -79,7 +67,7 @@ class Numbers:
             "share2": lambda v: wording.percent(v, language, 2),
             "hundred": lambda v: wording.percent(v / 100, language, 2),
             "points": lambda v: wording.points(v, language), "time": lambda v: wording.duration(v, language),
-            "bytes": lambda v: wording.gibibytes(v, language),
+            "bytes": lambda v: wording.gigabytes(v, language),
             "scientific": lambda v: wording.scientific(v, language)}
         return forms[kind](value)
 
@@ -89,6 +77,12 @@ class Numbers:
 
     def reference(self, stage, key, kind):
         return self.form(REFERENCE[stage].get(key), kind)
+
+    def act(self, act_id):
+        """The act's title, where the report is in Russian and the act is known, and its id."""
+        from markupsafe import Markup
+        title = self.logs["acts"].get(act_id) if self.language == "ru" else None
+        return Markup(f"{as_markdown(title)} ({code(act_id)})") if title else code(act_id or "")
 
     def row(self, label, stage, key, kind):
         """A table row: label, key, this run, the reference run."""
@@ -142,14 +136,14 @@ def cut(text, language):
 
 
 def render_report(logs, language):
-    """The report's text: of `logs`, what readlogs.choose() found plus "pictures", {name: path}, and of
-    nothing else.
+    """The report's text: a pure function of `logs`.
+
+    These are what readlogs.choose() found, "pictures", {name: path}, and "acts", {id: title}.
     """
     import jinja2
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
-                                     finalize=as_markdown,
-                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True)
+                                     finalize=as_markdown, undefined=jinja2.StrictUndefined,
+                                     trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     numbers, benchmark = Numbers(logs, language), logs["benchmark"]
     ids = [{sample["id"] for sample in logs[stage].data["samples"]} for stage in ("base", "benchmark")
            if logs[stage]]
@@ -157,7 +151,7 @@ def render_report(logs, language):
     text = environment.get_template(f"report.{language}.md.j2").render(
         logs=logs, row=numbers.row, value=numbers.value, score=numbers.score, difference=numbers.difference,
         side=numbers.side,
-        reference=numbers.reference, form=numbers.form, lookup=lookup, code=code,
+        reference=numbers.reference, form=numbers.form, act=numbers.act, lookup=lookup, code=code,
         names=wording.METRIC_NAMES[language],
         published=wording.PUBLISHED, text_metrics=wording.TEXT_METRICS,
         citation_metrics=wording.CITATION_METRICS,
@@ -229,6 +223,7 @@ def main(argv=None):
     language, report_file = wording.checked_language(settings["language"]), Path(settings["report_file"])
     logs = readlogs.choose(readlogs.Shelf(settings["logs_dir"]), args.run)
     logs["pictures"] = current_pictures(settings["plots_dir"], logs, report_file)
+    logs["acts"] = {key: act["title_ru"] for key, act in acts.load_acts().items()}
     text = render_report(logs, language)
     if args.check:
         return check(report_file, text)

@@ -1,8 +1,7 @@
 """Which logs belong together, read and checked: what the plots and the report are made from.
 
-A training run is known by its id. A benchmark belongs to the newest training run before it that wrote the
-adapter it scored; the base model's benchmark and the comparison are those of the same base model and
-validation file.
+A training run is known by its id. A benchmark belongs to the run that trained the adapter it scored; the base
+model's benchmark and the comparison are those of the same base model and validation file.
 """
 import json
 import math
@@ -45,7 +44,7 @@ ANY_NUMBER = ("a number or null", lambda value: value is None or is_number(value
               and (not math.isfinite(value) or abs(value) <= 1e18))
 AMOUNT = ("a number from 0, or null", lambda value: value is None or within(0, 1e18)(value))
 SHARE = ("a share from 0 to 1, or null", lambda value: value is None or within(0, 1)(value))
-CHANGE = ("a difference of shares", within(-1, 1))
+CHANGE = ("a difference of shares, or null", lambda value: value is None or within(-1, 1)(value))
 BOUNDS = ("two numbers or null", lambda value: value is None or isinstance(value, list) and len(value) == 2
           and all(map(within(-1, 1), value)))
 FLAG = ("true or false", lambda value: isinstance(value, bool))
@@ -75,18 +74,18 @@ ENTRY = {"step": COUNT, "epoch?": AMOUNT, "loss?": ANY_NUMBER, "eval_loss?": ANY
          "learning_rate?": AMOUNT}
 SHAPES = {
     "config": {**{key: SETTINGS[type(config.CONFIG[key])] for key in SHOWN_SETTINGS}, "profile": TEXT,
-               "meta": {**META, "device": DEVICE, "data": {"train": DATA_FILE, "validation": DATA_FILE},
+               "meta": {**META, "device": DEVICE, "data": {"train": DATA_FILE, "validation?": DATA_FILE},
                         "base_model": {"name": TEXT, "parameters": COUNT}}},
     "metrics": {"meta": {"run": TEXT, "resumed_from": AMOUNT},
                 **dict.fromkeys(LOSSES, ANY_NUMBER), **dict.fromkeys(AMOUNTS, AMOUNT),
                 "history": [ENTRY]},
     "benchmark": {
-        # Ready answers (kind "predictions") have no model, device, prompt or validation file of their own.
-        "meta": {**META, "model": TEXT, "base_model": TEXT_OR_NULL, "kind": TEXT, "device": (DEVICE, None),
-                 "adapter": ({"path": TEXT, "sha256": TEXT}, None),
+        # Ready answers (kind "predictions") have no adapter, device or decoding.
+        "meta": {**META, "model": TEXT, "base_model": TEXT_OR_NULL, "kind": TEXT, "device?": (DEVICE, None),
+                 "adapter": ({"path": TEXT, "sha256": TEXT, "run?": TEXT_OR_NULL}, None),
                  "batch_size?": AMOUNT, "engine?": TEXT_OR_NULL,
-                 "decoding": ({"temperature?": AMOUNT, "max_new_tokens?": AMOUNT}, None),
-                 "validation": ({"file": TEXT, "sha256": TEXT, "num_rows": COUNT}, None)},
+                 "decoding?": ({"temperature?": AMOUNT, "max_new_tokens?": AMOUNT}, None),
+                 "validation": {"file": TEXT, "sha256": TEXT, "num_rows": COUNT}},
         "summary": {"num_samples": COUNT, "metrics": SCORES, "by_language": GROUPS, "by_act?": GROUPS,
                     "by_seen_article?": GROUPS,
                     "generation": ({"total_sec": AMOUNT, "mean_sec_per_sample": AMOUNT,
@@ -206,8 +205,13 @@ def read_history(path):
 # ---- Which belong together
 
 def trained_by(benchmark, shelf):
-    """Id of the training run whose adapter this benchmark scored, or None."""
+    """Id of the training run whose adapter this benchmark scored, or None.
+
+    The adapter names its run; one that does not is taken for that of the last run before that wrote its folder.
+    """
     adapter = benchmark.data["meta"]["adapter"]
+    if adapter and adapter.get("run"):
+        return adapter["run"]
     for run in shelf.runs("config"):
         settings = shelf.read("config", run) if run <= benchmark.run and adapter else None
         if settings and Path(settings.data["output_dir"]).name == Path(adapter["path"]).name:
@@ -231,6 +235,7 @@ def choose(shelf, run=None):
     if run is not None and run not in training_runs:
         logs["benchmark"] = shelf.read("benchmark", run)
         run = trained_by(logs["benchmark"], shelf) if logs["benchmark"] else None
+        run = run if run in training_runs else None
         training_runs = [run] if run else []
     logs.update(training_logs(shelf, [run] if run else training_runs))
     logs["benchmark"] = logs["benchmark"] or adapter_benchmark(shelf, logs, benchmark_runs, asked)
@@ -276,7 +281,7 @@ def adapter_benchmark(shelf, logs, runs, asked):
 def base_benchmark(shelf, benchmark, runs):
     """The newest benchmark of the base model on the same validation file, best on the very same samples."""
     def facts(log):
-        return log.data["meta"]["base_model"], (log.data["meta"]["validation"] or {}).get("sha256")
+        return Path(log.data["meta"]["base_model"] or "").name, log.data["meta"]["validation"]["sha256"]
 
     def ids(log):
         return {sample["id"] for sample in log.data["samples"]}

@@ -130,11 +130,11 @@ def duration(seconds, language):
                     unit in parts[0 if parts[0][0] else 1:])
 
 
-def gibibytes(size, language):
-    """Bytes in units of 2**30, as torch and nvidia-smi count."""
-    return number(size, language) if size is None else number(size / 2**30, language,
-                                                              1) + ("\u00a0ГиБ" if language == "ru"
-                                                                    else " GiB")
+def gigabytes(size, language):
+    """3012345678 -> "3,0 ГБ": units of 10**9 bytes."""
+    if size is None:
+        return ABSENT
+    return number(size / 1e9, language, 1) + ("\u00a0ГБ" if language == "ru" else "\u00a0GB")
 
 
 def plural(count, *forms):
