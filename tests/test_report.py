@@ -151,7 +151,7 @@ def with_value(logs, stage, key, value):
     ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.5, False),
     ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", None, None),
     ("invented", "benchmark", "summary.metrics.citation_exists.mean", 0.96, False),
-    ("language_gap", "benchmark", "summary.by_language.kk.metrics.overall.ci95", [0.1, 0.2], True),
+    ("language_gap", "benchmark", "summary.by_language.kk.metrics.word_f1.ci95", [0.1, 0.2], True),
     ("memorised", "benchmark", "summary.by_seen_article.unseen.metrics.overall.ci95", [0.1, 0.2], True),
     ("cut_off_rate", "benchmark", "summary.metrics.cut_off_rate.mean", 0.06, True),
     ("wide_interval", "benchmark", "summary.metrics.overall.ci95", [0.5, 0.55], False),
