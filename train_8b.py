@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 from legalqa import checkpoints, cli, model, plan, prompt, records, runlog, training
@@ -246,7 +247,8 @@ def main(argv=None):
     check_disk_space(config, trainable)
 
     data = {name: {"file": config[f"{name}_file"], "sha256": runlog.file_sha256(config[f"{name}_file"]),
-                   "num_rows": len(rows), "num_used": used, "num_dropped": len(rows) - used}
+                   "num_rows": len(rows), "num_used": used, "num_dropped": len(rows) - used,
+                   "by_language": Counter(records.detect_language(records.question(row)) for row in rows)}
             for name, rows, used in (("train", train, len(facts["lengths"])), ("validation", validation, len(facts["eval_texts"])))
             if rows}
     prompts = prompt.prompt_settings(config, tokenizer)
