@@ -37,7 +37,7 @@ CODES_KK = {
     ("қылмыстық", "процестік"): "criminal_procedure_code",
     ("қылмыстық", "іс", "жүргізу"): "criminal_procedure_code",
     ("әкімшілік", "рәсімдік", "процестік"): "admin_procedure_code", ("қылмыстық", "атқару"): None,
-    ("денсаулық",): "health_code", ("денсаулық", "сақтау"): "health_code",
+    ("әкімшілік",): "admin_offences_code", ("денсаулық",): "health_code", ("денсаулық", "сақтау"): "health_code",
 }
 # Titles people use beside the official ones and those of acts.json.
 TITLES_RU = {
@@ -48,6 +48,13 @@ TITLES_RU = {
     "об исполнительном производстве": "enforcement_law",
     "о регистрации юридических лиц": "legal_entities_registration_law",
     "о государственной регистрации юридических лиц": "legal_entities_registration_law",
+    "о регистрации прав на недвижимое имущество": "real_estate_registration_law",
+    "о регистрации прав на недвижимость": "real_estate_registration_law",
+    "о госрегистрации прав на недвижимость": "real_estate_registration_law",
+    "о государственной регистрации прав на недвижимость": "real_estate_registration_law",
+    "о защите персональных данных": "personal_data_law",
+    "о банкротстве физических лиц": "citizen_bankruptcy_law",
+    "об обязательном страховании гпо владельцев транспортных средств": "vehicle_insurance_law",
     "о налогах": "tax_code",
     "о налогах и обязательных платежах в бюджет": "tax_code",
     "о налогах и других обязательных платежах в бюджет": "tax_code",
@@ -58,6 +65,7 @@ TITLES_KK = {
     "әкімшілік құқықбұзушылық туралы": "admin_offences_code",
     "неке және отбасы туралы": "family_code",
     "халық денсаулығы туралы": "health_code",
+    "жылжымайтын мүлікке құқықтарды тіркеу туралы": "real_estate_registration_law",
     "салық және бюджетке төленетін басқа да міндетті төлемдер туралы": "tax_code",
     "салық және бюджетке төленетін басқа да міндетті төлемдер туралы салық кодексі": "tax_code",
 }

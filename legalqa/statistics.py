@@ -114,8 +114,8 @@ def compare(samples_a, samples_b, seed=0):
     pairs = [(by_id[sample["id"]], sample) for sample in samples_b if sample["id"] in by_id]
     if len(pairs) < MIN_SHARED:
         sizes = f"{len(samples_a)} and {len(samples_b)}"
-        raise UserError(f"the two results share {len(pairs)} samples (of {sizes}), fewer than {MIN_SHARED}; score "
-                        "both on the same rows: same --validation-file, --num-samples and --seed")
+        raise UserError(f"the two results share {len(pairs)} samples (of {sizes}), fewer than {MIN_SHARED}; "
+                        "score both on the same rows: same --validation-file, --num-samples and --seed")
 
     def differences(group):
         return {name: paired_difference([a["scores"].get(name) for a, _ in group],
