@@ -205,7 +205,8 @@ def next_command(logs):
         return f"python benchmark.py --model {shlex.quote(base_model)}"
     if not logs["compare"]:
         return f"python benchmark.py --compare {logs['base'].name} {logs['benchmark'].name}"
-    return f"python chat.py --model {shlex.quote(logs['benchmark'].data['meta']['model'])}"
+    adapter = logs["benchmark"].data["meta"]["adapter"]
+    return f"python chat.py --model {shlex.quote(adapter['path'])}" if adapter else "python chat.py"
 
 
 def parse_args(argv=None):
