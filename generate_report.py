@@ -36,8 +36,10 @@ REFERENCE = {
                **{f"meta.versions.{name}": version for name, version in REFERENCE_RUN["versions"].items()}},
     "metrics": REFERENCE_RUN["training"],
     "benchmark": {"summary.num_samples": REFERENCE_RUN["benchmark_samples"],
-                  **{f"summary.metrics.{name}.mean": mean for name, mean in REFERENCE_RUN["benchmark"].items()},
-                  **{f"summary.generation.{name}": value for name, value in REFERENCE_RUN["generation"].items()}},
+                  **{f"summary.metrics.{name}.mean": REFERENCE_RUN["benchmark"][name]
+                     for name in REFERENCE_RUN["benchmark"]},
+                  **{f"summary.generation.{name}": REFERENCE_RUN["generation"][name]
+                     for name in REFERENCE_RUN["generation"]}},
 }
 
 
