@@ -36,8 +36,10 @@ REFERENCE = {
                **{f"meta.versions.{name}": version for name, version in REFERENCE_RUN["versions"].items()}},
     "metrics": REFERENCE_RUN["training"],
     "benchmark": {"summary.num_samples": REFERENCE_RUN["benchmark_samples"],
-                  **{f"summary.metrics.{name}.mean": mean for name, mean in REFERENCE_RUN["benchmark"].items()},
-                  **{f"summary.generation.{name}": value for name, value in REFERENCE_RUN["generation"].items()}},
+                  **{f"summary.metrics.{name}.mean": REFERENCE_RUN["benchmark"][name]
+                     for name in REFERENCE_RUN["benchmark"]},
+                  **{f"summary.generation.{name}": REFERENCE_RUN["generation"][name]
+                     for name in REFERENCE_RUN["generation"]}},
 }
 
 
@@ -205,7 +207,8 @@ def next_command(logs):
         return f"python benchmark.py --model {shlex.quote(base_model)}"
     if not logs["compare"]:
         return f"python benchmark.py --compare {logs['base'].name} {logs['benchmark'].name}"
-    return f"python chat.py --model {shlex.quote(logs['benchmark'].data['meta']['model'])}"
+    adapter = logs["benchmark"].data["meta"]["adapter"]
+    return f"python chat.py --model {shlex.quote(adapter['path'])}" if adapter else "python chat.py"
 
 
 def parse_args(argv=None):

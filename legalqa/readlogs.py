@@ -207,7 +207,7 @@ def read_history(path):
 def trained_by(benchmark, shelf):
     """Id of the training run whose adapter this benchmark scored, or None.
 
-    The adapter names its run; one that does not is taken for that of the last run before that wrote its folder.
+    The adapter names its run; one that does not is taken for that of the last run that wrote its folder.
     """
     adapter = benchmark.data["meta"]["adapter"]
     if adapter and adapter.get("run"):
