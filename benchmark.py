@@ -6,7 +6,7 @@ Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while
 
   python benchmark.py                                     100 random rows, the newest adapter
   python benchmark.py --model models/demo                 the base model on the same rows
-  python benchmark.py --compare logs/benchmark_A.json logs/benchmark_B.json     B minus A, on the rows both have
+  python benchmark.py --compare                           adapter minus base, the newest of each, on the rows both have
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
 import contextlib
@@ -30,7 +30,8 @@ def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, KEYS)
     parser.add_argument("--model", metavar="NAME", help="adapter folder, merged folder or hub id (default: newest finetuned_*)")
     parser.add_argument("--predictions", metavar="FILE", help="score these JSONL rows, which have a `prediction`")
-    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="paired difference of two benchmark_*.json")
+    parser.add_argument("--compare", nargs="*", metavar="FILE",
+                        help="paired difference B - A of two benchmark_*.json (default: the newest base and adapter in logs_dir)")
     parser.add_argument("--output", metavar="FILE", help="write the result here instead of logs_dir")
     parser.add_argument("--examples", action="store_true", help=f"print the {SHOWN_EXAMPLES} best and worst answers")
     parser.add_argument("--invented", action="store_true", help="print every cited article that does not exist")
@@ -249,14 +250,27 @@ def print_invented(samples):
         print(f"  {citation['act']} {citation['article']}: «{citation['text']}» in {sample['id']}")
 
 
+def newest_of_kind(logs_dir, kind):
+    """Path of the newest benchmark_*.json of a base model or an adapter."""
+    for path in sorted(Path(logs_dir).glob("benchmark_*.json"), reverse=True):
+        if runlog.read_json(path).get("meta", {}).get("kind") == kind:
+            return str(path)
+    wanted = "--model models/demo (or your base model)" if kind == "base" else ""
+    raise UserError(f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to compare; make one: "
+                    f"python benchmark.py {wanted}".rstrip())
+
+
 def compare(args, config, run, console):
     """Score nothing: read two results, print and save B minus A."""
-    results = [runlog.read_json(path) for path in args.compare]
-    for path, result in zip(args.compare, results):
+    if len(args.compare) not in (0, 2):
+        raise UserError(f"--compare takes two files or none, not {len(args.compare)}")
+    paths = args.compare or [newest_of_kind(config["logs_dir"], kind) for kind in ("base", "adapter")]
+    results = [runlog.read_json(path) for path in paths]
+    for path, result in zip(paths, results):
         if not isinstance(result.get("samples"), list) or not isinstance(result.get("meta"), dict):
             raise UserError(f"{path}: not a result of benchmark.py")
     comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
-    meta = runlog.run_meta(run, a=args.compare[0], b=args.compare[1], model_a=results[0]["meta"]["model"],
+    meta = runlog.run_meta(run, a=paths[0], b=paths[1], model_a=results[0]["meta"]["model"],
                            model_b=results[1]["meta"]["model"], num_shared=comparison["num_shared"])
     print_comparison(comparison, meta, console)
     path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
@@ -266,10 +280,10 @@ def compare(args, config, run, console):
 
 def main(argv=None):
     args = parse_args(argv)
-    config = cli.effective_config(args, announce=not (args.compare or args.predictions))
+    config = cli.effective_config(args, announce=args.compare is None and not args.predictions)
     from rich.console import Console
     console, run = Console(), runlog.new_run_id()
-    if args.compare:
+    if args.compare is not None:
         compare(args, config, run, console)
         return 0
     answers_path = None
@@ -297,9 +311,10 @@ def main(argv=None):
         print(f"\ngenerated  {summary['generation']['new_tokens']:,} tokens in {summary['generation']['total_sec']:.0f} s, "
               f"{summary['generation']['tokens_per_second']:.0f} tokens/s")
     print(f"written    {path}")
-    others = sorted(set(Path(config["logs_dir"]).glob("benchmark_*.json")) - {path})
-    print(f"next       python benchmark.py --compare {others[-1]} {path}" if others else
-          f"next       python benchmark.py --model {facts['base_model'] or 'models/demo'}   (the base model, to compare with)")
+    if facts["kind"] == "adapter":
+        print(f"next       python benchmark.py --model {facts['base_model']}   (the base on the same rows, then --compare)")
+    else:
+        print("next       python benchmark.py --compare   (the newest adapter minus the newest base)")
     return 0
 
 

@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 from legalqa import adapters, checkpoints, cli, model, plan, prompt, records, runlog, training
@@ -144,7 +145,8 @@ def check_disk_space(config, trainable):
 def describe_run(config, facts, train, validation, tokenizer):
     """(data files, prompt settings, what binds a checkpoint to its run)."""
     data = {name: {"file": config[f"{name}_file"], "sha256": runlog.file_sha256(config[f"{name}_file"]),
-                   "num_rows": len(rows), "num_used": used, "num_dropped": len(rows) - used}
+                   "num_rows": len(rows), "num_used": used, "num_dropped": len(rows) - used,
+                   "by_language": Counter(records.detect_language(records.question(row)) for row in rows)}
             for name, rows, used in (("train", train, len(facts["lengths"])), ("validation", validation, len(facts["eval_texts"])))
             if rows}
     prompts = prompt.prompt_settings(config, tokenizer)

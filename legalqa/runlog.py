@@ -24,8 +24,17 @@ def new_run_id():
     return time.strftime("%Y%m%d_%H%M%S")
 
 
+def write_text(path, text):
+    """Write through a temporary file, fsync and rename: `path` holds the old text or the new, never a part."""
+    write_files({path: [text]})
+
+
+def write_bytes(path, data):
+    write_files({path: [data]})
+
+
 def write_files(contents):
-    """Write {path: pieces of text, or of bytes}: every file in full under a temporary name, then the renames; or none of them.
+    """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or none of them.
 
     A path holds the old content or the new, never a part, and a name that is there after a power cut has all its bytes.
     """
@@ -57,14 +66,6 @@ def sync(*paths):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def write_text(path, text):
-    write_files({path: [text]})
-
-
-def write_bytes(path, data):
-    write_files({path: [data]})
 
 
 def write_json(path, data):

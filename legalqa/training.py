@@ -117,8 +117,9 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
                       eval_dataset=Dataset.from_list(facts["eval_texts"]) if facts["eval_texts"] else None)
     for weight in trainer.model.parameters():
         if weight.requires_grad:
-            # TRL makes a 4-bit model's adapter bfloat16 (on CUDA Unsloth removes that). With its 8 bits most updates of AdamW
-            # round to nothing, and a resume, which loads float32, goes on as another run.
+            # TRL makes a 4-bit model's adapter bfloat16 (on CUDA Unsloth removes that). With its 8 bits many updates of AdamW
+            # round to nothing, a CPU that computes in float32 has no fast product for it, and a resume, which loads float32,
+            # would go on as another run.
             weight.data = weight.data.float()
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):

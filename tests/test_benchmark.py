@@ -93,6 +93,8 @@ def test_predictions_need_no_torch(run_script, tmp_path):
     (["--predictions", "{tmp}/no_field.jsonl"], "has no text in prediction"),
     (["--validation-file", "{tmp}/empty.jsonl"], "no rows in it"),
     (["--compare", "{tmp}/a.json", "{tmp}/b.json"], "share 1 samples"),
+    (["--compare", "--logs-dir", "{tmp}"], "no benchmark of a base model in"),
+    (["--compare", "one.json"], "takes two files or none"),
     (["--num-samples", "many"], "positive number or `all`"),
     (["--temprature", "1"], "did you mean --temperature"),
 ])
