@@ -151,7 +151,7 @@ def benchmark_flags(data, folder, adapter):
 
 
 def benchmark_outcome(folder):
-    (path,) = folder.glob("benchmark_*.json")
+    path = max(folder.glob("benchmark_*.json"))  # a kill after the result was written leaves one, and the next start makes another
     return [[sample[key] for key in ("id", "prediction", "new_tokens", "scores")] for sample in runlog.read_json(path)["samples"]]
 
 
