@@ -341,9 +341,13 @@ def read_bracket(tokens, i, facts, titled):
         facts["part"] = "civil_code_general"
     elif words[0] in ("особенная", "особенной", "ерекше"):
         facts["part"] = "civil_code_special"
-    elif titled and not facts["named"] and words[-1].startswith("кодекс"):
-        found, act, _ = read_adjectives(tokens, close - 1)
-        facts.update(title=act, named=found)
+    elif words[-1].startswith("кодекс"):
+        if titled and not facts["named"]:
+            found, act, _ = read_adjectives(tokens, close - 1)
+            facts.update(title=act, named=found)
+    elif not (len(words) == 1 and tokens.raw(i + 1).isupper()  # «(ТК)»
+              or words[:2] in (("с", "изменениями"), ("в", "редакции"), ("по", "состоянию"))):
+        return False
     facts["end"] = close + 1
     return True
 
