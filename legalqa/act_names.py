@@ -4,6 +4,7 @@ date.
 A text is cut into words, numbers and signs once (`Tokens`), and `find_mentions` walks over them. Every look
 around is bounded, so time grows with the length of the text.
 """
+import functools
 import re
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ PART_RU = re.compile("(?:(подпункт)(а|у|ом|е|ы|ов|ам|ами|а
                      "|(част)(ь|и|ью|ей|ям|ями|ях)"
                      "|(абзац)(а|у|ем|е|ы|ев|ам|ами|ах)?)")
 ARTICLE_KK = re.compile("бап(?:тың|қа|ты|та|тан|пен|тағы|тар.*)?|баб(?:ы|ын|ының|ына|ында|ындағы|ынан|ымен)")
+LAW_RU = re.compile("закон(?:а|у|ом|е|ы|ов|ам|ами|ах)?|зрк")
 LAW_KK = re.compile("заң(?:ы|ның|ына|ынан|ында|ындағы|ының|ын|ымен|ға|ды|да|дан|нан|мен|дағы)?")
 CONSTITUTION = re.compile("конституци(?:я|и|ю|ей|ею)"
                           "|конституция(?:ның|ға|ны|да|дан|мен|сы|сын|сының|сына|сында|сындағы|сынан|сымен)")
@@ -528,7 +530,7 @@ def abbreviation_mention(tokens, i):
     key = normalize_word(raw.translate(UPPER_LOOK_ALIKES)) if upper and raw.isascii() else tokens.norm[i]
     by_language = {language: acts.abbreviations(language).get(key) for language in ("ru", "kk")}
     mixed = sum(letter.isupper() for letter in raw) > 1
-    if tokens.at(i - 1) in HYPHENS and tokens.is_tight(i) or not (mixed or any(by_language.values())):
+    if tokens.at(i - 1) in HYPHENS and tokens.is_tight(i):
         return None
     end = i + 1
     if tokens.at(end) in HYPHENS and tokens.is_tight(end) and tokens.is_word(end + 1):  # «ЕК-нің»
@@ -565,23 +567,34 @@ def other_mention(tokens, i):
     return None
 
 
-def mention_at(tokens, i):
-    word = tokens.norm[i]
-    if word.startswith("соцкодекс"):
-        return Mention(i, read_after(tokens, i + 1, False)["end"], "code", "known", "social_code", True, None)
-    if word.startswith("кодекс"):
-        return head_mention(tokens, i, "code")
-    if re.fullmatch("закон(?:а|у|ом|е|ы|ов|ам|ами|ах)?|зрк", word):
-        return head_mention(tokens, i, "law")
-    if LAW_KK.fullmatch(word):
-        if tokens.at(i - 1) == "ата":
-            return constitution_mention(tokens, i - 1, i)
-        return head_mention(tokens, i, "law")
+@functools.lru_cache(maxsize=65536)
+def kind_of_word(raw):
+    """What a word may begin or head: "code", "law", "constitution", "other", "social", "abbreviation" or None."""
+    word = normalize_word(raw)
+    if word.startswith(("кодекс", "соцкодекс")):
+        return "code" if word[0] == "к" else "social"
+    if LAW_RU.fullmatch(word) or LAW_KK.fullmatch(word):
+        return "law"
     if CONSTITUTION.fullmatch(word):
-        return constitution_mention(tokens, i)
+        return "constitution"
     if OTHER_ACT.fullmatch(word) or CONTRACT.fullmatch(word):
-        return other_mention(tokens, i)
-    return abbreviation_mention(tokens, i) if len(word) <= 8 else None
+        return "other"
+    known = word in acts.abbreviations("ru") or word in acts.abbreviations("kk")
+    return "abbreviation" if len(word) <= 8 and (known or sum(map(str.isupper, raw)) > 1) else None
+
+
+def mention_at(tokens, i):
+    """The act that is named at word i, or None."""
+    kind = kind_of_word(tokens.raw(i))
+    if kind == "social":  # «Соцкодекс»
+        end = read_after(tokens, i + 1, titled=False)["end"]
+        return Mention(i, end, "code", "known", "social_code", True, None)
+    if kind == "law" and tokens.at(i - 1) == "ата":
+        return constitution_mention(tokens, i - 1, i)
+    if kind in ("code", "law"):
+        return head_mention(tokens, i, kind)
+    readers = {"constitution": constitution_mention, "other": other_mention, "abbreviation": abbreviation_mention}
+    return readers[kind](tokens, i) if kind else None
 
 
 def find_mentions(tokens):

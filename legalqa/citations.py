@@ -7,8 +7,10 @@ How: the text is cut into words, numbers and signs once. One pass finds the acts
 else that of the list it stands in, else the last one of its sentence. Every look around is bounded, so time
 grows with the length of the text and no input makes it hang.
 """
+import functools
 import re
 from bisect import bisect_left
+from itertools import islice, product
 from typing import NamedTuple
 
 from legalqa import acts
@@ -100,20 +102,24 @@ def skip_ordinal_ending(tokens, i):
     return i
 
 
+@functools.lru_cache(maxsize=65536)
+def ordinal(word):
+    """1 to 20 for an ordinal of one word in any case form, else None."""
+    if word in ORDINALS_KK:
+        return ORDINALS_KK[word]
+    return next((value for stem, value in ORDINALS_RU.items()
+                 if word.startswith(stem) and ORDINAL_ENDING.fullmatch(word[len(stem):])), None)
+
+
 def read_ordinal(tokens, i):
     """(value, index after) of an ordinal in words at i: «первой», «двадцать первой», «бірінші»; else (None,
     i)."""
     word = tokens.at(i)
-    tens = TENS.get(word, 0)
-    if tens:
-        value, after = read_ordinal(tokens, i + 1) if tokens.at(i + 1) not in TENS else (None, i)
-        return (value + tens, after) if value and value < 10 else (None, i)
-    if word in ORDINALS_KK:
-        return ORDINALS_KK[word], i + 1
-    for stem, value in ORDINALS_RU.items():
-        if word.startswith(stem) and ORDINAL_ENDING.fullmatch(word[len(stem):]):
-            return value, i + 1
-    return None, i
+    if word in TENS:
+        value = ordinal(tokens.at(i + 1))
+        return (TENS[word] + value, i + 2) if value and value < 10 else (None, i)
+    value = ordinal(word)
+    return (value, i + 1) if value else (None, i)
 
 
 def is_counted(tokens, i, in_list=False):
@@ -696,6 +702,8 @@ def parse_citations(text, context_act=None):
 
     context_act: id of the act that «настоящий Кодекс», «осы Заң» mean; without it they name no act.
     """
+    if not re.search("[0-9]", text):
+        return []
     tokens = Tokens(text)
     mentions = find_mentions(tokens)
     groups = find_groups(tokens, mentions)
@@ -704,13 +712,13 @@ def parse_citations(text, context_act=None):
         written = text[first:last]
         for parts, chains in group.entries:
             articles = write_out(parts, group.plural or len(group.entries) > 1, act)
-            pairs = [(paragraph, sub) for chain in chains for paragraphs, subs in [read_chain(chain)]
-                     for paragraph in paragraphs for sub in subs] or [(None, None)]
+            pairs = [pair for chain in chains for pair in islice(product(*read_chain(chain)), MAX_RANGE)]
+            pairs = list(dict.fromkeys(pairs))[:MAX_RANGE] or [(None, None)]
             if len(citations) > MAX_CITATIONS:
                 articles, pairs = articles[:1], pairs[:1]
             for article in articles:
                 own = acts.part_of_civil_code(article) if act == acts.CIVIL_CODE else act
-                for paragraph, sub in dict.fromkeys(pairs[:MAX_RANGE]):
+                for paragraph, sub in pairs:
                     citations.append(Citation(own, act_text, article, paragraph, sub, written, first, last))
     return citations
 

@@ -22,7 +22,6 @@ KEY_TERMS = ("статья закон кодекс право обязаннос
              "гражданин организация государство орган решение").split()
 KAZAKH_LETTERS = frozenset("әғқңөұүһі")
 RUSSIAN_WORDS = frozenset("и в на с по для что или от из к при за о это как его если".split())  # not Kazakh
-ROUGE_MAX_WORDS = 2500  # rouge_score keeps a full table of words x words: about 300 MB at this length
 THINK_TAG = re.compile(r"</?think\b", re.IGNORECASE)
 STUTTER = re.compile(r"([^\W_]{1,8}?)\1{15,}")  # «аааа», «дадада»: one piece 16 times or more
 
@@ -94,17 +93,18 @@ def word_f1(prediction, reference):
     return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
 
 
-class WordTokenizer:
-    """For rouge_score, whose own deletes all but a-z and 0-9: Cyrillic text would be scored on its digits."""
-
-    def tokenize(self, text):
-        return words(text)[:ROUGE_MAX_WORDS]
-
-
-@functools.cache
-def rouge_scorer():
-    from rouge_score.rouge_scorer import RougeScorer
-    return RougeScorer(["rougeL"], tokenizer=WordTokenizer())
+def common_length(a, b):
+    """Length of the longest common subsequence of two lists: a bit for each item of `a` that is not in it yet
+    (Hyyrö 2004), a hundred times faster than a table and without its memory."""
+    places = {}
+    for place, item in enumerate(a):
+        places[item] = places.get(item, 0) | 1 << place
+    full = (1 << len(a)) - 1
+    left = full
+    for item in b:
+        hits = left & places.get(item, 0)
+        left = (left + hits | left - hits) & full
+    return len(a) - left.bit_count()
 
 
 @functools.cache
@@ -114,8 +114,10 @@ def chrf_scorer():
 
 
 def rouge_l(prediction, reference):
-    """F-measure of the longest common subsequence of `words`."""
-    return rouge_scorer().score(reference, prediction)["rougeL"].fmeasure
+    """rouge_score's rougeL over `words`. (Its own tokenizer deletes all but a-z and 0-9: Cyrillic text would be
+    scored on its digits. tests/ compare the two.)"""
+    ours, theirs = words(prediction), words(reference)
+    return 2 * common_length(ours, theirs) / (len(ours) + len(theirs)) if ours and theirs else 0.0
 
 
 def chrf(prediction, reference):

@@ -166,7 +166,7 @@ def test_linear_time(piece, monkeypatch):
 
     def count(size):
         steps[0] = 0
-        parse_citations((piece * (size // len(piece) + 1))[:size])
+        parse_citations("1 " + (piece * (size // len(piece) + 1))[:size])
         return steps[0]
     small = count(10_000)
     assert count(40_000) < 5 * small + 1000
