@@ -79,8 +79,7 @@ class Mention(NamedTuple):
 # ---------------------------------------------------------------------------------------------------- tokens
 
 class Tokens:
-    """A text cut up: for each token its normal form, kind ("w", "n", "s"), place, gap before it, sentence,
-    depth."""
+    """A text cut up: of each token the normal form, kind ("w", "n", "s"), place, gap before, sentence."""
 
     def __init__(self, text):
         self.text = text
@@ -445,8 +444,7 @@ def read_unquoted_before(tokens, j):
 
 
 def settle(name, named, facts):
-    """(state, act id): what words, number and date say together. name: act id by the words; named: they say
-    one."""
+    """(state, act id) of what words, number and date say together; name: act id by the words, if `named`."""
     if facts.get("foreign"):
         return "unknown", None
     if facts["number"] or facts["date"]:
@@ -475,8 +473,7 @@ def pointed_at(tokens, i):
 
 
 def head_mention(tokens, i, kind):
-    """The act whose head word («кодекс», «закон», «заң») is token i, or None where it is no act («законами
-    РК»)."""
+    """The act whose head word («кодекс», «закон», «заң») is token i; None for a plural («законами РК»)."""
     state, first = pointed_at(tokens, i)
     if state:
         after = read_after(tokens, i + 1, titled=state == "same")
@@ -569,7 +566,7 @@ def other_mention(tokens, i):
 
 @functools.lru_cache(maxsize=65536)
 def kind_of_word(raw):
-    """What a word may begin or head: "code", "law", "constitution", "other", "social", "abbreviation" or None."""
+    """What a word may name: "code", "law", "constitution", "other", "social", "abbreviation" or nothing (None)."""
     word = normalize_word(raw)
     if word.startswith(("кодекс", "соцкодекс")):
         return "code" if word[0] == "к" else "social"
@@ -593,8 +590,11 @@ def mention_at(tokens, i):
         return constitution_mention(tokens, i - 1, i)
     if kind in ("code", "law"):
         return head_mention(tokens, i, kind)
-    readers = {"constitution": constitution_mention, "other": other_mention, "abbreviation": abbreviation_mention}
-    return readers[kind](tokens, i) if kind else None
+    if kind == "constitution":
+        return constitution_mention(tokens, i)
+    if kind == "other":
+        return other_mention(tokens, i)
+    return abbreviation_mention(tokens, i) if kind else None
 
 
 def find_mentions(tokens):

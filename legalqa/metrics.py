@@ -114,8 +114,8 @@ def chrf_scorer():
 
 
 def rouge_l(prediction, reference):
-    """rouge_score's rougeL over `words`. (Its own tokenizer deletes all but a-z and 0-9: Cyrillic text would be
-    scored on its digits. tests/ compare the two.)"""
+    """rouge_score's rougeL over `words`; a test compares them. (Its own tokenizer deletes all but a-z and 0-9,
+    so it scores Cyrillic text on its digits.)"""
     ours, theirs = words(prediction), words(reference)
     return 2 * common_length(ours, theirs) / (len(ours) + len(theirs)) if ours and theirs else 0.0
 
@@ -145,8 +145,7 @@ def is_wrong_language(prediction, language):
 
 def is_repetitive(prediction):
     """Whether the answer goes round in circles: it has 20 words or more and over 30 % of its 4-word runs have
-    come before in it, or a piece of up to 8 letters is stuttered 16 times. (Answers people wrote stay under
-    26 %.)"""
+    come before in it, or a piece of up to 8 letters is stuttered 16 times. (People stay under 26 %.)"""
     tokens = words(prediction)
     runs = [tuple(tokens[start:start + 4]) for start in range(len(tokens) - 3)]
     looping = len(tokens) >= 20 and len(set(runs)) < 0.7 * len(runs)
@@ -200,8 +199,7 @@ def make_sample(record, identifier, prediction, cut_off=None, new_tokens=None, g
 
 
 def score_predictions(rows, source="the predictions"):
-    """Samples of ready answers: rows with instruction, input, output, prediction; `source` names them in
-    errors."""
+    """Samples of ready answers: instruction, input, output, prediction; `source` names them in errors."""
     if not rows:
         raise UserError(f"{source}: no rows to score; each needs instruction, input, output and prediction")
     for number, row in enumerate(rows, 1):
