@@ -269,7 +269,8 @@ def read_title(tokens, i):
         act = table.get(tuple(word for word, _ in words[:count]))
         if act:
             end = words[count - 1][1]
-            return act, end + 1 if tokens.at(end) == ")" else end
+            bracketed = tokens.at(end) == ")" and "(" in tokens.norm[i:end]  # «... (Налоговый кодекс)»
+            return act, end + bracketed
     end = i + 1  # not known: take words up to a sign, a number or the next reference
     while end < i + 8 and tokens.is_word(end):
         if starts_reference(tokens, end) or VERB.fullmatch(tokens.norm[end]):

@@ -88,6 +88,11 @@ def test_place_and_text():
                                           "subparagraph": None, "text": "п. 1 ст. 28 ТК РК", "exists": True}
 
 
+def test_closing_bracket_is_not_part_of_the_reference():
+    citation, = parse_citations("Можно (пп. 6) ст. 18 Закона о нотариате).")
+    assert citation.text == "пп. 6) ст. 18 Закона о нотариате" and citation.subparagraph == "6"
+
+
 def test_acts_file():
     known = acts.load_acts()
     assert len(known) == 34 and acts.ACTS_FILE.stat().st_size < 150_000
