@@ -107,10 +107,10 @@ def past_tokens_per_sec(logs_dir, config, device_name):
     for path in sorted(Path(logs_dir).glob("metrics_*.json"), reverse=True):
         try:
             settings = runlog.read_json(path.with_name(path.name.replace("metrics_", "config_")))
-            speed = runlog.read_json(path)["tokens_per_second"]
-        except (UserError, KeyError):
+            speed, device = runlog.read_json(path)["tokens_per_second"], settings["meta"]["device"]["name"]
+        except (UserError, KeyError, TypeError):
             continue
-        if settings.get("model_name") == config["model_name"] and settings.get("meta", {}).get("device", {}).get("name") == device_name:
+        if settings.get("model_name") == config["model_name"] and device == device_name and type(speed) in (int, float) and speed > 0:
             return speed
     return None
 
