@@ -10,6 +10,7 @@ Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
 import contextlib
+import functools
 import json
 import random
 import sys
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 
 from config import REFERENCE_RUN
-from legalqa import cli, metrics, model, prompt, readlogs, records, runlog, statistics
+from legalqa import cli, metrics, model, prompt, readlogs, records, runlog, statistics, vllm_engine
 from legalqa.cli import UserError
 
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
@@ -106,9 +107,10 @@ class Answers:
                             "start again") from error
 
 
-def generate_all(language_model, tokenizer, prompts, decoding, batch_size, answers):
+def generate_all(generate, prompts, decoding, batch_size, answers):
     """Answer every prompt that has no answer yet, longest prompts first, appending each batch to `answers`.
 
+    `generate(prompts, decoding, on_step)` gives [(answer, new tokens, cut off)] of a batch.
     When memory runs out the batch size is halved and the batch made again. Returns the batch size at the end.
     """
     import torch
@@ -122,7 +124,7 @@ def generate_all(language_model, tokenizer, prompts, decoding, batch_size, answe
         texts = todo[done:done + batch_size]
         started = time.monotonic()
         try:
-            results = model.generate(language_model, tokenizer, texts, decoding, on_step=lambda: bar.update(len(texts)))
+            results = generate(texts, decoding, on_step=lambda: bar.update(len(texts)))
         except (torch.OutOfMemoryError, MemoryError):
             if batch_size == 1:
                 raise UserError("out of memory with a single row; lower --max-new-tokens or --max-seq-length") from None
@@ -145,25 +147,30 @@ def run_model(args, config, rows):
     """(samples, facts for meta) of a model's answers to `rows`."""
     name = find_model(args)
     started = time.monotonic()
-    language_model, tokenizer, settings = model.load_for_inference(name, config)
+    engine = "vllm" if vllm_engine.is_available() else "unsloth"
+    if engine == "vllm":
+        generate, tokenizer, settings = vllm_engine.load(name, config)
+    else:
+        language_model, tokenizer, settings = model.load_for_inference(name, config)
+        generate = functools.partial(model.generate, language_model, tokenizer)
     decoding = {key: getattr(args, key) if getattr(args, key) is not None else settings.get("decoding", config)[key]
                 for key in DECODING}
     device, is_adapter = model.device_facts(), model.is_adapter(name)
     print(f"model {name} on {device['name']}, loaded in {time.monotonic() - started:.0f} s; {len(rows)} rows, "
           f"{decoding['max_new_tokens']} tokens at most", file=sys.stderr)
     prompts = [prompt.render_prompt(row, tokenizer, settings["system_prompt"]) for row in rows]
-    identity = {"model": fingerprint(name), "decoding": decoding, "seed": config["seed"] if decoding["temperature"] else None}
+    identity = {"engine": engine, "model": fingerprint(name), "decoding": decoding, "seed": config["seed"] if decoding["temperature"] else None}
     answers = Answers(Path(config["logs_dir"]) / f"answers_{runlog.text_sha256(json.dumps(identity))[:16]}.jsonl")
     from transformers import set_seed
     set_seed(config["seed"])
-    batch_size = generate_all(language_model, tokenizer, prompts, decoding, config["generation_batch_size"], answers)
+    batch_size = generate_all(generate, prompts, decoding, config["generation_batch_size"], answers)
     made = [answers.made[runlog.text_sha256(text)] for text in prompts]
     samples = [metrics.make_sample(row, identifier, answer["prediction"], answer["cut_off"], answer["new_tokens"], answer["generation_sec"])
                for row, identifier, answer in zip(rows, metrics.sample_ids(rows), made)]
     facts = {"model": Path(name).name if Path(name).exists() else name, "kind": "adapter" if is_adapter else "base",
              "base_model": model.check_adapter(name) if is_adapter else name,
              "adapter": {"path": str(name), "sha256": fingerprint(name), "run": settings.get("run")} if is_adapter else None,
-             "device": device, "decoding": decoding, "batch_size": batch_size, "engine": "unsloth",
+             "device": device, "decoding": decoding, "batch_size": batch_size, "engine": engine,
              "prompt_sha256": prompt.prompt_sha256(tokenizer, settings["system_prompt"]),
              "peak_memory_bytes": model.peak_memory_bytes()}
     return samples, facts, answers.path

@@ -36,16 +36,15 @@ def read_sources(paths, mapping, progress):
 
 
 def drop_exact_duplicates(rows):
-    """(rows to keep, dropped): a row is dropped if an earlier one has the same question and answer, word for word."""
-    first, kept, dropped = {}, [], []
+    """({key: row to keep}, dropped): a row is dropped if an earlier one has the same question and answer."""
+    first, dropped = {}, []
     for row in rows:
-        key = row_key(row.record)
+        key = duplicates.record_key(row.record)
         if key in first:
             dropped.append(drop_entry(row, "exact duplicate", first[key]))
         else:
             first[key] = row
-            kept.append(row)
-    return kept, dropped
+    return first, dropped
 
 
 def drop_near_duplicates(rows, pairs):
@@ -61,11 +60,6 @@ def drop_near_duplicates(rows, pairs):
         else:
             dropped.append(drop_entry(row, "near-duplicate", rows[same]))
     return sorted(kept), dropped
-
-
-def row_key(record):
-    question, answer = records.question(record), record["output"]
-    return duplicates.text_key(question), duplicates.text_key(answer)
 
 
 def drop_entry(row, reason, same_as=None):
@@ -87,8 +81,8 @@ def check(settings, progress):
             errors[f"bad row in {part}"].append(f"{settings[f'{part}_file']} has no rows")
         rows += [(part, row) for row in found if row.record]
     contents = [row.record for _, row in rows]
-    keys = [row_key(record) for record in contents]
-    comparison = duplicates.Comparison(contents, settings["near_duplicate_threshold"])
+    keys = [duplicates.record_key(record) for record in contents]
+    comparison = duplicates.Comparison(keys, settings["near_duplicate_threshold"])
     with progress("comparing", 2 * len(rows)) as advance:
         same_rows = set(comparison.duplicates(advance))
         same_questions = comparison.same_questions(range(len(rows)), advance)
@@ -152,8 +146,9 @@ def prepare(paths, mapping, settings, progress):
     """(train, validation, report): the report is the summary, and every row dropped with its file and line."""
     rows = read_sources(paths, mapping, progress)
     dropped = [drop_entry(row, row.reason) for row in rows if row.reason]
-    usable, exact = drop_exact_duplicates([row for row in rows if not row.reason])
-    comparison = duplicates.Comparison([row.record for row in usable], settings["near_duplicate_threshold"])
+    different, exact = drop_exact_duplicates([row for row in rows if not row.reason])
+    keys, usable = list(different), list(different.values())
+    comparison = duplicates.Comparison(keys, settings["near_duplicate_threshold"])
     with progress("comparing", 2 * len(usable)) as advance:
         kept, near = drop_near_duplicates(usable, comparison.duplicates(advance))
         position = {index: place for place, index in enumerate(kept)}
@@ -175,7 +170,7 @@ def prepare(paths, mapping, settings, progress):
         "rows_in": len(rows), "dropped": dict(Counter(entry["reason"] for entry in dropped).most_common()),
         "kept": len(contents),
         "rows_with_a_near_question": sum(size for size in Counter(groups).values() if size > 1),
-        "other_answers": len(contents) - len({row_key(record)[0] for record in contents}),
+        "other_answers": len(kept) - len({keys[index][0] for index in kept}),
     }
     tokenizer = tokenizer_of(settings)
     with progress("describing", len(contents) * (2 if tokenizer else 1)) as advance:

@@ -63,9 +63,15 @@ def text_key(text):
     return " ".join(split_words(text))
 
 
-def fingerprint(text):
-    stems = {word[:STEM_LETTERS] for word in split_words(text)}
-    numbers = tuple(sorted(DIGITS.findall(text)))
+def record_key(record):
+    """The keys of a record's question and answer."""
+    return text_key(question(record)), text_key(record["output"])
+
+
+def fingerprint(key):
+    """Of a text, by its `text_key`."""
+    stems = {word[:STEM_LETTERS] for word in key.split(" ")}
+    numbers = tuple(sorted(DIGITS.findall(key)))
     return Fingerprint(frozenset(zlib.crc32(stem.encode()) for stem in stems - FILLER or stems), numbers)
 
 
@@ -82,10 +88,11 @@ def alike(one, other, threshold):
 class Comparison:
     """The fingerprints of some records, and which of them say or ask the same. Pairs are (i, j) with i < j."""
 
-    def __init__(self, records, threshold):
+    def __init__(self, keys, threshold):
+        """`keys`: the `record_key` of each record."""
         self.threshold = threshold
-        self.questions = [fingerprint(question(record)) for record in records]
-        self.answers = [fingerprint(record["output"]) for record in records]
+        self.questions = [fingerprint(asked) for asked, _ in keys]
+        self.answers = [fingerprint(answer) for _, answer in keys]
         self._paraphrases = []
 
     def duplicates(self, advance):

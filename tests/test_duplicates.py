@@ -16,7 +16,7 @@ ANSWERS = ("Совет директоров решает это большинс
 def compare(*rows):
     """(duplicate pairs, same-question pairs) of rows given as (question, answer)."""
     records = [{"instruction": question, "input": "", "output": answer} for question, answer in rows]
-    comparison = Comparison(records, THRESHOLD)
+    comparison = Comparison(list(map(duplicates.record_key, records)), THRESHOLD)
     return comparison.duplicates(lambda steps: None), comparison.same_questions(range(len(rows)), lambda steps: None)
 
 
@@ -33,7 +33,7 @@ def compare(*rows):
     ("Ещё не поздно подать апелляцию?", "Еще не поздно подать апелляцию?", True),
 ])
 def test_same_question(one, other, same):
-    assert alike(fingerprint(one), fingerprint(other), THRESHOLD) is same
+    assert alike(fingerprint(text_key(one)), fingerprint(text_key(other)), THRESHOLD) is same
     assert compare((one, ANSWERS[0]), (other, ANSWERS[1])) == ([], [(0, 1)] if same else [])
 
 
@@ -81,7 +81,7 @@ def test_finds_what_comparing_all_pairs_finds():
 def test_many_equal_rows_take_no_time_to_speak_of():
     records = [{"instruction": "Один и тот же вопрос?", "input": "", "output": f"слово{n} другое{n} третье{n} ещё{n}"}
                for n in range(3000)]
-    comparison = Comparison(records, THRESHOLD)
+    comparison = Comparison(list(map(duplicates.record_key, records)), THRESHOLD)
     assert comparison.duplicates(lambda steps: None) == []
     assert len(comparison.same_questions(range(3000), lambda steps: None)) == 2999
 
