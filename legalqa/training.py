@@ -172,7 +172,7 @@ class StopRequest:
         if self.signal is not None:
             os._exit(128 + number)
         self.signal = number
-        print("\nstopping after this step; once more to leave at once", file=sys.stderr)
+        os.write(2, b"\nstopping after this step; once more to leave at once\n")  # print() may be the very call interrupted
 
     def restore(self):
         for number, handler in self.previous.items():

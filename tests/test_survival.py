@@ -201,7 +201,7 @@ def test_the_second_ctrl_c_leaves_at_once_and_the_lock_with_it(python, data, tmp
     code, log = python.run("train_8b.py", chaos.train_flags(data, tmp_path, "plain"), tmp_path, tmp_path / "log2")
     assert code == 2 and f"in use by process {process.pid}" in only_error(log)
     os.kill(process.pid, signal.SIGINT)
-    time.sleep(0.05)
+    wait_for(lambda: "once more to leave at once" in (tmp_path / "log").read_text("utf-8"), process)
     os.kill(process.pid, signal.SIGINT)
     process.join(5)
     assert process.exitcode == 130 and not list(tmp_path.glob("checkpoints/*/checkpoint-*"))
