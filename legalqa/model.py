@@ -20,9 +20,6 @@ def import_unsloth(model_name):
     """
     os.environ.update(UNSLOTH_DISABLE_STATISTICS="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1",
                       TOKENIZERS_PARALLELISM="true", TRANSFORMERS_VERBOSITY="error", UNSLOTH_DISABLE_AUTO_UPDATES="1")
-    # Torch's CPU threads spin while they wait for each other: beside any other busy program that made training ten times
-    # slower (2 cores, 1,024 tokens: 8-25 tokens/s spinning, 85-106 passive). It must be set before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if Path(model_name).is_dir():
         os.environ["HF_HUB_OFFLINE"] = "1"
     with contextlib.redirect_stdout(sys.stderr):

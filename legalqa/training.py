@@ -53,8 +53,10 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
             else:
                 super()._run_epoch(*args, **kwargs)
 
-        def training_step(self, *args, **kwargs):
-            loss = super().training_step(*args, **kwargs)
+        def training_step(self, language_model, inputs, num_items_in_batch=None):
+            loss = 0.0
+            for part in split_padded(inputs, 0 if config["padding_free"] else config["micro_batch_tokens"]):
+                loss = loss + super().training_step(language_model, part, num_items_in_batch)
             step = self.state.global_step
             if not torch.isfinite(loss):
                 self.nonfinite_steps = sorted({*self.nonfinite_steps, step})
@@ -125,6 +127,23 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
         if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
             trainer.remove_callback(callback)
     return trainer
+
+
+def split_padded(inputs, max_tokens):
+    """The rows of a padded batch in consecutive parts of at most `max_tokens` positions (one row at least), each cut to its own
+    longest row. The loss is a sum over the step's tokens, so that the parts' gradients add up to the batch's."""
+    rows, width = inputs["input_ids"].shape
+    if not max_tokens or rows * width <= max_tokens:
+        return [inputs]
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    parts, start = [], 0
+    while start < rows:
+        end = start + 1
+        while end < rows and (end + 1 - start) * max(lengths[start:end + 1]) <= max_tokens:
+            end += 1
+        parts.append({key: value[start:end, :max(lengths[start:end])] for key, value in inputs.items()})
+        start = end
+    return parts
 
 
 def same_on_all_ranks(value):

@@ -6,6 +6,8 @@ import sys
 import pytest
 
 import tiny
+from hypothesis import given, strategies as st
+from legalqa import training
 from conftest import folders
 
 
@@ -130,3 +132,15 @@ def test_help_is_there_without_torch(run_script, tmp_path, script):
     assert done.returncode == 0 and script in done.stdout, done.stderr
     if script == "train_8b.py":
         assert "rank of the adapter (default: 16)" in done.stdout and "peak, after warm-up (default: 0.0002)" in done.stdout
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), budget=st.integers(0, 120))
+def test_split_padded_loses_nothing(lengths, budget):
+    import torch
+    width = max(lengths)
+    mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
+    ids = torch.arange(mask.numel()).reshape(mask.shape) * mask
+    parts = training.split_padded({"input_ids": ids, "attention_mask": mask, "labels": ids}, budget)
+    assert [t for part in parts for t in part["input_ids"][part["attention_mask"] == 1].tolist()] == ids[mask == 1].tolist()
+    if budget:
+        assert all(part["input_ids"].numel() <= budget or len(part["input_ids"]) == 1 for part in parts)
