@@ -62,7 +62,9 @@ def load_tokenizer(model_name):
     from transformers import AutoTokenizer
     from legalqa.prompt import prepare_tokenizer
     with foreign.loading(f"the tokenizer of {model_name}"):
-        return prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
+        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
+        tokenizer.decode(tokenizer(["Статья 1", "бап"], padding=True).input_ids[0])  # a wrong setting fails here, not in the middle
+        return tokenizer
 
 
 def check_vocabulary(tokenizer, vocab_size, name):
@@ -74,6 +76,7 @@ def check_vocabulary(tokenizer, vocab_size, name):
 def load_base(config):
     """(model, tokenizer) of `config["model_name"]` in 4 bits or 16, by Unsloth."""
     unsloth = import_unsloth(config["model_name"])
+    from transformers import GenerationConfig
     with contextlib.redirect_stdout(sys.stderr), foreign.loading(f"the model {config['model_name']}"):
         model, _ = unsloth.FastLanguageModel.from_pretrained(
             config["model_name"], max_seq_length=config["max_seq_length"], load_in_4bit=config["load_in_4bit"],
@@ -81,11 +84,11 @@ def load_base(config):
             use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False)
     tokenizer = load_tokenizer(config["model_name"])
     check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, config["model_name"])
-    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well.
+    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well. Nothing else of its
+    # generation settings is kept: a repetition penalty or a number of beams there would change answers without a word.
     own = model.generation_config.eos_token_id
-    own = own if isinstance(own, list) else [own] if own is not None else []
-    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, *own})
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    own = [token for token in (own if isinstance(own, list) else [own]) if type(token) is int]
+    model.generation_config = GenerationConfig(eos_token_id=sorted({tokenizer.eos_token_id, *own}), pad_token_id=tokenizer.pad_token_id)
     return model, tokenizer
 
 
@@ -113,7 +116,7 @@ def count_parameters(model_config, lora_r, target_modules):
     """
     import torch
     from transformers import AutoModelForCausalLM
-    with torch.device("meta"):
+    with torch.device("meta"), foreign.loading("the model that config.json describes"):
         base = AutoModelForCausalLM.from_config(model_config)
     layers = [(name.rsplit(".", 1)[-1], module) for name, module in base.named_modules() if hasattr(module, "in_features")]
     unknown = set(target_modules) - {name for name, _ in layers}

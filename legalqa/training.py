@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from legalqa import checkpoints, cli, model, runlog
+from legalqa import checkpoints, model, runlog
 from legalqa.cli import UserError
 
 MAX_NONFINITE_STEPS = 3
@@ -22,7 +22,6 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
     """
     import torch
     from datasets import Dataset
-    from safetensors import SafetensorError
     from trl import SFTConfig, SFTTrainer
 
     class Trainer(SFTTrainer):
@@ -75,23 +74,22 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
             run_dir, is_main = Path(self.args.output_dir), self.is_world_process_zero()
             saving = run_dir / "saving.tmp"
             progress = self.current_progress()
+            advice = f"the complete ones there stay; free space, then: {runlog.command_line('--resume')}"
             try:
-                if is_main:
-                    shutil.rmtree(saving, ignore_errors=True)
-                self.accelerator.wait_for_everyone()
-                self.args.output_dir = str(saving)
-                super()._save_checkpoint(language_model, trial)
-                self.accelerator.wait_for_everyone()
-                if is_main:
-                    folder = saving / f"checkpoint-{self.state.global_step}"
-                    runlog.write_json(folder / checkpoints.RUN_FILE, {"run": run, "binding": binding, "progress": progress})
-                    checkpoints.mark_complete(folder)
-                    shutil.rmtree(run_dir / folder.name, ignore_errors=True)  # a damaged one
-                    os.replace(folder, run_dir / folder.name)
-                    runlog.sync(run_dir)
-            except (OSError, SafetensorError, RuntimeError, UserError) as error:
-                raise UserError(f"cannot write a checkpoint in {run_dir}: {cli.first_line(error)}; the complete ones there "
-                                f"stay; free space, then: {runlog.command_line('--resume')}") from error
+                with runlog.writing(f"a checkpoint in {run_dir}", advice):
+                    if is_main:
+                        shutil.rmtree(saving, ignore_errors=True)
+                    self.accelerator.wait_for_everyone()
+                    self.args.output_dir = str(saving)
+                    super()._save_checkpoint(language_model, trial)
+                    self.accelerator.wait_for_everyone()
+                    if is_main:
+                        folder = saving / f"checkpoint-{self.state.global_step}"
+                        runlog.write_json(folder / checkpoints.RUN_FILE, {"run": run, "binding": binding, "progress": progress})
+                        checkpoints.mark_complete(folder)
+                        shutil.rmtree(run_dir / folder.name, ignore_errors=True)  # a damaged one
+                        os.replace(folder, run_dir / folder.name)
+                        runlog.sync(run_dir)
             finally:
                 self.args.output_dir = str(run_dir)
                 if is_main:
@@ -158,8 +156,8 @@ def same_on_all_ranks(value):
 
 def nonfinite_message(facts, steps, config):
     order, size = facts["order"], facts["rows_per_step"]
-    rows = [facts["row_numbers"][row] for step in steps for row in
-            order.rows_of(step // facts["steps_per_epoch"])[step % facts["steps_per_epoch"] * size:][:size]]
+    rows = sorted({facts["row_numbers"][row] for step in steps for row in
+                   order.rows_of(step // facts["steps_per_epoch"])[step % facts["steps_per_epoch"] * size:][:size]})
     return (f"loss or weights are NaN or infinite from step {steps[0] + 1} to step {steps[-1] + 1}; the rows of these steps in "
             f"{config['train_file']}: {', '.join(map(str, rows))}; the last good checkpoint is kept: lower --learning-rate or "
             f"mend the rows, then: {runlog.command_line('--resume', '--force')}, or start again")
@@ -245,8 +243,9 @@ def make_callback(trainer, config, run, stop):
                 control.should_log = True  # the last steps too, where they do not fill a logging interval
             return control
 
-        def on_train_end(self, args, state, control, **_):
-            self.bar.close()
+        def close(self):
+            if self.bar:
+                self.bar.close()  # ends its line, before an error is printed on it
 
     return Progress()
 
@@ -270,7 +269,8 @@ def run(trainer, config, facts, run_id, stop, checkpoint):
     history = trainer.progress["history"]
     if checkpoint and trainer.is_world_process_zero():  # what a dead process logged beyond its checkpoint is made again
         runlog.write_text(history_file(config, run_id), "".join(json.dumps(entry) + "\n" for entry in history))
-    trainer.add_callback(make_callback(trainer, config, run_id, stop))
+    progress = make_callback(trainer, config, run_id, stop)
+    trainer.add_callback(progress)
     try:
         if facts["eval_texts"] and not checkpoint:
             trainer.evaluate()
@@ -281,6 +281,7 @@ def run(trainer, config, facts, run_id, stop, checkpoint):
             trainer.evaluate()
         return result
     finally:
+        progress.close()
         stop.restore()
 
 
