@@ -8,7 +8,9 @@ Writes  the adapter (finetuned_qwen3_8b/, or finetuned_demo/ without a GPU), che
   python train_8b.py --dry-run                        check everything, print the plan, train nothing
   python train_8b.py --resume                         go on from the newest complete checkpoint
   python train_8b.py --num-epochs 5 --lora-r 32       what the reference run advises next
+  torchrun --nproc-per-node 2 train_8b.py             two GPUs; a step stays batch_size x grad_accum rows
 """
+import contextlib
 import json
 import math
 import os
@@ -144,7 +146,7 @@ def check_same_run(saved, binding, folder, force):
         print(f"warning: resuming with another {change}", file=sys.stderr)
 
 
-def read_history(config, run, step):
+def read_history(config, run, step, is_main):
     """The run's history up to `step`; what a dead run logged beyond its checkpoint is dropped, and made again."""
     path = Path(config["logs_dir"]) / f"history_{run}.jsonl"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
@@ -155,7 +157,7 @@ def read_history(config, run, step):
         except json.JSONDecodeError:
             break  # a line cut by the kill
     entries = [entry for entry in entries if entry["step"] <= step]
-    if lines:
+    if lines and is_main:
         runlog.write_text(path, "".join(json.dumps(entry) + "\n" for entry in entries))
     return entries
 
@@ -219,6 +221,9 @@ cite articles that do not exist. This is not legal advice. The base model's lice
 
 def main(argv=None):
     args = parse_args(argv)
+    world_size, is_main = int(os.environ.get("WORLD_SIZE", 1)), os.environ.get("RANK", "0") == "0"
+    if not is_main:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # torchrun: one process speaks
     config = cli.effective_config(args)
     check_settings(config, args)
     train, validation = read_data(config)
@@ -229,7 +234,7 @@ def main(argv=None):
     model.import_unsloth(config["model_name"])
     from transformers import AutoConfig, set_seed
     set_seed(config["seed"])
-    world_size, is_main = int(os.environ.get("WORLD_SIZE", 1)), os.environ.get("RANK", "0") == "0"
+    run = training.from_main_process(run)
     device = model.device_facts()
     if device["type"] != "cuda":
         config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
@@ -257,8 +262,10 @@ def main(argv=None):
         check_same_run(saved, binding, checkpoint, args.force)
     resumed_step = checkpoints.step_of(checkpoint) if checkpoint else 0
 
-    with checkpoints.FolderLock(config["output_dir"] + ".lock"), checkpoints.FolderLock(config["checkpoint_dir"]):
+    with contextlib.ExitStack() as locks:
         if is_main:
+            locks.enter_context(checkpoints.FolderLock(config["output_dir"] + ".lock"))
+            locks.enter_context(checkpoints.FolderLock(config["checkpoint_dir"]))
             meta = runlog.run_meta(run, device=device, data=data, prompt_sha256=prompts["prompt_sha256"],
                                    base_model={"name": config["model_name"], "parameters": total - trainable})
             runlog.write_json(Path(config["logs_dir"]) / f"config_{run}.json", {**config, "meta": meta})
@@ -266,15 +273,15 @@ def main(argv=None):
         language_model = model.add_lora(language_model, config)
         trainer = training.make_trainer(language_model, tokenizer, config, facts, run, {"run": run, "binding": binding})
         training.check_supervision(trainer, tokenizer, facts, config)
-        history = read_history(config, run, resumed_step)
+        history = read_history(config, run, resumed_step, is_main)
         stop = training.StopRequest()
         result = training.run(trainer, config, facts, run, stop, history, checkpoint)
         if stop.signal is not None:
             print(f"stopped at step {trainer.state.global_step} of {facts['steps']}, saved; to go on: "
                   f"python {Path(sys.argv[0]).name} --resume", file=sys.stderr)
             return 128 + stop.signal
-        metrics = training.run_metrics(trainer, result, history, trainable, total, run, resumed_step)
         if is_main:
+            metrics = training.run_metrics(trainer, result, history, facts["order"], trainable, total, run, resumed_step)
             settings = {**prompts, "run": run, "base_model": config["model_name"], "max_seq_length": config["max_seq_length"],
                         "load_in_4bit": config["load_in_4bit"], "train_sha256": data["train"]["sha256"],
                         "decoding": {key: config[key] for key in ("temperature", "top_p", "repetition_penalty", "max_new_tokens")}}

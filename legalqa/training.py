@@ -12,6 +12,26 @@ from legalqa import checkpoints, model
 from legalqa.cli import UserError
 
 MAX_NONFINITE_STEPS = 3
+SAME_SIGNAL_SEC = 2  # torchrun passes on a Ctrl-C that the terminal has already sent to each of its processes
+
+
+def gather(value):
+    """`value` of every process of a torchrun, in the order of their ranks; of one process a list of one."""
+    import torch.distributed as dist
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    values = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_main_process(value):
+    """The main process's `value`, in every process of a torchrun."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return value
+    from accelerate import PartialState
+    PartialState()  # joins the processes
+    return gather(value)[0]
 
 
 def make_trainer(language_model, tokenizer, config, facts, run, binding):
@@ -38,25 +58,30 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding):
             return loss
 
         def _save_checkpoint(self, language_model, trial):
-            if self.nonfinite_steps:
+            if any(gather(bool(self.nonfinite_steps))):
                 return  # the last good checkpoint stays the newest
-            run_dir = Path(self.args.output_dir)
+            run_dir, is_main = Path(self.args.output_dir), self.is_world_process_zero()
             saving = run_dir / "saving.tmp"
-            shutil.rmtree(saving, ignore_errors=True)
+            if is_main:
+                shutil.rmtree(saving, ignore_errors=True)
+            self.accelerator.wait_for_everyone()
             self.args.output_dir = str(saving)
             try:
                 super()._save_checkpoint(language_model, trial)
-                folder = saving / f"checkpoint-{self.state.global_step}"
-                checkpoints.mark_complete(folder, binding)
-                shutil.rmtree(run_dir / folder.name, ignore_errors=True)
-                os.replace(folder, run_dir / folder.name)
+                self.accelerator.wait_for_everyone()  # each process writes its own random state into the folder
+                if is_main:
+                    folder = saving / f"checkpoint-{self.state.global_step}"
+                    checkpoints.mark_complete(folder, binding)
+                    shutil.rmtree(run_dir / folder.name, ignore_errors=True)
+                    os.replace(folder, run_dir / folder.name)
+                    checkpoints.prune(run_dir, config["save_total_limit"])
             except (OSError, SafetensorError, RuntimeError) as error:
                 raise UserError(f"cannot write a checkpoint in {run_dir}: {error}; the complete ones there stay; free "
                                 "space, then: python train_8b.py --resume") from error
             finally:
                 self.args.output_dir = str(run_dir)
-                shutil.rmtree(saving, ignore_errors=True)
-            checkpoints.prune(run_dir, config["save_total_limit"])
+                if is_main:
+                    shutil.rmtree(saving, ignore_errors=True)
 
         def create_model_card(self, *_, **__):
             pass  # ours is written with the adapter
@@ -92,15 +117,22 @@ def nonfinite_message(facts, steps, config):
 
 
 def check_supervision(trainer, tokenizer, facts, config):
-    """Decode what the first batch trains on, and refuse to start if it is not what the prompt module says."""
+    """Decode what the first batch trains on, and refuse to start if it is not what the prompt module says.
+
+    On CUDA Unsloth's own code tokenizes the rows, not TRL's: it may see a BOS in a template, cut a row, mask another span.
+    """
     batch = next(iter(trainer.get_train_dataloader()))
     ids, labels = batch["input_ids"].flatten().tolist(), batch["labels"].flatten().tolist()
     supervised = [token for token, label in zip(ids, labels) if label != -100]
-    row = facts["texts"][facts["order"].rows_of(0)[0]]
+    # Micro-batches go to the processes in turn: the first of process 1 is the second of the epoch.
+    row = facts["texts"][facts["order"].rows_of(0)[trainer.args.process_index * facts["micro_batch_rows"]]]
     expected = tokenizer(row["prompt"] + row["completion"]).input_ids
     answer = expected[len(tokenizer(row["prompt"]).input_ids):]
     if not supervised:
         raise UserError("no token of the first batch is supervised: nothing would be learned; is the answer empty?")
+    if ids[:len(expected)] != expected:
+        raise UserError(f"the first batch begins with {tokenizer.decode(ids[:len(expected)])!r}, not with the row that is its "
+                        "first; this is a version clash of trl and unsloth: install the pinned requirements")
     if config["completion_only_loss"] and (supervised[:len(answer)] != answer or answer.count(tokenizer.eos_token_id) != 1):
         raise UserError("the first batch does not train on exactly the answer and one end token; this is a version clash of "
                         "trl and unsloth: install the pinned requirements")
@@ -112,13 +144,15 @@ class StopRequest:
     """First SIGINT or SIGTERM: finish the step, save, stop. Second: leave at once."""
 
     def __init__(self):
-        self.signal = None
+        self.signal, self.signal_time = None, None
         self.previous = {number: signal.signal(number, self.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def on_signal(self, number, _):
         if self.signal is not None:
+            if "WORLD_SIZE" in os.environ and time.monotonic() - self.signal_time < SAME_SIGNAL_SEC:
+                return
             os._exit(128 + number)
-        self.signal = number
+        self.signal, self.signal_time = number, time.monotonic()
         print("\nstopping after this step; once more to leave at once", file=sys.stderr)
 
     def restore(self):
@@ -137,21 +171,24 @@ def make_callback(config, facts, run, stop, history, resumed_step):
 
     class Progress(TrainerCallback):
         bar = None
+        tokens = 0  # Unsloth's trainer on CUDA does not count them (its compute_loss replaces TRL's): the plan knows
 
         def on_train_begin(self, args, state, control, **_):
             self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True,
                             mininterval=0.5 if sys.stderr.isatty() else 15, disable=not state.is_world_process_zero)
 
         def on_log(self, args, state, control, logs=None, **_):
-            if not state.is_world_process_zero or not ("loss" in logs or "eval_loss" in logs):
+            if not ("loss" in logs or "eval_loss" in logs):
                 return
             entry = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}
             entry |= {key: logs[key] for key in ("loss", "learning_rate", "grad_norm", "eval_loss") if key in logs}
             entry["elapsed_sec"] = round(time.monotonic() - started, 2)
             history.append(entry)
+            if not state.is_world_process_zero:
+                return
             append_line(path, entry)
             if "loss" in logs:
-                speed = logs.get("num_tokens", 0) / (time.monotonic() - first_elapsed)
+                speed = self.tokens / (time.monotonic() - first_elapsed)
                 memory = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else model.peak_memory_bytes()
                 self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, lr {logs['learning_rate']:.1e}, {speed:,.0f} tok/s, "
                                          f"{memory / 1e9:.1f} GB")
@@ -164,6 +201,8 @@ def make_callback(config, facts, run, stop, history, resumed_step):
 
         def on_step_end(self, args, state, control, **_):
             self.bar.update(state.global_step - self.bar.n)
+            self.tokens += facts["order"].tokens_of_step(state.global_step - 1)
+            stop.signal = next((number for number in gather(stop.signal) if number is not None), None)
             if stop.signal is not None:
                 control.should_save = control.should_training_stop = True
             return control
@@ -188,9 +227,10 @@ def run(trainer, config, facts, run_id, stop, history, checkpoint):
     import torch
     resumed_step = checkpoints.step_of(checkpoint) if checkpoint else 0
     trainer.add_callback(make_callback(config, facts, run_id, stop, history, resumed_step))
+    # Inside train(): an evaluate() before it would leave the model unwrapped, and several GPUs training apart (accelerate
+    # prepares a model once, and for an evaluation without DDP).
+    trainer.args.eval_on_start = bool(facts["eval_texts"]) and not checkpoint
     try:
-        if facts["eval_texts"] and not checkpoint:
-            trainer.evaluate()
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if facts["eval_texts"] and stop.signal is None and not evaluated_at(history, trainer.state.global_step):
             trainer.evaluate()
@@ -210,13 +250,13 @@ def evaluated_at(history, step):
     return any(entry["step"] == step and "eval_loss" in entry for entry in history)
 
 
-def run_metrics(trainer, result, history, trainable, total, run_id, resumed_step):
+def run_metrics(trainer, result, history, order, trainable, total, run_id, resumed_step):
     """The contents of metrics_<run>.json. Times and speeds are those of this process; `history` is the whole run's."""
     import torch
     losses = [entry["loss"] for entry in history if "loss" in entry]
     evaluations = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     seconds = result.metrics["train_runtime"]
-    tokens = trainer._total_train_tokens
+    tokens = sum(order.tokens_of_step(step) for step in range(resumed_step, trainer.state.global_step))
     return {
         "meta": {"run": run_id, "resumed_from": resumed_step or None},
         **{key: result.metrics[key] for key in ("train_runtime", "train_samples_per_second", "train_steps_per_second",
