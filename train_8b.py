@@ -17,6 +17,7 @@ import os
 import random
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 from legalqa import checkpoints, cli, model, plan, prompt, records, runlog, training
@@ -111,10 +112,10 @@ def print_plan(config, facts, device, trainable, total, memory_bytes):
     print(f"evaluate   {len(facts['eval_texts'])} rows of {config['validation_file']}, before step 1 and at every save")
     print(f"steps      {facts['steps']:,} of {facts['rows_per_step']} rows ({facts['accumulation']} micro-batch(es) of "
           f"{facts['micro_batch_rows']}; {100 * facts['padding_share']:.0f} % padding), {facts['epochs']:.3g} epochs")
-    speed = plan.past_tokens_per_sec(config["logs_dir"], config, device["name"])
-    tokens = facts["tokens_per_epoch"] * facts["epochs"]
-    print("time       " + (f"about {format_sec(tokens / speed)}, at the {speed:,.0f} tokens/s of the last run" if speed else
-                           "unknown: no run of this model on this device is in the logs; the first steps will tell"))
+    past = plan.past_tokens_per_sec(config["logs_dir"], config, device["name"])
+    speed = past or plan.rough_tokens_per_sec(total, config["gradient_checkpointing"])
+    print(f"time       about {format_sec(facts['tokens_per_epoch'] * facts['epochs'] / speed)} at {speed:,.0f} tokens/s "
+          + ("(the last run's speed here)" if past else "(a rough guess: no run of this model on this device is in the logs)"))
     print(f"memory     about {memory_bytes / 1e9:.1f} GB at the longest micro-batch ({facts['worst_tokens']:,} tokens), of "
           f"{device['memory_bytes'] / 1e9:.1f} GB")
 
@@ -251,7 +252,8 @@ def main(argv=None):
     check_disk_space(config, trainable)
 
     data = {name: {"file": config[f"{name}_file"], "sha256": runlog.file_sha256(config[f"{name}_file"]),
-                   "num_rows": len(rows), "num_used": used, "num_dropped": len(rows) - used}
+                   "num_rows": len(rows), "num_used": used, "num_dropped": len(rows) - used,
+                   "by_language": Counter(records.detect_language(records.question(row)) for row in rows)}
             for name, rows, used in (("train", train, len(facts["lengths"])), ("validation", validation, len(facts["eval_texts"])))
             if rows}
     prompts = prompt.prompt_settings(config, tokenizer)

@@ -67,13 +67,16 @@ def parse_bool(text):
     return words[text.lower()]
 
 
-def make_parser(script, doc, keys):
-    """A parser with `--profile` and a flag for each of `keys`, typed by its default in CONFIG."""
+def make_parser(script, doc, keys, profile=True):
+    """A parser with a flag for each of `keys`, typed by its default in CONFIG, and `--profile` unless no profile matters."""
     parser = Parser(prog=Path(script).name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter,
                     allow_abbrev=False)
-    parser.add_argument("--profile", default="auto", metavar="NAME",
-                        help=f"settings by name: {', '.join(config.PROFILES)}; auto takes gpu where an accelerator "
-                             "is found, else demo (default: auto)")
+    if profile:
+        parser.add_argument("--profile", default="auto", metavar="NAME",
+                            help=f"settings by name: {', '.join(config.PROFILES)}; auto takes gpu where an accelerator "
+                                 "is found, else demo (default: auto)")
+    else:
+        parser.set_defaults(profile="gpu")  # the one that overrides nothing
     comments = config_comments()
     settings = parser.add_argument_group("settings, from config.py (the default shown is CONFIG's; a profile may override it)")
     for key in keys:

@@ -27,16 +27,20 @@ def write_text(path, text):
     write_files({path: [text]})
 
 
+def write_bytes(path, data):
+    write_files({path: [data]})
+
+
 def write_files(contents):
-    """Write {path: pieces of text}: every file in full under a temporary name, then the renames; or none of them."""
+    """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or none of them."""
     temporary = {Path(path): Path(f"{path}.tmp") for path in contents}
     try:
         for path, pieces in zip(temporary, contents.values()):
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary[path], "w", encoding="utf-8") as file:
-                file.writelines(pieces)
+            with open(temporary[path], "wb") as file:
+                file.writelines(piece.encode("utf-8") if isinstance(piece, str) else piece for piece in pieces)
                 file.flush()
                 os.fsync(file.fileno())
         for path in temporary:
@@ -55,7 +59,7 @@ def read_json(path):
     """The JSON of `path`; a UserError that names it when it cannot be read as a JSON object."""
     try:
         data = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # not JSON, not UTF-8, numbers or nesting past reason
         raise UserError(f"cannot read {path}: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"cannot read {path}: a JSON object is expected, found {type(data).__name__}")

@@ -101,6 +101,11 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding):
     trainer = Trainer(model=language_model, processing_class=tokenizer, args=arguments,
                       train_dataset=Dataset.from_list(facts["texts"]),
                       eval_dataset=Dataset.from_list(facts["eval_texts"]) if facts["eval_texts"] else None)
+    if not torch.cuda.is_available() and language_model.dtype == torch.float32:
+        # TRL has put the adapter into bfloat16; a CPU that computes in float32 has no fast bfloat16 product.
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
             trainer.remove_callback(callback)
