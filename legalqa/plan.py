@@ -18,6 +18,7 @@ class TrainingOrder:
     def __init__(self, lengths, rows_per_step, seed, by_length):
         self.lengths, self.rows_per_step, self.seed, self.by_length = lengths, rows_per_step, seed, by_length
         self.epoch = 0
+        self.latest = (None, None)  # (epoch, its rows): asked for at every step
 
     def __len__(self):
         return len(self.lengths)
@@ -30,6 +31,11 @@ class TrainingOrder:
 
     def rows_of(self, epoch):
         """Row indices in the order of `epoch` (0, 1, ...)."""
+        if self.latest[0] != epoch:
+            self.latest = (epoch, self.make_rows(epoch))
+        return self.latest[1]
+
+    def make_rows(self, epoch):
         rng = random.Random(f"{self.seed}-{epoch}")
         rows = rng.sample(range(len(self.lengths)), len(self.lengths))
         if not self.by_length:
@@ -44,6 +50,12 @@ class TrainingOrder:
         rest = [row for step in steps if len(step) < self.rows_per_step for row in step]
         rng.shuffle(full)
         return [row for step in full for row in step] + rest
+
+    def tokens_of_step(self, step):
+        """Tokens, padding not counted, of optimizer step `step` (0, 1, ...), all devices together."""
+        epoch, number = divmod(step, math.ceil(len(self.lengths) / self.rows_per_step))
+        rows = self.rows_of(epoch)[number * self.rows_per_step:][:self.rows_per_step]
+        return sum(self.lengths[row] for row in rows)
 
     def micro_batches(self, rows, epochs):
         """All micro-batches of `rows` rows in `epochs` epochs, as lists of row lengths in tokens."""
