@@ -84,7 +84,7 @@ PROFILES = {
     "demo": {
         "model_name": "models/demo",
         "max_seq_length": 1024,
-        "micro_batch_tokens": 2048,
+        "micro_batch_tokens": 1024,
         "padding_free": False,
         "group_by_length": True,
         "gradient_checkpointing": False,

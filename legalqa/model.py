@@ -20,9 +20,9 @@ def import_unsloth(model_name):
     """
     os.environ.update(UNSLOTH_DISABLE_STATISTICS="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1",
                       TOKENIZERS_PARALLELISM="true", TRANSFORMERS_VERBOSITY="error", UNSLOTH_DISABLE_AUTO_UPDATES="1")
-    # Torch's CPU threads spin while they wait for each other: beside any other busy program that made training ten times
-    # slower (2 cores, 1,024 tokens: 8-25 tokens/s spinning, 85-106 passive). It must be set before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the current folder's.
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "legalqa" / "unsloth_compiled_cache"
+    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache))
     if Path(model_name).is_dir():
         os.environ["HF_HUB_OFFLINE"] = "1"
     with contextlib.redirect_stdout(sys.stderr):
@@ -204,6 +204,10 @@ def load_for_inference(name, config):
     language_model, tokenizer = load_base({**config, "model_name": base_name, "load_in_4bit": settings_4bit,
                                            "max_seq_length": settings.get("max_seq_length", config["max_seq_length"]),
                                            "gradient_checkpointing": False})
+    # Unsloth on CUDA cuts a prompt longer than `max_seq_length` at its right end: answers get the model's whole context.
+    for module in language_model.modules():
+        if hasattr(module, "max_seq_length"):
+            module.max_seq_length = language_model.config.get_text_config().max_position_embeddings
     import torch
     if not torch.cuda.is_available() and settings_4bit:
         # On a CPU each step would unpack every 4-bit weight again; unpacked once they give the same numbers.

@@ -230,7 +230,7 @@ def test_resume_under_other_data_or_settings_is_refused(python, data, train, unb
 def test_out_of_memory_says_what_to_change_by_how_much(train, tmp_path, prepare):
     code, log = train(prepare=prepare)
     error = only_error(log)
-    tokens = int(re.search(r"8 row\(s\), (\d+) tokens", error)[1])
+    tokens = int(re.search(r"up to (\d+) tokens", error)[1])
     assert code == 2 and f"--micro-batch-tokens {tokens // 2}, --gradient-checkpointing" in error and error.endswith("--resume")
     assert checkpoints.step_of(checkpoints.newest_complete(tmp_path / "checkpoints")[0]) == 3
 
