@@ -52,13 +52,13 @@ def test_bad_data_is_one_line(run_script, tiny_flags, tmp_path, content, message
 
 
 @pytest.mark.parametrize("flags, message", [
-    (["--max-seq-length", "5"], "every row is longer than 5 tokens; raise --max-seq-length (shortest: "),
+    (["--max-seq-length", "8"], "every row is longer than 8 tokens; raise --max-seq-length (shortest: "),
     (["--model-name", "no_such_folder"], "model 'no_such_folder' is neither a folder nor a hub id (owner/name)"),
     (["--model-name", "owner/no-such-model"], "neither a folder nor reachable on the hub"),
     (["--lora-rank", "8"], "unknown argument --lora-rank; did you mean --lora-r?"),
-    (["--lora-r", "many"], "argument --lora-r: invalid int value: 'many'"),
+    (["--lora-r", "many"], "argument --lora-r: expected a whole number, got 'many'"),
     (["--profile", "dmo"], "unknown profile 'dmo' (known: gpu, reference, demo); did you mean demo?"),
-    (["--lora-r", "0", "--learning-rate", "-1"], "--lora-r must be positive, not 0; --learning-rate must be positive, not -1.0"),
+    (["--lora-r", "0", "--learning-rate", "-1"], "--lora-r must be from 1 to 1,024, not 0; --learning-rate must be from 1e-12 to 1,000, not -1.0"),
     (["--resume"], "nothing to resume: no complete checkpoint in"),
 ])
 def test_bad_settings_are_one_line(run_script, tiny_flags, tmp_path, flags, message):
