@@ -152,12 +152,13 @@ def citation_lines(dialogue, turn):
 # ------------------------------------------------------------------------------------------------------------ the chat
 
 @contextlib.contextmanager
-def stop_by_ctrl_c():
-    """Yields a function that is true once Ctrl-C was pressed: the answer ends at the next token. Pressed again, it interrupts."""
+def stop_by_ctrl_c(begun):
+    """Yields a function that is true once Ctrl-C was pressed: the answer ends at the next token. Where none has `begun` yet, or
+    pressed again, Ctrl-C interrupts at once."""
     pressed = []
 
     def handler(*_):
-        if pressed:
+        if pressed or not begun():
             raise KeyboardInterrupt
         pressed.append(True)
     before = signal.signal(signal.SIGINT, handler)
@@ -186,10 +187,11 @@ class Loader(threading.Thread):
     def wait(self, stream):
         """Return when the model is there, saying meanwhile what is going on; raise what went wrong."""
         language = self.dialogue.language
-        with terminal.Spinner(stream, "", say(language, "second")) as spinner:
-            while self.is_alive():
-                spinner.text = say(language, self.stage)
-                self.join(0.1)
+        if self.is_alive():
+            with terminal.Spinner(stream, say(language, self.stage), say(language, "second")) as spinner:
+                while self.is_alive():
+                    spinner.text = say(language, self.stage)
+                    self.join(0.1)
         if self.error:
             raise self.error
 
@@ -200,7 +202,8 @@ class Chat:
     def __init__(self, dialogue, stream, read_line, wait):
         from rich.console import Console
         self.dialogue, self.stream, self.read_line, self.wait = dialogue, stream, read_line, wait
-        self.console = Console(file=stream, highlight=False, markup=False, emoji=False, width=terminal.columns())
+        self.console = Console(file=stream, highlight=False, markup=False, emoji=False, width=terminal.columns(),
+                               height=25)  # with a height the width holds on a dumb terminal too
         self.commands = {
             "/help": self.help, "/reset": self.reset, "/context": self.context, "/system": self.system, "/history": self.history,
             "/set": self.set, "/retry": self.retry, "/undo": self.undo, "/compare": self.compare, "/save": self.save,
@@ -229,9 +232,9 @@ class Chat:
                     self.tell(self.say("bad_bytes_argument"), "dim")
                 self.act(text)
             except UserError as error:
-                self.tell(str(error))
+                self.tell(f"{error}\n")
             except KeyboardInterrupt:
-                self.tell("\n" + self.say("stopped"), "dim")
+                self.tell("\n" + self.say("stopped") + "\n", "dim")
 
     def mark(self):
         context, turns = self.dialogue.context, self.dialogue.turns
@@ -245,6 +248,7 @@ class Chat:
                 near = difflib.get_close_matches(name, [*self.commands, "/exit"], 1, 0.5)
                 raise UserError(self.say("unknown_command", name=name, near=self.say("did_you_mean", near=near[0]) if near else ""))
             self.commands[name](argument)
+            self.tell("")
         elif text:
             self.dialogue.set_language(text)
             turn = self.ask(new_record(self.dialogue, text), self.dialogue.turns)
@@ -252,13 +256,19 @@ class Chat:
 
     def ask(self, record, turns, base=False):
         """Answer with streamed words, then what there is to say of the answer; returns the turn."""
-        self.wait()
+        with terminal.quiet_keys():
+            self.wait()
+            return self.stream_answer(record, turns, base)
+
+    def stream_answer(self, record, turns, base):
         text, tokens, notes = self.dialogue.prepare(record, turns)
         for note in notes:
             self.tell(note, "dim")
+        self.tell("")
         waiting = self.say("thinking_long", tokens=tokens) if tokens >= LONG_PROMPT else self.say("thinking")
         writer = terminal.WordWriter(self.stream, self.console.width)
-        with terminal.Spinner(self.stream, waiting, self.say("second")) as spinner, stop_by_ctrl_c() as stop:
+        with terminal.Spinner(self.stream, waiting, self.say("second")) as spinner, stop_by_ctrl_c(
+                lambda: spinner.done.is_set()) as stop:
             def show(piece):
                 spinner.stop()
                 writer.write(piece)
@@ -268,7 +278,7 @@ class Chat:
             self.tell(note, "dim")
         for line in citation_lines(self.dialogue, turn):
             self.tell(line, "bold" if line.startswith("  -") else "dim")
-        self.tell(self.say("disclaimer") + "\n", "dim")
+        self.tell("" if base else self.say("disclaimer") + "\n", "dim")
         return turn
 
     def last_turn(self):

@@ -1,4 +1,5 @@
 """What the chat needs of a terminal: word-wise output, a spinner, an input line with history and completion."""
+import contextlib
 import os
 import re
 import sys
@@ -28,6 +29,23 @@ def clean_text(text):
 
 def columns():
     return max(20, min(MAX_COLUMNS, os.get_terminal_size(sys.stdout.fileno()).columns or 80)) if sys.stdout.isatty() else 80
+
+
+@contextlib.contextmanager
+def quiet_keys():
+    """Keys pressed during an answer are not echoed into it; what was typed waits for the next prompt. Ctrl-C works."""
+    try:
+        import termios
+        before = termios.tcgetattr(sys.stdin)
+    except (ImportError, ValueError, OSError, termios.error):  # Windows; no terminal
+        yield
+        return
+    quiet = before[:3] + [before[3] & ~termios.ECHO] + before[4:]
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 class WordWriter:
