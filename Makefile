@@ -20,7 +20,7 @@ demo: setup
 	$(PY) train_8b.py --profile demo --overwrite
 	$(PY) benchmark.py --profile demo --model models/demo --num-samples $(DEMO_ROWS)
 	$(PY) benchmark.py --profile demo --model finetuned_demo --num-samples $(DEMO_ROWS)
-	$(PY) benchmark.py --compare newest
+	$(PY) benchmark.py --compare
 	$(PY) generate_plots.py
 	$(PY) generate_report.py
 

@@ -6,10 +6,11 @@ Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while
 
   python benchmark.py                                     100 random rows, the newest adapter
   python benchmark.py --model models/demo                 the base model on the same rows
-  python benchmark.py --compare logs/benchmark_A.json logs/benchmark_B.json     B minus A, on the rows both have
+  python benchmark.py --compare                           adapter minus base, the newest of each, on the rows both have
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
 import contextlib
+import functools
 import json
 import random
 import sys
@@ -17,20 +18,23 @@ import time
 from pathlib import Path
 
 from config import REFERENCE_RUN
-from legalqa import cli, metrics, model, prompt, records, runlog, statistics
+from legalqa import cli, metrics, model, prompt, readlogs, records, runlog, statistics, vllm_engine
 from legalqa.cli import UserError
 
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
         "repetition_penalty", "generation_batch_size", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir")
 DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
 SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
+ANSWER = {"prompt_sha256": readlogs.TEXT, "prediction": readlogs.TEXT, "new_tokens": readlogs.COUNT, "cut_off": readlogs.FLAG,
+          "generation_sec": readlogs.AMOUNT}
 
 
 def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, KEYS)
     parser.add_argument("--model", metavar="NAME", help="adapter folder, merged folder or hub id (default: newest finetuned_*)")
     parser.add_argument("--predictions", metavar="FILE", help="score these JSONL rows, which have a `prediction`")
-    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="paired difference of two benchmark_*.json")
+    parser.add_argument("--compare", nargs="*", metavar="FILE",
+                        help="paired difference B - A of two benchmark_*.json (default: the newest base and adapter in logs_dir)")
     parser.add_argument("--output", metavar="FILE", help="write the result here instead of logs_dir")
     parser.add_argument("--examples", action="store_true", help=f"print the {SHOWN_EXAMPLES} best and worst answers")
     parser.add_argument("--invented", action="store_true", help="print every cited article that does not exist")
@@ -81,9 +85,10 @@ class Answers:
         if path.is_file():
             lines = path.read_text("utf-8", errors="replace").split("\n")
             for line in lines:
-                with contextlib.suppress(json.JSONDecodeError):  # the line that a kill cut short
+                with contextlib.suppress(ValueError, RecursionError):  # the line that a kill cut short
                     entry = json.loads(line)
-                    self.made[entry["prompt_sha256"]] = entry
+                    if readlogs.shape_problem(entry, ANSWER) is None:
+                        self.made[entry["prompt_sha256"]] = entry
             if lines[-1]:
                 self.append_text("\n")
 
@@ -102,9 +107,10 @@ class Answers:
                             "start again") from error
 
 
-def generate_all(language_model, tokenizer, prompts, decoding, batch_size, answers):
+def generate_all(generate, prompts, decoding, batch_size, answers):
     """Answer every prompt that has no answer yet, longest prompts first, appending each batch to `answers`.
 
+    `generate(prompts, decoding, on_step)` gives [(answer, new tokens, cut off)] of a batch.
     When memory runs out the batch size is halved and the batch made again. Returns the batch size at the end.
     """
     import torch
@@ -118,7 +124,7 @@ def generate_all(language_model, tokenizer, prompts, decoding, batch_size, answe
         texts = todo[done:done + batch_size]
         started = time.monotonic()
         try:
-            results = model.generate(language_model, tokenizer, texts, decoding, on_step=lambda: bar.update(len(texts)))
+            results = generate(texts, decoding, on_step=lambda: bar.update(len(texts)))
         except (torch.OutOfMemoryError, MemoryError):
             if batch_size == 1:
                 raise UserError("out of memory with a single row; lower --max-new-tokens or --max-seq-length") from None
@@ -141,25 +147,30 @@ def run_model(args, config, rows):
     """(samples, facts for meta) of a model's answers to `rows`."""
     name = find_model(args)
     started = time.monotonic()
-    language_model, tokenizer, settings = model.load_for_inference(name, config)
+    engine = "vllm" if vllm_engine.is_available() else "unsloth"
+    if engine == "vllm":
+        generate, tokenizer, settings = vllm_engine.load(name, config)
+    else:
+        language_model, tokenizer, settings = model.load_for_inference(name, config)
+        generate = functools.partial(model.generate, language_model, tokenizer)
     decoding = {key: getattr(args, key) if getattr(args, key) is not None else settings.get("decoding", config)[key]
                 for key in DECODING}
     device, is_adapter = model.device_facts(), model.is_adapter(name)
     print(f"model {name} on {device['name']}, loaded in {time.monotonic() - started:.0f} s; {len(rows)} rows, "
           f"{decoding['max_new_tokens']} tokens at most", file=sys.stderr)
     prompts = [prompt.render_prompt(row, tokenizer, settings["system_prompt"]) for row in rows]
-    identity = {"model": fingerprint(name), "decoding": decoding, "seed": config["seed"] if decoding["temperature"] else None}
+    identity = {"engine": engine, "model": fingerprint(name), "decoding": decoding, "seed": config["seed"] if decoding["temperature"] else None}
     answers = Answers(Path(config["logs_dir"]) / f"answers_{runlog.text_sha256(json.dumps(identity))[:16]}.jsonl")
     from transformers import set_seed
     set_seed(config["seed"])
-    batch_size = generate_all(language_model, tokenizer, prompts, decoding, config["generation_batch_size"], answers)
+    batch_size = generate_all(generate, prompts, decoding, config["generation_batch_size"], answers)
     made = [answers.made[runlog.text_sha256(text)] for text in prompts]
     samples = [metrics.make_sample(row, identifier, answer["prediction"], answer["cut_off"], answer["new_tokens"], answer["generation_sec"])
                for row, identifier, answer in zip(rows, metrics.sample_ids(rows), made)]
     facts = {"model": Path(name).name if Path(name).exists() else name, "kind": "adapter" if is_adapter else "base",
              "base_model": model.check_adapter(name) if is_adapter else name,
              "adapter": {"path": str(name), "sha256": fingerprint(name), "run": settings.get("run")} if is_adapter else None,
-             "device": device, "decoding": decoding, "batch_size": batch_size, "engine": "unsloth",
+             "device": device, "decoding": decoding, "batch_size": batch_size, "engine": engine,
              "prompt_sha256": prompt.prompt_sha256(tokenizer, settings["system_prompt"]),
              "peak_memory_bytes": model.peak_memory_bytes()}
     return samples, facts, answers.path
@@ -249,14 +260,24 @@ def print_invented(samples):
         print(f"  {citation['act']} {citation['article']}: «{citation['text']}» in {sample['id']}")
 
 
+def newest_of_kind(logs_dir, kind):
+    """Path of the newest benchmark_*.json of a base model or an adapter."""
+    for path in sorted(Path(logs_dir).glob("benchmark_*.json"), reverse=True):
+        if runlog.read_json(path).get("meta", {}).get("kind") == kind:
+            return str(path)
+    wanted = "--model models/demo (or your base model)" if kind == "base" else ""
+    raise UserError(f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to compare; make one: "
+                    f"python benchmark.py {wanted}".rstrip())
+
+
 def compare(args, config, run, console):
     """Score nothing: read two results, print and save B minus A."""
-    results = [runlog.read_json(path) for path in args.compare]
-    for path, result in zip(args.compare, results):
-        if not isinstance(result.get("samples"), list) or not isinstance(result.get("meta"), dict):
-            raise UserError(f"{path}: not a result of benchmark.py")
+    if len(args.compare) not in (0, 2):
+        raise UserError(f"--compare takes two files or none, not {len(args.compare)}")
+    paths = args.compare or [newest_of_kind(config["logs_dir"], kind) for kind in ("base", "adapter")]
+    results = [readlogs.read_checked(path, "benchmark") for path in paths]
     comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
-    meta = runlog.run_meta(run, a=args.compare[0], b=args.compare[1], model_a=results[0]["meta"]["model"],
+    meta = runlog.run_meta(run, a=paths[0], b=paths[1], model_a=results[0]["meta"]["model"],
                            model_b=results[1]["meta"]["model"], num_shared=comparison["num_shared"])
     print_comparison(comparison, meta, console)
     path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
@@ -266,10 +287,10 @@ def compare(args, config, run, console):
 
 def main(argv=None):
     args = parse_args(argv)
-    config = cli.effective_config(args, announce=not (args.compare or args.predictions))
+    config = cli.effective_config(args, announce=args.compare is None and not args.predictions)
     from rich.console import Console
     console, run = Console(), runlog.new_run_id()
-    if args.compare:
+    if args.compare is not None:
         compare(args, config, run, console)
         return 0
     answers_path = None
@@ -297,9 +318,10 @@ def main(argv=None):
         print(f"\ngenerated  {summary['generation']['new_tokens']:,} tokens in {summary['generation']['total_sec']:.0f} s, "
               f"{summary['generation']['tokens_per_second']:.0f} tokens/s")
     print(f"written    {path}")
-    others = sorted(set(Path(config["logs_dir"]).glob("benchmark_*.json")) - {path})
-    print(f"next       python benchmark.py --compare {others[-1]} {path}" if others else
-          f"next       python benchmark.py --model {facts['base_model'] or 'models/demo'}   (the base model, to compare with)")
+    if facts["kind"] == "adapter":
+        print(f"next       python benchmark.py --model {facts['base_model']}   (the base on the same rows, then --compare)")
+    else:
+        print("next       python benchmark.py --compare   (the newest adapter minus the newest base)")
     return 0
 
 

@@ -1,9 +1,10 @@
-"""Make combined_data/train.jsonl and validation.jsonl from raw question-answer files, or check a pair of them.
+"""Make combined_data/train.jsonl and validation.jsonl from raw question-answer files, or check the two.
 
-Reads any number of files or folders of JSONL, JSON, CSV, TSV, Parquet (or datasets saved to disk), in the project's format
-(instruction, input, output), as chats (messages), or in columns that --map names. Normalizes the text, drops what cannot
-be used and every duplicate, keeps rows that ask the same thing on one side of the split, and prints what it found.
-Writes the two files and logs/prepare_<run>.json, which names every row dropped by file and line; all of it or nothing.
+Reads any number of files or folders of JSONL, JSON, CSV, TSV, Parquet (or datasets saved to disk), in the project's
+format (instruction, input, output), as chats (messages), or in columns that --map names. Normalizes the text, drops
+what cannot be used and every duplicate, keeps rows that ask the same thing on one side of the split, and prints what
+it found. Writes the two files and logs/prepare_<run>.json, which names every row dropped by file and line; all of it
+or nothing. --check reads the two files and exits with 1 if a row is bad, there twice, or leaks into validation.
 
     python prepare_data.py raw/
     python prepare_data.py questions.csv more.jsonl --map question=instruction --map answer=output
@@ -35,36 +36,30 @@ def read_sources(paths, mapping, progress):
 
 
 def drop_exact_duplicates(rows):
-    """(rows to keep, dropped): a row is dropped if an earlier one has the same question and answer, word for word."""
-    first, kept, dropped = {}, [], []
+    """({key: row to keep}, dropped): a row is dropped if an earlier one has the same question and answer."""
+    first, dropped = {}, []
     for row in rows:
-        key = row_key(row.record)
+        key = duplicates.record_key(row.record)
         if key in first:
             dropped.append(drop_entry(row, "exact duplicate", first[key]))
         else:
             first[key] = row
-            kept.append(row)
-    return kept, dropped
+    return first, dropped
 
 
-def drop_near_duplicates(rows, comparison):
-    """(indices to keep, dropped): a row is dropped if question and answer are nearly those of an earlier one kept."""
+def drop_near_duplicates(rows, pairs):
+    """(indices to keep, dropped): the later row of a pair is dropped if the earlier one is kept."""
     earlier = defaultdict(list)
-    for i, j in comparison.pairs:
+    for i, j in pairs:
         earlier[j].append(i)
     kept, dropped = set(), []
     for j, row in enumerate(rows):
-        same = next((i for i in earlier[j] if i in kept and comparison.same_answer(i, j)), None)
+        same = next((i for i in earlier[j] if i in kept), None)
         if same is None:
             kept.add(j)
         else:
             dropped.append(drop_entry(row, "near-duplicate", rows[same]))
     return sorted(kept), dropped
-
-
-def row_key(record):
-    question, answer = records.question(record), record["output"]
-    return duplicates.text_key(question), duplicates.text_key(answer)
 
 
 def drop_entry(row, reason, same_as=None):
@@ -86,19 +81,21 @@ def check(settings, progress):
             errors[f"bad row in {part}"].append(f"{settings[f'{part}_file']} has no rows")
         rows += [(part, row) for row in found if row.record]
     contents = [row.record for _, row in rows]
-    keys = [row_key(record) for record in contents]
+    keys = [duplicates.record_key(record) for record in contents]
+    comparison = duplicates.Comparison(keys, settings["near_duplicate_threshold"])
     with progress("comparing", 2 * len(rows)) as advance:
-        comparison = duplicates.Comparison(contents, settings["near_duplicate_threshold"], advance)
-    for i, j in comparison.pairs:
+        same_rows = set(comparison.duplicates(advance))
+        same_questions = comparison.same_questions(range(len(rows)), advance)
+    for i, j in sorted(same_rows.union(same_questions)):
         (part, one), (other_part, other) = rows[i], rows[j]
-        same_question, pair = keys[i][0] == keys[j][0], f"{place(one)} and {place(other)}"
+        same_words, pair = keys[i][0] == keys[j][0], f"{place(one)} and {place(other)}"
         if part != other_part:
-            errors[f"{'question' if same_question else 'near-duplicate question'} of train in validation"].append(pair)
+            errors[f"{'question' if same_words else 'near-duplicate question'} of train in validation"].append(pair)
         elif keys[i] == keys[j]:
             errors[f"exact duplicate in {part}"].append(pair)
-        elif comparison.same_answer(i, j):
+        elif (i, j) in same_rows:
             errors[f"near-duplicate in {part}"].append(pair)
-        elif same_question:
+        elif same_words:
             warnings[f"same question, other answer in {part}"].append(pair)
 
     covered = {splits.article_of(row.record) for part, row in rows if part == "train"} - {None}
@@ -138,8 +135,8 @@ def report_check(errors, warnings, settings):
             more = f"; and {len(places) - SHOWN_EXAMPLES} more" if len(places) > SHOWN_EXAMPLES else ""
             print(f"{label}: {kind}: {len(places)}: {'; '.join(places[:SHOWN_EXAMPLES])}{more}")
     if not errors:
-        print(f"ok: {settings['train_file']} and {settings['validation_file']}: every row is well-formed, none is there twice, "
-              "no question of train is in validation")
+        print(f"ok: {settings['train_file']} and {settings['validation_file']}: every row is well-formed, none is there "
+              "twice, no question of train is in validation")
     return 1 if errors else 0
 
 
@@ -149,15 +146,16 @@ def prepare(paths, mapping, settings, progress):
     """(train, validation, report): the report is the summary, and every row dropped with its file and line."""
     rows = read_sources(paths, mapping, progress)
     dropped = [drop_entry(row, row.reason) for row in rows if row.reason]
-    usable, exact = drop_exact_duplicates([row for row in rows if not row.reason])
+    different, exact = drop_exact_duplicates([row for row in rows if not row.reason])
+    keys, usable = list(different), list(different.values())
+    comparison = duplicates.Comparison(keys, settings["near_duplicate_threshold"])
     with progress("comparing", 2 * len(usable)) as advance:
-        comparison = duplicates.Comparison([row.record for row in usable], settings["near_duplicate_threshold"], advance)
-    kept, near = drop_near_duplicates(usable, comparison)
+        kept, near = drop_near_duplicates(usable, comparison.duplicates(advance))
+        position = {index: place for place, index in enumerate(kept)}
+        same = [(position[i], position[j]) for i, j in comparison.same_questions(kept, advance)]
     dropped += exact + near
     contents = [usable[index].record for index in kept]
-    position = {index: place for place, index in enumerate(kept)}
-    groups = duplicates.join_groups(len(kept), [(position[i], position[j]) for i, j in comparison.pairs
-                                                if i in position and j in position])
+    groups = duplicates.join_groups(len(kept), same)
     chosen = splits.split_rows(contents, groups, settings["validation_fraction"], settings["seed"])
     if not chosen or len(chosen) == len(contents):
         raise UserError(f"{len(rows)} rows read, {len(contents)} kept ({reasons(dropped)}): too few to split; "
@@ -165,12 +163,14 @@ def prepare(paths, mapping, settings, progress):
     parts = [], []
     for index, record in enumerate(contents):
         parts[index in chosen].append(record)
-    train, validation = (sorted(part, key=lambda record: splits.row_order(record, settings["seed"])) for part in parts)
+    train, validation = (sorted(part, key=lambda record: splits.row_order(record, settings["seed"]))
+                         for part in parts)
     validation = splits.mark_seen_articles(train, validation)
     report = {
         "rows_in": len(rows), "dropped": dict(Counter(entry["reason"] for entry in dropped).most_common()),
-        "kept": len(contents), "rows_with_a_near_question": sum(size for size in Counter(groups).values() if size > 1),
-        "other_answers": len(contents) - len({row_key(record)[0] for record in contents}),
+        "kept": len(contents),
+        "rows_with_a_near_question": sum(size for size in Counter(groups).values() if size > 1),
+        "other_answers": len(kept) - len({keys[index][0] for index in kept}),
     }
     tokenizer = tokenizer_of(settings)
     with progress("describing", len(contents) * (2 if tokenizer else 1)) as advance:
@@ -233,7 +233,8 @@ def parse_args(argv=None):
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help="files or folders of raw rows")
     parser.add_argument("--map", action="append", default=[], metavar="COLUMN=FIELD",
                         help="a column of the sources that holds a field: instruction, input, output, messages, source")
-    parser.add_argument("--check", action="store_true", help="check the train and validation files that are there; exit 1 if bad")
+    parser.add_argument("--check", action="store_true",
+                        help="check the train and validation files that are there; exit 1 if bad")
     parser.add_argument("--dry-run", action="store_true", help="print the tables, write nothing")
     return parser.parse_args(argv)
 

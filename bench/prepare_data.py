@@ -1,7 +1,8 @@
-"""Seconds and peak memory of prepare_data.py on 63,114 rows, the size of the reference data: limits 60 s and 1.5 GB.
+"""Seconds and peak memory of prepare_data.py on 63,114 rows, the size of the reference data: at most 60 s and 1.5 GB.
 
-The rows are made up, with the reference data's lengths (answers: median 23 words, mean about 50, longest 2,417) and language
-shares, a tenth of the questions from one template, 1 % exact and 3 % near-duplicates, one line in a thousand broken.
+The rows are made up: lengths (answers: median 23 words, mean over 40, longest 2,417) and language shares of the
+reference data, every answer with a citation, a tenth of the questions from one template, 1 % exact and 3 %
+near-duplicates, one line in a thousand broken.
 
     python bench/prepare_data.py
     python bench/prepare_data.py --rows 10000
@@ -35,7 +36,7 @@ def make_row(rng, words, language, zipf):
     size = min(2417, max(3, round(rng.lognormvariate(math.log(16), 1.25))))
     question = text(round(rng.triangular(4, 20, 9)))
     if rng.random() < 0.1:
-        question = f"Что регулирует статья {rng.randint(1, 900)} кодекса {rng.choice(words[language])}"
+        question = f"О чём говорит статья {rng.randint(1, 900)} закона о {rng.choice(words[language])}"
     return {"instruction": question.capitalize() + "?", "input": "",
             "output": f"{CITATIONS[language].format(rng.randint(1, 9), rng.randint(1, 205))} {text(size)}."}
 

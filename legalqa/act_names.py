@@ -1,8 +1,10 @@
-"""Which acts a text names, and where: codes by their adjective, laws by their title, both by abbreviation, number or date.
+"""Which acts a text names, and where: codes by adjective, laws by title, both by abbreviation, number or
+date.
 
-A text is cut into words, numbers and signs once (`Tokens`), and `find_mentions` walks over them. Every look around is
-bounded, so time grows with the length of the text.
+A text is cut into words, numbers and signs once (`Tokens`), and `find_mentions` walks over them. Every look
+around is bounded, so time grows with the length of the text.
 """
+import functools
 import re
 from typing import NamedTuple
 
@@ -11,7 +13,8 @@ from legalqa.acts import normalize_word
 
 MAX_QUOTE = 45  # tokens looked through for a closing quote or bracket
 MAX_LOOK = 12  # tokens looked through elsewhere
-TOKEN = re.compile("([^\\W\\d_](?:[^\\W\\d_]|[\u0300-\u036f\u00ad\u200b-\u200d])*)|([0-9]+)|([\\s\u200b*`_]+)|(.)", re.DOTALL)
+TOKEN = re.compile("([^\\W\\d_](?:[^\\W\\d_]|[\u0300-\u036f\u00ad\u200b-\u200d])*)|([0-9]+)"  # word, number,
+                   "|([\\s\u200b*`_]+)|(.)", re.DOTALL)  # gap (Markdown's signs too), sign
 DASHES = frozenset("-‐‑–—−")
 HYPHENS = frozenset("-‐‑")
 QUOTES = {"«": "»", "“": "”“", "„": "“”", '"': '"', "”": "”"}
@@ -22,37 +25,47 @@ MONTHS_RU = {stem: month for month, stem in enumerate(
     "январ феврал март апрел мая июн июл август сентябр октябр ноябр декабр".split(), 1)}
 MONTHS_KK = {stem: month for month, stem in enumerate(
     "қаңтар ақпан наурыз сәуір мамыр маусым шілде тамыз қыркүйек қазан қараша желтоқсан".split(), 1)}
-ARTICLE_RU = {"статья": False, "статьи": False, "статье": False, "статью": False, "статьей": False, "статьею": False,
-              "статей": True, "статьям": True, "статьями": True, "статьях": True, "ст": False, "статии": False}
-PART_RU = re.compile("(?:(подпункт)(а|у|ом|е|ы|ов|ам|ами|ах)?|(пункт)(а|у|ом|е|ы|ов|ам|ами|ах)?|(част)(ь|и|ью|ей|ям|ями|ях)"
+ARTICLE_RU = {  # word: whether it is plural
+    "статья": False, "статьи": False, "статье": False, "статью": False, "статьей": False, "статьею": False,
+    "ст": False, "статии": False, "статей": True, "статьям": True, "статьями": True, "статьях": True}
+PART_RU = re.compile("(?:(подпункт)(а|у|ом|е|ы|ов|ам|ами|ах)?|(пункт)(а|у|ом|е|ы|ов|ам|ами|ах)?"
+                     "|(част)(ь|и|ью|ей|ям|ями|ях)"
                      "|(абзац)(а|у|ем|е|ы|ев|ам|ами|ах)?)")
 ARTICLE_KK = re.compile("бап(?:тың|қа|ты|та|тан|пен|тағы|тар.*)?|баб(?:ы|ын|ының|ына|ында|ындағы|ынан|ымен)")
+LAW_RU = re.compile("закон(?:а|у|ом|е|ы|ов|ам|ами|ах)?|зрк")
 LAW_KK = re.compile("заң(?:ы|ның|ына|ынан|ында|ындағы|ының|ын|ымен|ға|ды|да|дан|нан|мен|дағы)?")
-CONSTITUTION = re.compile("конституци(?:я|и|ю|ей|ею)|конституция(?:ның|ға|ны|да|дан|мен|сы|сын|сының|сына|сында|сындағы|сынан|сымен)")
-OTHER_ACT = re.compile("правил|положени[яюей]+|конвенци[июяей]+|приказ[ауоме]*|постановлени[яюемй]+|указ[ауоме]*|регламент[ауоме]*"
-                       "|инструкци[июяей]+|устав[ауоме]*|пакт[ауоме]*|протокол[ауоме]*|деклараци[июяей]+|уложени[яюемй]+"
-                       "|стандарт[ауоме]*|қағидалар.*|ереже(?:нің|сінің)|конвенция.*|жарлы[қғ].*|қаулы.*|бұйры[қғ].*|жарғы.*|шарт(?:тың|ының)"
+CONSTITUTION = re.compile("конституци(?:я|и|ю|ей|ею)"
+                          "|конституция(?:ның|ға|ны|да|дан|мен|сы|сын|сының|сына|сында|сындағы|сынан|сымен)")
+OTHER_ACT = re.compile("правил|положени[яюей]+|конвенци[июяей]+|приказ[ауоме]*|постановлени[яюемй]+"
+                       "|указ[ауоме]*|регламент[ауоме]*|инструкци[июяей]+|устав[ауоме]*|пакт[ауоме]*"
+                       "|протокол[ауоме]*|деклараци[июяей]+|уложени[яюемй]+|стандарт[ауоме]*"
+                       "|қағидалар.*|ереже(?:нің|сінің)"
+                       "|конвенция.*|жарлы[қғ].*|қаулы.*|бұйры[қғ].*|жарғы.*|шарт(?:тың|ының)"
                        "|келісім(?:нің|інің)")
 CONTRACT = re.compile("(?:договор|контракт|соглашени)[ауоюяем]*")
 ADJECTIVE_RU = re.compile(".{3,}(?:ый|ий|ой|ого|его|ому|ему|ым|им|ом|ем)")
 THIS_RU = re.compile("настоящ(?:ий|его|ему|им|ем|ая|ей|ую)")
-SAME_RU = re.compile("эт(?:от|ого|ому|им|ом)|данн(?:ый|ого|ому|ым|ом)|указанн(?:ый|ого|ому|ым|ом)|названн(?:ый|ого|ому|ым|ом)|"
-                     "вышеуказанн(?:ый|ого|ому|ым|ом)|вышеназванн(?:ый|ого|ому|ым|ом)|упомянут(?:ый|ого|ому|ым|ом)|же")
+SAME_RU = re.compile("эт(?:от|ого|ому|им|ом)|(?:данн|(?:выше)?указанн|(?:выше)?названн|(?:выше)?упомянут)"
+                     "(?:ый|ого|ому|ым|ом)|же")
 SAME_KK = frozenset("аталған көрсетілген сол бұл осындай жоғарыда".split())
-PLAIN_RU = re.compile("действующ.*|нов(?:ый|ого|ому|ым|ом)|стар(?:ый|ого|ому|ым|ом)|прежн.*|казахстанск.*|наш.*|сам.*|так(?:ой|ого).*|"
-                      "отдельн.*|кажд.*|перв.*|втор.*|любо.*|тако.*|мо(?:его|ему)|всего|отечественн.*|соответствующ.*|иног?о.*")
+PLAIN_RU = re.compile("действующ.*|нов(?:ый|ого|ому|ым|ом)|стар(?:ый|ого|ому|ым|ом)|прежн.*"
+                      "|казахстанск.*|наш.*|сам.*|отдельн.*|кажд.*|перв.*|втор.*|любо.*|тако.*|мо(?:его|ему)"
+                      "|всего|отечественн.*|соответствующ.*|ино(?:й|го|му)")
 VERB = re.compile(".{3,}(?:[аеиуюя]т(?:ся)?|[аи]л[аои]?(?:сь|ся)?|ен[аоы]|ан[аоы]|ит)|не|является")
 AND_RU, AND_KK = frozenset({"и", "или", "либо"}), frozenset("және немесе мен пен бен не".split())
-FOREIGN = frozenset("рф россии российской еаэс снг ссср украины узбекистана кыргызской беларусь белоруссии таможенного ресей".split())
+FOREIGN = frozenset("рф россии российской еаэс снг ссср украины узбекистана кыргызской беларусь белоруссии "
+                    "таможенного ресей".split())
+FOREIGN_PAIRS = frozenset("российской кыргызской республики таможенного".split())  # the name is two words
 FEW_LETTERS = frozenset("ст п пп ч подп абз г гг др пр т д е им тыс млн стр см рис ж тб н б".split())
 
 
 class Mention(NamedTuple):
     """An act named in the text: tokens first to last (exclusive).
 
-    state: "known", "unknown" (named, but not in acts.json), "bare" («Закона»), "same" («того же Закона»), "this" («настоящего
-    Кодекса»), "contract" (no act at all); act: id, or {"ru", "kk"} of an abbreviation that depends on the language;
-    strong: names its act by itself, not only beside an article; alias: "code" or "law" if «(далее – Закон)» follows.
+    state: "known", "unknown" (named, but not in acts.json), "bare" («Закона»), "same" («того же Закона»),
+    "this" («настоящего Кодекса»), "contract" (no act at all); act: id, or {"ru", "kk"} of an abbreviation
+    that depends on the language; strong: names its act by itself, not only beside an article; alias: "code"
+    or "law" if «(далее – Закон)» follows.
     """
     first: int
     last: int
@@ -63,10 +76,10 @@ class Mention(NamedTuple):
     alias: str | None
 
 
-# ------------------------------------------------------------------------------------------------------------ tokens
+# ---------------------------------------------------------------------------------------------------- tokens
 
 class Tokens:
-    """A text cut up: for each token its normal form, its own letters, kind ("w", "n", "s"), place, gap before, sentence."""
+    """A text cut up: of each token the normal form, kind ("w", "n", "s"), place, gap before, sentence."""
 
     def __init__(self, text):
         self.text = text
@@ -152,7 +165,7 @@ class Tokens:
         return tuple(self.norm[i] for i in range(first, last) if self.kind[i] != "s")
 
 
-# ------------------------------------------------------------------------------------------------------ acts by name
+# ---------------------------------------------------------------------------------------------- acts by name
 
 def skip_country(tokens, i):
     """Index after «РК» or «Республики Казахстан» at i, else i."""
@@ -192,7 +205,9 @@ def read_number(tokens, i):
 
 
 def read_date(tokens, i):
-    """(date, index after it) of «от 23 ноября 2015 года», «от 23.11.2015 г.», «1995 года», «2015 жылғы 23 қарашадағы»."""
+    """(date, index after it) of «от 23 ноября 2015 года», «от 23.11.2015 г.», «1995 года», «2015 жылғы 23
+    қарашадағы».
+    """
     given = i
     i += tokens.at(i) == "от"
     if not tokens.is_number(i):
@@ -202,7 +217,7 @@ def read_date(tokens, i):
         month = month_of(tokens.at(i + 1), MONTHS_RU)
         if month and tokens.is_number(i + 2):
             year, end = tokens.at(i + 2), i + 3
-        elif tokens.at(i + 1) == "." and tokens.at(i + 3) == "." and tokens.is_number(i + 2) and tokens.is_number(i + 4):
+        elif tokens.at(i + 1) == tokens.at(i + 3) == "." and all(map(tokens.is_number, (i + 2, i + 4))):
             month, year, end = int(tokens.at(i + 2)), tokens.at(i + 4), i + 5
         else:
             return None, given
@@ -240,7 +255,7 @@ def known_title(words):
 
 
 def read_title(tokens, i):
-    """(act id or None, index after) of an unquoted title that starts at «о», «об»; (None, i) if none starts here."""
+    """(act id or None, index after) of an unquoted title that starts at «о», «об»; (None, i) if none does."""
     if tokens.at(i) not in ("о", "об") or not tokens.is_word(i + 1):
         return None, i
     words = []
@@ -254,9 +269,12 @@ def read_title(tokens, i):
         act = table.get(tuple(word for word, _ in words[:count]))
         if act:
             end = words[count - 1][1]
-            return act, end + 1 if tokens.at(end) == ")" else end
+            bracketed = tokens.at(end) == ")" and "(" in tokens.norm[i:end]  # «... (Налоговый кодекс)»
+            return act, end + bracketed
     end = i + 1  # not known: take words up to a sign, a number or the next reference
-    while end < i + 8 and tokens.is_word(end) and not starts_reference(tokens, end) and not VERB.fullmatch(tokens.norm[end]):
+    while end < i + 8 and tokens.is_word(end):
+        if starts_reference(tokens, end) or VERB.fullmatch(tokens.norm[end]):
+            break
         end += 1
     return None, end
 
@@ -264,16 +282,18 @@ def read_title(tokens, i):
 def starts_reference(tokens, i):
     """Whether an article, a part of one or another act begins at token i, or after an «и» there."""
     word = tokens.at(i + (tokens.at(i) in AND_RU))
-    return (word in ARTICLE_RU or word in ("п", "пп", "ч", "подп", "рк") or PART_RU.fullmatch(word) is not None
+    return (word in ARTICLE_RU or word in ("п", "пп", "ч", "подп", "рк") or bool(PART_RU.fullmatch(word))
             or word.startswith(("кодекс", "закон", "республик")))
 
 
 def read_after(tokens, i, titled):
-    """What follows an act's head word: {"end", "number", "date", "title" (act id), "named", "foreign", "alias", "part"}.
+    """What follows an act's head word: {"end", "number", "date", "title" (act id), "named", "foreign",
+    "alias", "part"}.
 
     titled: a title may follow (not after a code that its adjective names).
     """
-    facts = {"end": i, "number": None, "date": None, "title": None, "named": False, "foreign": False, "alias": None, "part": None}
+    facts = {"end": i, "number": None, "date": None, "title": None, "named": False, "foreign": False,
+             "alias": None, "part": None}
     for _ in range(MAX_LOOK):
         i = facts["end"]
         after = skip_country(tokens, i)
@@ -281,7 +301,7 @@ def read_after(tokens, i, titled):
             facts["end"] = after
             continue
         if tokens.at(i) in FOREIGN or tokens.at(i) == "республики" and tokens.is_word(i + 1):
-            facts["foreign"], facts["end"] = True, i + (2 if tokens.at(i) in ("российской", "кыргызской", "республики", "таможенного") else 1)
+            facts["foreign"], facts["end"] = True, i + (2 if tokens.at(i) in FOREIGN_PAIRS else 1)
             continue
         number, after = read_number(tokens, i + (tokens.at(i) == "за"))
         if number and not facts["number"]:
@@ -308,26 +328,36 @@ def read_after(tokens, i, titled):
 
 
 def read_bracket(tokens, i, facts, titled):
-    """Take «(далее – Закон)», «(Общая часть)», «(Налоговый кодекс)», «(с изменениями ...)» at i into `facts`; False if it
-    cites articles."""
+    """Take «(далее – Закон)», «(Общая часть)», «(Налоговый кодекс)», «(с изменениями ...)» at i into `facts`;
+    False if it cites articles."""
     close = tokens.closing(i)
     if close is None:
         return False
     words = tokens.words(i + 1, close)
-    if not words or words[0] not in ("далее", "бұдан") and any(
-            word in ARTICLE_RU or PART_RU.fullmatch(word) and not word.startswith("част") or ARTICLE_KK.fullmatch(word) for word in words):
+    if not words or words[0] not in ("далее", "бұдан") and any(map(is_unit, words)):
         return False
     if words[0] in ("далее", "бұдан"):
-        facts["alias"] = "code" if words[-1].startswith("кодекс") else "law" if words[-1] in ("закон", "заң") else facts["alias"]
+        if words[-1].startswith(("кодекс", "закон", "заң")):
+            facts["alias"] = "code" if words[-1].startswith("кодекс") else "law"
     elif words[0] in ("общая", "общей", "жалпы"):
         facts["part"] = "civil_code_general"
     elif words[0] in ("особенная", "особенной", "ерекше"):
         facts["part"] = "civil_code_special"
-    elif titled and not facts["named"] and words[-1].startswith("кодекс"):
-        found, act, _ = read_adjectives(tokens, close - 1)
-        facts.update(title=act, named=found)
+    elif words[-1].startswith("кодекс"):
+        if titled and not facts["named"]:
+            found, act, _ = read_adjectives(tokens, close - 1)
+            facts.update(title=act, named=found)
+    elif not (len(words) == 1 and tokens.raw(i + 1).isupper()  # «(ТК)»
+              or words[:2] in (("с", "изменениями"), ("в", "редакции"), ("по", "состоянию"))):
+        return False
     facts["end"] = close + 1
     return True
+
+
+def is_unit(word):
+    """Whether a word names an article or a part of one; not «часть», which codes have too."""
+    return (word in ARTICLE_RU or ARTICLE_KK.fullmatch(word) is not None
+            or PART_RU.fullmatch(word) is not None and not word.startswith("част"))
 
 
 def words_before(tokens, i, count):
@@ -342,14 +372,18 @@ def words_before(tokens, i, count):
     return words
 
 
+def is_form_of(word, stem):
+    return word.startswith(stem) and len(word) <= len(stem) + 5
+
+
 def read_adjectives(tokens, i):
-    """(found, act id or None, index of the first token) of the words that name the code whose head is token i."""
+    """(found, act id or None, first token) of the words that name the code whose head is token i."""
     before = words_before(tokens, i, 3)
     words = [word for word, _ in before][::-1]
     for count in range(len(words), 0, -1):
         tail = tuple(words[-count:])
         for stems, act in acts.CODES_RU.items():
-            if len(stems) == count and all(word.startswith(stem) and len(word) <= len(stem) + 5 for word, stem in zip(tail, stems)):
+            if len(stems) == count and all(map(is_form_of, tail, stems)):
                 return True, act, before[count - 1][1]
         if tail in acts.CODES_KK:
             return True, acts.CODES_KK[tail], before[count - 1][1]
@@ -357,8 +391,8 @@ def read_adjectives(tokens, i):
 
 
 def read_title_before(tokens, i):
-    """What stands before a Kazakh head word at i («... туралы» Қазақстан Республикасының 2015 жылғы ... № 1-V Заңы):
-    {"named", "title", "number", "date", "first"}."""
+    """What stands before a Kazakh head word at i («... туралы» Қазақстан Республикасының 2015 жылғы № 1-V
+    Заңы): {"named", "title", "number", "date", "first"}."""
     facts = {"named": False, "title": None, "number": None, "date": None, "first": i}
     j = read_back(tokens, i, facts)
     if tokens.at(j - 1) in CLOSING_QUOTES:
@@ -378,8 +412,7 @@ def read_back(tokens, i, facts):
     """Step back over country, number and date that end before i, noting them; index of the first."""
     j = skip_country_back(tokens, i)
     k = j
-    while k > 0 and j - k < MAX_LOOK and (tokens.is_number(k - 1) or tokens.norm[k - 1] in DASHES or tokens.norm[k - 1] in (
-            "№", "жылғы", "ж", ".", "n") or month_of(tokens.norm[k - 1], MONTHS_KK) or re.fullmatch("[ivxіх]+|қрз", tokens.norm[k - 1])):
+    while k > 0 and j - k < MAX_LOOK and (tokens.is_number(k - 1) or of_number_or_date(tokens.norm[k - 1])):
         k -= 1
     m = k
     while m < j:
@@ -390,6 +423,11 @@ def read_back(tokens, i, facts):
         m = max(after, later, m + 1)
     found = facts["number"] or facts["date"]
     return skip_country_back(tokens, k) if found and k < j else j
+
+
+def of_number_or_date(word):
+    return (word in DASHES or word in ("№", "жылғы", "ж", ".", "n", "қрз")
+            or month_of(word, MONTHS_KK) is not None or re.fullmatch("[ivxіх]+", word) is not None)
 
 
 def read_unquoted_before(tokens, j):
@@ -407,7 +445,7 @@ def read_unquoted_before(tokens, j):
 
 
 def settle(name, named, facts):
-    """(state, act id): what the words, the number and the date say together; name: act id by its words; named: words say one."""
+    """(state, act id) of what words, number and date say together; name: act id by the words, if `named`."""
     if facts.get("foreign"):
         return "unknown", None
     if facts["number"] or facts["date"]:
@@ -416,7 +454,9 @@ def settle(name, named, facts):
         act = acts.resolve_dated(name, facts["number"], facts["date"])
         return ("known", act) if act else ("unknown", None)
     if named:
-        return ("known", facts.get("part") if name == acts.CIVIL_CODE and facts.get("part") else name) if name else ("unknown", None)
+        if name == acts.CIVIL_CODE and facts.get("part"):
+            name = facts["part"]
+        return ("known", name) if name else ("unknown", None)
     return "bare", None
 
 
@@ -428,12 +468,13 @@ def pointed_at(tokens, i):
     if word in SAME_KK and tokens.at(i - 2) == "осы":
         return "this", i - 2
     if SAME_RU.fullmatch(word) or word in SAME_KK:
-        return "same", i - 2 if word == "же" and tokens.at(i - 2) in ("того", "тому", "тем", "том", "этого", "тот") else i - 1
+        two = word == "же" and tokens.at(i - 2) in ("того", "тому", "тем", "том", "этого", "тот")
+        return "same", i - 2 if two else i - 1
     return None, i
 
 
 def head_mention(tokens, i, kind):
-    """The act whose head word («кодекс», «закон», «заң») is token i, or None where the word is no act («законами РК»)."""
+    """The act whose head word («кодекс», «закон», «заң») is token i; None for a plural («законами РК»)."""
     state, first = pointed_at(tokens, i)
     if state:
         after = read_after(tokens, i + 1, titled=state == "same")
@@ -453,15 +494,19 @@ def head_mention(tokens, i, kind):
     word = tokens.norm[i]
     if kind == "code" and not found and not after["number"]:
         prior = tokens.at(i - 1)
-        own = ADJECTIVE_RU.fullmatch(prior) and not PLAIN_RU.fullmatch(prior) and not word.endswith(("і", "ң"))
-        if own or word.startswith("кодексі") and tokens.is_word(i - 1) and skip_country_back(tokens, i) == i:
+        if word.startswith("кодексі"):
+            own = tokens.is_word(i - 1) and skip_country_back(tokens, i) == i
+        else:
+            own = ADJECTIVE_RU.fullmatch(prior) and not PLAIN_RU.fullmatch(prior) and not word.endswith("ң")
+        if own:
             return Mention(i - 1, after["end"], kind, "unknown", None, True, after["alias"])
     if kind == "law" and tokens.at(i - 1).startswith("конституционн"):
         found, name, first = True, None, i - 1
     if not found and (word.endswith(("ы", "ов", "ам", "ами", "ах")) and word.startswith(("закон", "кодекс"))):
         return None
     state, act = settle(name, found, after)
-    return Mention(pointed_at(tokens, first)[1], after["end"], kind, state, act, state != "bare", after["alias"])
+    first = pointed_at(tokens, first)[1]  # «настоящего Трудового кодекса»
+    return Mention(first, after["end"], kind, state, act, state != "bare", after["alias"])
 
 
 def constitution_mention(tokens, i, head=None):
@@ -483,7 +528,7 @@ def abbreviation_mention(tokens, i):
     key = normalize_word(raw.translate(UPPER_LOOK_ALIKES)) if upper and raw.isascii() else tokens.norm[i]
     by_language = {language: acts.abbreviations(language).get(key) for language in ("ru", "kk")}
     mixed = sum(letter.isupper() for letter in raw) > 1
-    if tokens.at(i - 1) in HYPHENS and tokens.is_tight(i) or not (mixed or any(by_language.values())):
+    if tokens.at(i - 1) in HYPHENS and tokens.is_tight(i):
         return None
     end = i + 1
     if tokens.at(end) in HYPHENS and tokens.is_tight(end) and tokens.is_word(end + 1):  # «ЕК-нің»
@@ -492,25 +537,26 @@ def abbreviation_mention(tokens, i):
         end += 2
     first = skip_country_back(tokens, i)
     after = read_after(tokens, end, titled=False)
-    in_russia = skip_country(tokens, end) > end and tokens.at(end) != "қр"
+    in_kazakhstan = skip_country(tokens, end) > end and tokens.at(end) != "қр"
     if not any(by_language.values()):
-        if upper and 2 <= len(raw) <= 6 and key.endswith("к") and (first < i or in_russia or after["foreign"]):
+        of_country = first < i or in_kazakhstan or after["foreign"]
+        if upper and 2 <= len(raw) <= 6 and key.endswith("к") and of_country:
             return Mention(first, after["end"], "code", "unknown", None, False, None)
         return None
-    if not (upper or mixed) and not in_russia:
+    if not (upper or mixed) and not in_kazakhstan:
         return None
     kind = "law" if key == "зозпп" else "code"
-    act = by_language["kk"] if first < i else by_language["ru"] if in_russia else None
+    act = by_language["kk"] if first < i else by_language["ru"] if in_kazakhstan else None
     if act and not after["foreign"]:
         state, act = settle(act, True, after)
         return Mention(first, after["end"], kind, state, act, upper or mixed, after["alias"])
-    if after["foreign"] or first < i or in_russia:
+    if after["foreign"] or first < i or in_kazakhstan:
         return Mention(first, after["end"], kind, "unknown", None, False, None)
     return Mention(first, after["end"], kind, "known", by_language, False, None)
 
 
 def other_mention(tokens, i):
-    """An act of another kind («Правил ...», «Конвенции ...») at i, or a contract, which is no act; else None."""
+    """An act of another kind («Правил», «Конвенции») at i, or a contract, which is no act; else None."""
     titled = tokens.at(i + 1) in ("о", "об")
     if CONTRACT.fullmatch(tokens.norm[i]) and not titled and tokens.raw(i)[0].islower():
         return Mention(i, i + 1, "other", "contract", None, False, None)
@@ -519,19 +565,37 @@ def other_mention(tokens, i):
     return None
 
 
-def mention_at(tokens, i):
-    word = tokens.norm[i]
-    if word.startswith("кодекс"):
-        return head_mention(tokens, i, "code")
-    if re.fullmatch("закон(?:а|у|ом|е|ы|ов|ам|ами|ах)?|зрк", word):
-        return head_mention(tokens, i, "law")
-    if LAW_KK.fullmatch(word):
-        return constitution_mention(tokens, i - 1, i) if tokens.at(i - 1) == "ата" else head_mention(tokens, i, "law")
+@functools.lru_cache(maxsize=65536)
+def kind_of_word(raw):
+    """What a word may name: "code", "law", "constitution", "other", "social", "abbreviation" or nothing (None)."""
+    word = normalize_word(raw)
+    if word.startswith(("кодекс", "соцкодекс")):
+        return "code" if word[0] == "к" else "social"
+    if LAW_RU.fullmatch(word) or LAW_KK.fullmatch(word):
+        return "law"
     if CONSTITUTION.fullmatch(word):
-        return constitution_mention(tokens, i)
+        return "constitution"
     if OTHER_ACT.fullmatch(word) or CONTRACT.fullmatch(word):
+        return "other"
+    known = word in acts.abbreviations("ru") or word in acts.abbreviations("kk")
+    return "abbreviation" if len(word) <= 8 and (known or sum(map(str.isupper, raw)) > 1) else None
+
+
+def mention_at(tokens, i):
+    """The act that is named at word i, or None."""
+    kind = kind_of_word(tokens.raw(i))
+    if kind == "social":  # «Соцкодекс»
+        end = read_after(tokens, i + 1, titled=False)["end"]
+        return Mention(i, end, "code", "known", "social_code", True, None)
+    if kind == "law" and tokens.at(i - 1) == "ата":
+        return constitution_mention(tokens, i - 1, i)
+    if kind in ("code", "law"):
+        return head_mention(tokens, i, kind)
+    if kind == "constitution":
+        return constitution_mention(tokens, i)
+    if kind == "other":
         return other_mention(tokens, i)
-    return abbreviation_mention(tokens, i) if len(word) <= 8 else None
+    return abbreviation_mention(tokens, i) if kind else None
 
 
 def find_mentions(tokens):
@@ -540,7 +604,7 @@ def find_mentions(tokens):
     while i < tokens.size:
         mention = mention_at(tokens, i) if tokens.kind[i] == "w" else None
         if mention:
-            while mentions and mentions[-1].first >= mention.first:  # «... (Салық кодексі)» inside the title now complete
+            while mentions and mentions[-1].first >= mention.first:  # «(Салық кодексі)» in the longer title
                 mentions.pop()
             if mentions and mentions[-1].last > mention.first:
                 mention = mention._replace(first=mentions[-1].last)

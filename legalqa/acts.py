@@ -1,7 +1,8 @@
-"""The acts this project knows: names, numbers and articles from acts.json, and the tables to recognise them by.
+"""The acts this project knows: names, numbers and articles from acts.json, and tables to recognise them by.
 
-acts.json lists, per act, the articles whose text is in force ("1..19 19-1 20", the union of the Russian and Kazakh
-texts) and, apart, the repealed ones; a whole chapter that was excluded is in neither. Versions are of January to April 2026.
+acts.json lists, per act, the articles that have text ("1..19 19-1 20", the union of the Russian and the
+Kazakh text) and, apart, the excluded ones; chapters excluded whole are in neither. Versions are of January to
+April 2026; the Constitution is that of 1 July 2026.
 """
 import functools
 import json
@@ -10,28 +11,34 @@ import unicodedata
 from pathlib import Path
 
 ACTS_FILE = Path(__file__).with_name("acts.json")
-CIVIL_CODE = "civil_code"  # its general and special parts are one act to those who cite it: `part_of_civil_code` tells them apart
+CIVIL_CODE = "civil_code"  # both parts, as people cite them; `part_of_civil_code` tells which by the article
 LAST_GENERAL_ARTICLE = 405
 LOOK_ALIKES = str.maketrans("abcehikmoptxyё", "авсенікмортхуе")
 CYRILLIC = re.compile("[\u0400-\u052f]")
 
 # Adjectives of codes by stem, as they stand before "кодекс"; None: a code we know of but have no articles of.
 CODES_RU = {
-    ("трудов",): "labor_code", ("гражданск",): CIVIL_CODE, ("налогов",): "tax_code", ("земельн",): "land_code",
-    ("предпринимательск",): "entrepreneurial_code", ("уголовн",): "criminal_code", ("экологическ",): "environmental_code",
+    ("трудов",): "labor_code", ("гражданск",): CIVIL_CODE, ("налогов",): "tax_code",
+    ("земельн",): "land_code", ("предпринимательск",): "entrepreneurial_code", ("уголовн",): "criminal_code",
+    ("экологическ",): "environmental_code",
     ("социальн",): "social_code", ("семейн",): "family_code", ("брачн", "семейн"): "family_code",
-    ("гражданск", "процессуальн"): "civil_procedure_code", ("уголовн", "процессуальн"): "criminal_procedure_code",
-    ("административн", "процедурн", "процессуальн"): "admin_procedure_code", ("административн",): "admin_offences_code",
-    ("уголовн", "исполнительн"): None,
+    ("гражданск", "процессуальн"): "civil_procedure_code",
+    ("уголовн", "процессуальн"): "criminal_procedure_code", ("уголовн", "исполнительн"): None,
+    ("административн", "процедурн", "процессуальн"): "admin_procedure_code",
+    ("административн",): "admin_offences_code",
 }
 CODES_KK = {
     ("еңбек",): "labor_code", ("азаматтық",): CIVIL_CODE, ("салық",): "tax_code", ("жер",): "land_code",
-    ("кәсіпкерлік",): "entrepreneurial_code", ("қылмыстық",): "criminal_code", ("экология",): "environmental_code",
-    ("экологиялық",): "environmental_code", ("әлеуметтік",): "social_code", ("отбасы",): "family_code",
-    ("азаматтық", "процестік"): "civil_procedure_code", ("азаматтық", "іс", "жүргізу"): "civil_procedure_code",
-    ("қылмыстық", "процестік"): "criminal_procedure_code", ("қылмыстық", "іс", "жүргізу"): "criminal_procedure_code",
+    ("кәсіпкерлік",): "entrepreneurial_code", ("қылмыстық",): "criminal_code",
+    ("экология",): "environmental_code", ("экологиялық",): "environmental_code",
+    ("әлеуметтік",): "social_code", ("отбасы",): "family_code",
+    ("азаматтық", "процестік"): "civil_procedure_code",
+    ("азаматтық", "іс", "жүргізу"): "civil_procedure_code",
+    ("қылмыстық", "процестік"): "criminal_procedure_code",
+    ("қылмыстық", "іс", "жүргізу"): "criminal_procedure_code",
     ("әкімшілік", "рәсімдік", "процестік"): "admin_procedure_code", ("қылмыстық", "атқару"): None,
-    ("денсаулық",): "health_code", ("денсаулық", "сақтау"): "health_code",
+    ("әкімшілік",): "admin_offences_code", ("денсаулық",): "health_code",
+    ("денсаулық", "сақтау"): "health_code",
 }
 # Titles people use beside the official ones and those of acts.json.
 TITLES_RU = {
@@ -42,6 +49,13 @@ TITLES_RU = {
     "об исполнительном производстве": "enforcement_law",
     "о регистрации юридических лиц": "legal_entities_registration_law",
     "о государственной регистрации юридических лиц": "legal_entities_registration_law",
+    "о регистрации прав на недвижимое имущество": "real_estate_registration_law",
+    "о регистрации прав на недвижимость": "real_estate_registration_law",
+    "о госрегистрации прав на недвижимость": "real_estate_registration_law",
+    "о государственной регистрации прав на недвижимость": "real_estate_registration_law",
+    "о защите персональных данных": "personal_data_law",
+    "о банкротстве физических лиц": "citizen_bankruptcy_law",
+    "об обязательном страховании гпо владельцев транспортных средств": "vehicle_insurance_law",
     "о налогах": "tax_code",
     "о налогах и обязательных платежах в бюджет": "tax_code",
     "о налогах и других обязательных платежах в бюджет": "tax_code",
@@ -52,6 +66,7 @@ TITLES_KK = {
     "әкімшілік құқықбұзушылық туралы": "admin_offences_code",
     "неке және отбасы туралы": "family_code",
     "халық денсаулығы туралы": "health_code",
+    "жылжымайтын мүлікке құқықтарды тіркеу туралы": "real_estate_registration_law",
     "салық және бюджетке төленетін басқа да міндетті төлемдер туралы": "tax_code",
     "салық және бюджетке төленетін басқа да міндетті төлемдер туралы салық кодексі": "tax_code",
 }
@@ -60,7 +75,7 @@ ABBREVIATIONS_RU = {"крккоап": "admin_offences_code", "кркоап": "ad
 
 @functools.lru_cache(maxsize=65536)
 def normalize_word(word):
-    """Lower-case NFC without stress marks; ё is е; Latin letters that look Cyrillic are Cyrillic in a Cyrillic word."""
+    """Lower-case NFC, no stress marks, ё is е; Latin look-alikes become Cyrillic in a Cyrillic word."""
     word = re.sub("[\u0300-\u036f\u00ad\u200b-\u200d]", "", unicodedata.normalize("NFC", word)).lower()
     return word.translate(LOOK_ALIKES) if CYRILLIC.search(word) else word
 
@@ -74,9 +89,10 @@ def without_country(words):
     for country in (("в", "республике", "казахстан"), ("республики", "казахстан"), ("рк",)):
         if words[-len(country):] == country:
             words = words[:-len(country)]
-    for country in (("қазақстан", "республикасының"), ("қазақстан", "республикасындағы"), ("қазақстан", "республикасы"), ("қр",)):
-        if words[:len(country)] == country:
-            words = words[len(country):]
+    if words[:1] == ("қр",):
+        return words[1:]
+    if words[:1] == ("қазақстан",) and words[1:2] and words[1].startswith("республикасы"):
+        return words[2:]
     return words
 
 
@@ -111,15 +127,18 @@ def articles_of(act_id):
 @functools.cache
 def known_numbers():
     """Every article number with a suffix that some act has, in force or repealed."""
-    return frozenset(article for act_id in load_acts() for group in articles_of(act_id) for article in group if "-" in article)
+    return frozenset(article for act_id in load_acts() for group in articles_of(act_id)
+                     for article in group if "-" in article)
 
 
 def part_of_civil_code(article):
-    return "civil_code_general" if int(article.split("-")[0]) <= LAST_GENERAL_ARTICLE else "civil_code_special"
+    general = int(article.split("-")[0]) <= LAST_GENERAL_ARTICLE
+    return "civil_code_general" if general else "civil_code_special"
 
 
 def article_exists(act, article):
-    """Whether `article` has text in `act`: False for one that was excluded or never was, None where no list is known.
+    """Whether `article` has text in `act`: False if it was excluded or never was, None where no list is
+    known.
 
     An act that is no longer in force is judged by its own text: an outdated citation is not an invented one.
     """
@@ -141,7 +160,8 @@ def cite_as(act_id):
 @functools.cache
 def titles(language):
     """{title's words: act id}: official and usual titles, without the words for law, code and country."""
-    table = {title_words(title): act_id for title, act_id in (TITLES_RU if language == "ru" else TITLES_KK).items()}
+    usual = TITLES_RU if language == "ru" else TITLES_KK
+    table = {title_words(title): act_id for title, act_id in usual.items()}
     for act in load_acts().values():
         for quoted in re.findall("«(.+)»", act[f"title_{language}"]):
             full = title_words(quoted)
@@ -175,13 +195,16 @@ def numbers():
 
 
 def resolve_dated(name, number, date):
-    """Act id of a citation that gives a number or date of adoption, or None: then it is an act we do not know.
+    """Act id of a citation that gives a number or date of adoption, or None: then it is an act we do not
+    know.
 
-    name: act id its words say, or None; number: "414-v" or None; date: "2015-11-23", "2015" or None. A number or date
-    that is not the named act's own means an older act of the same name, or an invented one: never the act in force.
+    name: act id its words say, or None; number: "414-v" or None; date: "2015-11-23", "2015" or None. A number
+    or date that is not the named act's own means an older act of that name, or an invented one: never the act
+    in force.
     """
-    candidates = [act for act in load_acts().values() if name is None or name in (act["id"], cite_as(act["id"]))
-                  or act["id"].startswith(f"{name}_")]
+    def may_be(act_id):  # civil_code has two parts, tax_code and constitution have repealed namesakes
+        return name is None or name in (act_id, cite_as(act_id)) or act_id.startswith(f"{name}_")
+    candidates = [act for act in load_acts().values() if may_be(act["id"])]
     if number:
         matching = [act for act in candidates if act["number"] and act["number"].lower() == number]
     else:

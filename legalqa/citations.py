@@ -1,48 +1,57 @@
-"""Every reference to a norm in a text, Russian or Kazakh, as (act, article, paragraph, sub-paragraph), and its score.
+"""Every reference to a norm in a text, Russian or Kazakh, as (act, article, paragraph, sub-paragraph).
 
-    parse_citations("пп. 1 п. 1 ст. 28 Трудового кодекса РК")  ->  [Citation(act="labor_code", article="28", ...)]
+    parse_citations("пп. 1 п. 1 ст. 28 Трудового кодекса РК") -> [Citation("labor_code", ..., "28", "1", "1")]
 
 How: the text is cut into words, numbers and signs once. One pass finds the acts that are named
-(act_names.py), a second finds the articles with their parts, a third gives
-each article its act: the one beside it, else that of the list it stands in, else the last one of its sentence. Every
-look around is bounded, so time grows with the length of the text and no input makes it hang.
+(act_names.py), a second the articles with their parts, a third gives each article its act: the one beside it,
+else that of the list it stands in, else the last one of its sentence. Every look around is bounded, so time
+grows with the length of the text and no input makes it hang.
 """
+import functools
 import re
 from bisect import bisect_left
+from itertools import islice, product
 from typing import NamedTuple
 
 from legalqa import acts
-from legalqa.act_names import (AND_KK, AND_RU, ARTICLE_KK, ARTICLE_RU, CLOSING_QUOTES, DASHES, HYPHENS, MAX_LOOK, MONTHS_KK, MONTHS_RU, PART_RU, PLAIN_RU, QUOTES, Tokens, find_mentions, month_of)
-from legalqa.acts import act_title, article_exists  # noqa: F401 (act_title belongs to this module's API)
+from legalqa.act_names import (AND_KK, AND_RU, ARTICLE_KK, ARTICLE_RU, CLOSING_QUOTES, DASHES, HYPHENS,
+                               MAX_LOOK, MONTHS_KK, MONTHS_RU, PART_RU, PLAIN_RU, QUOTES, Tokens,
+                               find_mentions, month_of)
+from legalqa.acts import act_title, article_exists  # noqa: F401 (act_title is part of this module's API)
 
 MAX_ARTICLE = 1999  # a higher number is a year or a sum
 MAX_RANGE = 100  # numbers a range is written out to; a longer one gives its two ends
-MAX_CITATIONS = 20_000  # of one text, after which lists of parts and ranges are not written out: memory stays bounded
+MAX_CITATIONS = 20_000  # of one text; after them ranges are not written out, so memory stays bounded
 MAX_LIST = 150  # numbers in one list
 MAX_CARRY = 40  # tokens over which an act named before still holds in its sentence
 SUPERSCRIPT_DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 SUPERSCRIPTS = str.maketrans(SUPERSCRIPT_DIGITS, "0123456789")
 ORDINALS_RU = {stem: value for value, stem in enumerate(
-    "перв втор трет четверт пят шест седьм восьм девят десят одиннадцат двенадцат тринадцат четырнадцат пятнадцат шестнадцат "
-    "семнадцат восемнадцат девятнадцат двадцат".split(), 1)}
-ORDINAL_ENDING = re.compile("(ый|ой|ий|ая|ья|ое|ье|ого|ьего|ому|ьему|ым|ьим|ом|ьем|ую|ью|ей|ьей|ые|ьи|ых|ьих|ыми|ьими)$")
+    "перв втор трет четверт пят шест седьм восьм девят десят одиннадцат двенадцат тринадцат четырнадцат "
+    "пятнадцат шестнадцат семнадцат восемнадцат девятнадцат двадцат".split(), 1)}
+ORDINAL_ENDING = re.compile("ый|ой|ий|ая|ья|ое|ье|ого|ьего|ому|ьему|ым|ьим|ом|ьем|ую|ью|ей|ьей|ые|ьи|ых"
+                            "|ьих|ыми|ьими")
+NUMERAL_ENDINGS = frozenset("й ой я ая ю ую е го ого му ом ей ші шы".split())  # «28-й», «1-ші»
 ORDINALS_KK = {word: value for value, word in enumerate(
     "бірінші екінші үшінші төртінші бесінші алтыншы жетінші сегізінші тоғызыншы оныншы".split(), 1)}
 TENS = {"двадцать": 20, "тридцать": 30, "он": 10, "жиырма": 20}
 PART_KK = re.compile("(?:(тармақша)|(тармақ|тармағ)|(бөлік|бөліг)|(абзац))")
-COUNTED = re.compile("дн(?:я|ей|и|ям)|день|год(?:а|у|ом|ы|ов)?|лет|месяц.*|час(?:а|ов)?|минут.*|тенге|тг|мрп|мзп|процент.*|календарн.*|"
-                     "банковск.*|раз(?:а)?|человек.*|тысяч.*|миллион.*|миллиард.*|млн|тыс|рубл.*|доллар.*|евро|квадратн.*|"
-                     "гектар.*|км|метр.*|недел.*|сут(?:ок|ки)|жыл.*|күн(?:і|нен|дік|ге)?|теңге.*|пайыз.*|айлық")
-COUNTED_IN_LIST = re.compile("рабоч.*|лиц(?:а|о)?|экземпляр.*|сотрудник.*|работник.*|жұмыс|рет|адам.*|ай|айдан|айға|балл.*|ступен.*|категори.*")
-LINKS = frozenset("и или либо а также с со в во на по к ко из от о об для при положениям положениями положениях положений положения "
-                  "требованиям требованиями требованиях требований требования нормам нормами нормах норм нормы , ( ) және немесе "
-                  "мен пен бен сондай ақ".split()) | DASHES
+COUNTED = re.compile("дн(?:я|ей|и|ям)|день|год(?:а|у|ом|ы|ов)?|лет|месяц.*|час(?:а|ов)?|минут.*|тенге|тг|мрп"
+                     "|мзп|процент.*|календарн.*|банковск.*|раза?|человек.*|тысяч.*|миллион.*|миллиард.*|млн"
+                     "|тыс|рубл.*|доллар.*|евро|квадратн.*|гектар.*|км|метр.*|недел.*|сут(?:ок|ки)|жыл.*"
+                     "|күн(?:і|нен|дік|ге)?|теңге.*|пайыз.*|айлық")
+COUNTED_IN_LIST = re.compile("рабоч.*|лиц[ао]?|экземпляр.*|сотрудник.*|работник.*|жұмыс|рет|адам.*|ай"
+                             "|айдан|айға|балл.*|ступен.*|категори.*")
+LINKS = DASHES | frozenset(
+    "и или либо а также с со в во на по к ко из от о об для при положениям положениями положениях положений "
+    "положения требованиям требованиями требованиях требований требования нормам нормами нормах норм нормы "
+    ", ( ) және немесе мен пен бен сондай ақ".split())
 BEFORE = frozenset(", : ( по согласно в ст сәйкес бойынша".split()) | DASHES
 COUNTRY_RU, COUNTRY_KK = ("республики", "казахстан"), ("қазақстан", "республикасы")
 
 
 class Citation(NamedTuple):
-    """One reference. act: id of acts.json, or None; act_text: the act as written, None where none is named."""
+    """One reference. act: id of acts.json or None; act_text: the act as written, None where none is named."""
     act: str | None
     act_text: str | None
     article: str
@@ -54,7 +63,7 @@ class Citation(NamedTuple):
 
 
 class Group(NamedTuple):
-    """One list of articles with their parts. entries: [(number parts, chains)]; a chain is [(kind, values)], outermost first."""
+    """One list of articles. entries: [(number parts, chains)]; chain: [(kind, values)], outermost first."""
     first: int
     last: int
     language: str
@@ -62,10 +71,10 @@ class Group(NamedTuple):
     entries: list
 
 
-# ----------------------------------------------------------------------------------------------- articles and parts
+# --------------------------------------------------------------------------------------- articles and parts
 
 def read_parts(tokens, i):
-    """(number parts, index after) of a number such as 28, 65-1, 52-54, 44-1 – 44-3 at i; ([], i) if none is there.
+    """(number parts, index after) of a number such as 28, 65-1, 52-54, 44-1 – 44-3 at i; ([], i) if none is.
 
     parts: [(digits, sign before)], sign "" for the first, "-" for a tight hyphen, "–" for any other dash.
     """
@@ -73,7 +82,7 @@ def read_parts(tokens, i):
         return [], i
     parts, i = [(tokens.norm[i], "")], i + 1
     while i < tokens.size and len(parts) < 4:
-        if tokens.is_tight(i) and tokens.norm[i][0] in SUPERSCRIPT_DIGITS and not tokens.norm[i].strip(SUPERSCRIPT_DIGITS):
+        if tokens.is_tight(i) and not tokens.norm[i].strip(SUPERSCRIPT_DIGITS):
             parts.append((tokens.norm[i].translate(SUPERSCRIPTS), "-"))
             i += 1
             continue
@@ -87,28 +96,32 @@ def read_parts(tokens, i):
 
 def skip_ordinal_ending(tokens, i):
     """Index after «-й», «-ой», «-ші» at i, else i."""
-    if tokens.at(i) in HYPHENS and tokens.is_tight(i) and tokens.at(i + 1) in ("й", "ой", "я", "ая", "ю", "ую", "е", "го", "ого", "му", "ом", "ей", "ші", "шы"):
+    if tokens.at(i) in HYPHENS and tokens.is_tight(i) and tokens.at(i + 1) in NUMERAL_ENDINGS:
         return i + 2
     return i
 
 
-def read_ordinal(tokens, i):
-    """(value, index after) of an ordinal in words at i: «первой», «двадцать первой», «бірінші»; (None, i) if none."""
-    word = tokens.at(i)
-    tens = TENS.get(word, 0)
-    if tens:
-        value, after = read_ordinal(tokens, i + 1) if tokens.at(i + 1) not in TENS else (None, i)
-        return (value + tens, after) if value and value < 10 else (None, i)
+@functools.lru_cache(maxsize=65536)
+def ordinal(word):
+    """1 to 20 for an ordinal of one word in any case form, else None."""
     if word in ORDINALS_KK:
-        return ORDINALS_KK[word], i + 1
-    for stem, value in ORDINALS_RU.items():
-        if word.startswith(stem) and ORDINAL_ENDING.fullmatch(word[len(stem):]):
-            return value, i + 1
-    return None, i
+        return ORDINALS_KK[word]
+    return next((value for stem, value in ORDINALS_RU.items()
+                 if word.startswith(stem) and ORDINAL_ENDING.fullmatch(word[len(stem):])), None)
+
+
+def read_ordinal(tokens, i):
+    """(value, index after) of an ordinal in words at i: «первой», «двадцать первой»; (None, i) if none."""
+    word = tokens.at(i)
+    if word in TENS:
+        value = ordinal(tokens.at(i + 1))
+        return (TENS[word] + value, i + 2) if value and value < 10 else (None, i)
+    value = ordinal(word)
+    return (value, i + 1) if value else (None, i)
 
 
 def is_counted(tokens, i, in_list=False):
-    """Whether the number before token i counts something: «5 лет», «15 календарных дней», «12 января», «50 %», «3,5»."""
+    """Whether the number before token i counts something: «5 лет», «15 календарных дней», «12 января»."""
     word = tokens.at(i)
     if word in ("%", "₸", "$", "€") or COUNTED.fullmatch(word) or in_list and COUNTED_IN_LIST.fullmatch(word):
         return True
@@ -120,7 +133,7 @@ def is_counted(tokens, i, in_list=False):
 
 
 def part_at(tokens, i):
-    """(kind, plural, index after the word) of a Russian part of an article at i: "пп", "п", "ч", "абз", or "?" for «пп.»."""
+    """(kind, plural, index after) of a Russian word for a part: "пп", "п", "ч", "абз"; "?" for «пп.»."""
     word = tokens.at(i)
     if word in ("п", "пп", "ч", "подп", "абз", "пункт"):
         if word == "п" and tokens.at(i + 1) in (".", "/") and tokens.at(i + 2) == "п" and (
@@ -141,7 +154,7 @@ def part_at(tokens, i):
 
 
 def read_values(tokens, i, plural):
-    """(values, index after, bracketed) of the numbers of a part at i: «1 и 2», «1), 2)», «1) - 4)», «первой», «а)»."""
+    """(values, index after, bracketed) of the numbers of a part: «1 и 2», «1) - 4)», «первой», «а)»."""
     values, bracketed, end = [], False, i
     while len(values) < MAX_LIST:
         item, after, closed = read_value(tokens, i, plural)
@@ -170,11 +183,15 @@ def read_value(tokens, i, plural):
     value, after = read_ordinal(tokens, i)
     if value:
         return [str(value)], after, False
-    if tokens.at(i) in QUOTES and tokens.is_word(i + 1) and len(tokens.norm[i + 1]) == 1 and tokens.at(i + 2) in CLOSING_QUOTES:
+    if tokens.at(i) in QUOTES and is_letter(tokens, i + 1) and tokens.at(i + 2) in CLOSING_QUOTES:
         return [tokens.norm[i + 1]], i + 3, False
-    if tokens.is_word(i) and len(tokens.norm[i]) == 1 and tokens.at(i + 1) == ")":
+    if is_letter(tokens, i) and tokens.at(i + 1) == ")":
         return [tokens.norm[i]], i + 2, True
     return [], i, False
+
+
+def is_letter(tokens, i):
+    return tokens.is_word(i) and len(tokens.norm[i]) == 1
 
 
 def next_in_list(tokens, i, conjunctions):
@@ -192,7 +209,7 @@ def next_in_list(tokens, i, conjunctions):
 
 
 def read_part(tokens, i):
-    """(kind, values, index after) of a Russian part with its number at i: «пункта 1», «части второй», «2-й части»; else None."""
+    """(kind, values, index after) of a Russian part and its number: «пункта 1», «второй части»; or None."""
     kind, plural, after = part_at(tokens, i)
     if kind:
         after += tokens.at(after) == "№"
@@ -216,7 +233,7 @@ def read_part(tokens, i):
 
 
 def read_part_list(tokens, i):
-    """([(kind, values, joined)], index after) of the parts that follow each other from i; joined: no «,» or «и» before it."""
+    """([(kind, values, joined)], index after) of the parts from i on; joined: no «,» or «и» before it."""
     found, end, joined = [], i, True
     while len(found) < MAX_LIST:
         part = read_part(tokens, i)
@@ -235,14 +252,14 @@ RANK = {"абз": 0, "пп": 1, "тармақша": 1, "п": 2, "тармақ": 
 
 
 def chains_inward(found):
-    """Chains of parts written smallest first («подпунктах 1) и 2) пункта 1 и пункте 3 статьи»), each turned outermost first."""
+    """Chains of parts written smallest first («подпункте 1) пункта 1 и пункте 3»), turned outermost first."""
     chains = []
     for kind, values, joined in found:
         if chains and joined:
             chains[-1].insert(0, (kind, values))
         else:
             chains.append([(kind, values)])
-    for i in range(len(chains) - 2, -1, -1):  # «подпункт 1), подпункт 2) пункта 3»: the first has the last one's paragraph
+    for i in range(len(chains) - 2, -1, -1):  # «подпункт 1), подпункт 2) пункта 3»: both are of paragraph 3
         outer = chains[i + 1][0]
         if RANK[chains[i][0][0]] <= 1 < RANK[outer[0]]:
             chains[i].insert(0, outer)
@@ -250,12 +267,12 @@ def chains_inward(found):
 
 
 def chains_outward(found):
-    """Chains of parts written largest first («пункт 1, подпункт 2», «1-тармағының 1) тармақшасы»), outermost first."""
+    """Chains of parts written largest first («пункт 1, подпункт 2», «1-тармағының 1) тармақшасы»)."""
     chains = []
     for kind, values, joined in found:
         above = chains[-1] if chains else []
         if above and not joined:
-            above = [part for part in above if RANK[part[0]] > RANK[kind] or part is above[0] and part[0] != kind and RANK[kind] <= 1]
+            above = [part for part in above if RANK[part[0]] > RANK[kind]]
         if chains and (joined or len(above) == len(chains[-1])):
             chains[-1] = [*chains[-1], (kind, values)]
         else:
@@ -273,8 +290,8 @@ def is_gazette(tokens, i):
     """Whether «ст.» at i is of an official gazette («2014 г., № 1, ст. 6»), not of an act."""
     for j in range(i - 1, max(-1, i - MAX_LOOK), -1):
         if tokens.norm[j] == "№":
-            return tokens.is_number(j + 1) and tokens.at(j - 1) in (",", ";", "г", ".", "года", "рк", "казахстан", "(")
-        if not (tokens.kind[j] == "n" or tokens.norm[j] in DASHES or tokens.norm[j] == "," or re.fullmatch("[ivxіх]+", tokens.norm[j])):
+            return tokens.at(j - 1) in (",", ";", "г", ".", "года", "рк", "казахстан", "(")
+        if not (tokens.is_number(j) or re.fullmatch("[ivxіх]+|[-,–]", tokens.norm[j])):
             return False
     return False
 
@@ -302,7 +319,7 @@ def read_articles_ru(tokens, i, mention_starts):
         if entries and not continues(tokens, after, plural, mention_starts):
             break
         after = skip_ordinal_ending(tokens, after)
-        if tokens.at(after) == "." and tokens.is_tight(after) and tokens.is_number(after + 1) and tokens.is_tight(after + 1):
+        if tokens.at(after) == "." and tokens.is_number(after + 1) and tokens.is_tight(after + 1):
             after += 2  # «ст. 28.1»: no such numbers in Kazakhstan, and no telling what is meant
         chains = []
         if tokens.at(after) == "(":
@@ -318,13 +335,14 @@ def read_articles_ru(tokens, i, mention_starts):
 
 
 def continues(tokens, i, plural, mention_starts):
-    """Whether the number that ends before i goes on with a list of articles, rather than numbering or counting something."""
+    """Whether the number that ends before i is one more article, not the number of an item or a count."""
     word = tokens.at(i)
     if word == ")" and not tokens.depth[i - 1]:
         return False
-    if plural or tokens.is_word(i) and i in mention_starts:
+    if plural or not tokens.is_word(i) or i in mention_starts:
         return True
-    return not tokens.is_word(i) or word in AND_RU or word in ("рк", "п", "ч", "пп") or word in ARTICLE_RU or bool(PART_RU.fullmatch(word))
+    return (word in AND_RU or word in ("рк", "п", "ч", "пп") or word in ARTICLE_RU
+            or PART_RU.fullmatch(word) is not None)
 
 
 def read_number_first(tokens, i, mention_starts):
@@ -342,8 +360,8 @@ def read_number_first(tokens, i, mention_starts):
 
 
 def read_numbers_kk(tokens, i):
-    """(kind, [number parts], plural, last joined by a word, index after) of a Kazakh unit after its numbers at i
-    («71, 72 және 73-баптарының», «1) және 2) тармақшалары», «бірінші бөлігі»); kind None and the index to go on from if none."""
+    """(kind, [number parts], plural, last joined by a word, index after) of a Kazakh unit and its numbers at
+    i («71, 72 және 73-баптарының», «1) және 2) тармақшалары», «бірінші бөлігі»); kind None if none is."""
     items, closed, by_word = [], False, False
     while len(items) < MAX_LIST:
         parts, after = read_parts(tokens, i)
@@ -354,13 +372,13 @@ def read_numbers_kk(tokens, i):
             break
         if tokens.at(after) == ")" and not tokens.gap[after]:
             closed, after = True, after + 1
-            if tokens.at(after) in DASHES and read_parts(tokens, after + 1)[0] and tokens.at(after + 2) == ")":
+            if tokens.at(after) in DASHES and tokens.is_number(after + 1) and tokens.at(after + 2) == ")":
                 parts, after = [*parts, (tokens.norm[after + 1], "–")], after + 3
         items.append(parts)
         unit = after + 1 if tokens.at(after) in HYPHENS and tokens.is_word(after + 1) else after
         word = tokens.at(unit)
         if ARTICLE_KK.fullmatch(word):
-            return "бап", items, word.startswith(("баптар",)), by_word, unit + 1
+            return "бап", items, word.startswith("баптар"), by_word, unit + 1
         match = PART_KK.match(word)
         if match:
             kind = "тармақша" if match[1] else "тармақ" if match[2] else "бөлік" if match[3] else "абз"
@@ -373,7 +391,7 @@ def read_numbers_kk(tokens, i):
 
 
 def read_articles_kk(tokens, i, of_act):
-    """(Group or None, index to go on from) of the Kazakh list of articles that starts with number i, and its parts.
+    """(Group or None, index to go on from) of the Kazakh list of articles that starts at i, and its parts.
 
     of_act: an act stands right before it, so that «52, 53-бабы» is a list though the word is singular."""
     kind, items, plural, by_word, end = read_numbers_kk(tokens, i)
@@ -391,18 +409,22 @@ def read_articles_kk(tokens, i, of_act):
         kind, values, many, _, after = read_numbers_kk(tokens, start)
         if kind in (None, "бап"):
             break
-        found.append((kind, [value for parts in values for value in write_out(parts, many or len(values) > 1, None)], joined))
+        many = many or len(values) > 1
+        found.append((kind, [value for parts in values for value in write_out(parts, many, None)], joined))
         end = j = after
     if not items:
         return None, end
-    return Group(i, end, "kk", plural, [*((parts, []) for parts in items[:-1]), (items[-1], chains_outward(found))]), end
+    entries = [(parts, []) for parts in items]
+    entries[-1] = (items[-1], chains_outward(found))
+    return Group(i, end, "kk", plural, entries), end
 
 
 def find_groups(tokens, mentions):
     """The lists of articles, in order, each with the parts that belong to it."""
     starts, ends = {mention.first: mention for mention in mentions}, {mention.last for mention in mentions}
     groups, i = [], 0
-    pending, pending_first, before_end = None, 0, -1  # parts that wait for their article; where the last group or its act ended
+    pending, pending_first = None, 0  # parts that wait for their article
+    before_end = -1  # where the last group, or the act beside it, ended
     while i < tokens.size:
         if i in starts:
             attached = before_end >= 0 and gap_is(tokens, before_end, i, ())
@@ -413,9 +435,10 @@ def find_groups(tokens, mentions):
         if tokens.kind[i] == "w" and tokens.norm[i] in ARTICLE_RU:
             group = read_articles_ru(tokens, i, starts)
         elif tokens.kind[i] == "n" or tokens.norm[i] in ORDINALS_KK:
-            group, after = read_articles_kk(tokens, i, i in ends) if not (i and tokens.norm[i - 1] in DASHES and tokens.is_number(i - 2)) else (None, i)
-            group = group or (read_number_first(tokens, i, starts) if tokens.kind[i] == "n" else None)
-            if not group and after > i + 12:  # a long list of numbers of nothing: not to be read again from each of them
+            tail = tokens.at(i - 1) in DASHES and tokens.is_number(i - 2)  # the 54 of 52-54
+            group, after = (None, i) if tail else read_articles_kk(tokens, i, i in ends)
+            group = group or read_number_first(tokens, i, starts)
+            if not group and after > i + MAX_LOOK:  # a long list of numbers of nothing: read it once
                 i, pending = after, None
                 continue
         if group:
@@ -429,25 +452,26 @@ def find_groups(tokens, mentions):
             i += 1
             continue
         follows = groups and before_end >= 0 and gap_is(tokens, before_end, i, (",", "(", ":"), DASHES)
-        leads = tokens.at(after) in ARTICLE_RU or tokens.at(after) in (",", ".") and tokens.at(after + 1) in ARTICLE_RU
-        if follows and not any(groups[-1].entries[-1][1]) and not tokens.at(after) in ARTICLE_RU and not number_first_at(tokens, after, starts):
+        joined = tokens.at(after) in ARTICLE_RU or read_number_first(tokens, after, starts)
+        if follows and not groups[-1].entries[-1][1] and not joined:
             last = after + (tokens.at(after) == ")" and tokens.at(i - 1) == "(")
-            groups[-1] = with_chains(groups[-1], chains_after(found), groups[-1].first, last if before_end == groups[-1].last else None)
+            beside = before_end == groups[-1].last  # else its act stands between them
+            before = groups.pop()
+            groups.append(with_chains(before, chains_after(found), before.first, last if beside else None))
             before_end, pending = last, None
-        elif leads or number_first_at(tokens, after, starts):
+        elif joined or tokens.at(after) in (",", ".") and tokens.at(after + 1) in ARTICLE_RU:
             pending, pending_first = (found, after), i
         i = after
     return groups
 
 
-def number_first_at(tokens, i, starts):
-    return tokens.is_number(i) and read_number_first(tokens, i, starts) is not None
-
-
 def gap_is(tokens, first, last, allowed, more=()):
-    """Whether all tokens from first to last are among `allowed` signs, two at most, in one sentence."""
-    return 0 <= last - first <= 2 and all(tokens.norm[j] in allowed or tokens.norm[j] in more for j in range(first, last)) and (
-        last >= tokens.size or tokens.sentence[max(0, first - 1)] == tokens.sentence[last])
+    """Whether there are two tokens at most from first to last, all `allowed`, in one sentence."""
+    if not 0 <= last - first <= 2:
+        return False
+    if last < tokens.size and tokens.sentence[max(0, first - 1)] != tokens.sentence[last]:
+        return False
+    return all(tokens.norm[j] in allowed or tokens.norm[j] in more for j in range(first, last))
 
 
 def with_chains(group, chains, first, last=None):
@@ -469,8 +493,9 @@ def spread(first, last):
 def write_out(parts, plural, act):
     """Numbers a written one stands for: [28], 65-1 -> ["65-1"], 52-54 -> ["52", "53", "54"].
 
-    "a-b" is a suffixed article if b is not above a, or if the act (any act, where it is not known and the word is
-    singular) has that article; else a range. A range is written out in whole numbers, those of the act where it is known.
+    "a-b" is a suffixed article if b is not above a, or if the act has that article (any act, where it is not
+    known and the word is singular); else a range. A range is written out in whole numbers, the act's where it
+    is known.
     """
     sides = [[parts[0][0]]]
     for digits, sign in parts[1:]:
@@ -505,16 +530,17 @@ def is_suffixed(base, suffix, plural, act):
         return True
     number = f"{base}-{suffix}"
     if act:
-        in_force, repealed = acts.articles_of(acts.part_of_civil_code(base) if act == acts.CIVIL_CODE else act)
+        act = acts.part_of_civil_code(base) if act == acts.CIVIL_CODE else act
+        in_force, repealed = acts.articles_of(act)
         if in_force:
             return number in in_force or number in repealed
     return not plural and number in acts.known_numbers()
 
 
-# ------------------------------------------------------------------------------------------------ which act it is of
+# ----------------------------------------------------------------------------------------- which act it is of
 
 class Acts:
-    """What the text has said so far about acts: the last of each kind, aliases, the one in force in this sentence."""
+    """What the text has said of acts so far: last of each kind, aliases, the one that holds here."""
 
     def __init__(self, tokens, context_act):
         self.tokens, self.context_act = tokens, context_act and acts.cite_as(context_act)
@@ -525,7 +551,7 @@ class Acts:
         return self.tokens.text[self.tokens.start[mention.first]:self.tokens.end[mention.last - 1]]
 
     def resolve(self, mention, language):
-        """(act id, act text) of a mention; (None, text) for one that is not in acts.json or points at nothing we know."""
+        """(act id, act text) of a mention; (None, text) if it names no act that we know."""
         text = self.text_of(mention)
         if mention.state == "known":
             if isinstance(mention.act, dict):
@@ -533,12 +559,13 @@ class Acts:
             return mention.act, text
         if mention.state == "this":
             return self.context_act, text
-        if mention.state == "same" and mention.kind in self.last:
-            return self.last[mention.kind][0], self.last[mention.kind][1] if self.last[mention.kind][0] is None else text
-        if mention.state in ("bare", "same"):
-            named = self.alias.get(mention.kind) or (self.last.get(mention.kind) if len(self.seen.get(mention.kind, ())) == 1 else None)
-            return (named[0], named[1] if named[0] is None else text) if named else (None, text)
-        return None, text
+        named = None
+        if mention.state == "same":
+            named = self.last.get(mention.kind)
+        elif mention.state == "bare":
+            only = len(self.seen.get(mention.kind, ())) == 1
+            named = self.alias.get(mention.kind) or (self.last[mention.kind] if only else None)
+        return (named[0], text if named[0] else named[1]) if named else (None, text)
 
     def note(self, mention, resolved):
         """Remember a mention for what comes after it."""
@@ -551,7 +578,7 @@ class Acts:
             self.current, self.place = resolved, mention.last
 
     def carried_to(self, group):
-        """The act that a group without one of its own takes over from what stands before it in its sentence, or None."""
+        """The act that a group without one takes over from what stands before it in its sentence, or None."""
         if self.place is None or group.first - self.place > MAX_CARRY or (
                 self.tokens.sentence[self.place - 1] != self.tokens.sentence[group.first]):
             return None
@@ -561,7 +588,7 @@ class Acts:
 
 
 def beside_after(tokens, group, mention):
-    """Whether `mention` follows `group` closely enough to be its act: nothing, a bracket or a quoted title between them."""
+    """Whether `mention` follows `group` as its act: nothing, a bracket or a quoted title is between them."""
     i, steps = group.last, 0
     while i < mention.first and steps < 3:
         close = tokens.closing(i) if tokens.norm[i] == "(" or tokens.norm[i] in QUOTES else None
@@ -587,17 +614,18 @@ def linked(tokens, group, following):
 
 
 def assign_acts(tokens, mentions, groups, context_act):
-    """[(group, act id, act text, first token, last token of the whole reference)], in order; contracts are left out."""
+    """[(group, act id, act text, start, end of the whole reference)]; articles of contracts are left out."""
     firsts = [mention.first for mention in mentions]
     after = [own_mention(tokens, group, mentions, firsts) for group in groups]
     for i in range(len(groups) - 2, -1, -1):  # «статьи 8, пункта 2 статьи 15 и статьи 16 ТК РК»
-        if after[i] is None and after[i + 1] is not None and groups[i].language == "ru" and linked(tokens, groups[i], groups[i + 1]):
+        group, following = groups[i:i + 2]
+        if after[i] is None and group.language == "ru" and after[i + 1] and linked(tokens, group, following):
             after[i] = after[i + 1]
     state, m, result = Acts(tokens, context_act), 0, []
     for group, mention in zip(groups, after):
         while m < len(mentions) and mentions[m].first < group.first:
-            weak = isinstance(mentions[m].act, dict) or not mentions[m].strong
-            near = weak and mentions[m].state in ("known", "unknown") and near_before(tokens, mentions[m], group)
+            named = mentions[m].state in ("known", "unknown")
+            near = not mentions[m].strong and named and near_before(tokens, mentions[m], group)
             resolved = state.resolve(mentions[m], group.language)
             state.note(mentions[m]._replace(strong=mentions[m].strong or near), resolved)
             m += 1
@@ -639,12 +667,13 @@ def own_mention(tokens, group, mentions, firsts):
 
 
 def near_before(tokens, mention, group):
-    """Whether an abbreviation stands close enough before the group to be its act: «ТК, ст. 28», «УК по статье 188»."""
-    return 0 <= group.first - mention.last <= 3 and all(tokens.norm[j] in BEFORE for j in range(mention.last, group.first))
+    """Whether an abbreviation stands right before the group: «ТК, ст. 28», «УК по статье 188»."""
+    gap = range(mention.last, group.first)
+    return len(gap) <= 3 and all(tokens.norm[j] in BEFORE for j in gap)
 
 
 def read_chain(chain):
-    """(paragraphs, sub-paragraphs) of a chain, outermost first; a part of a paragraph («часть вторая пункта 2») is left out."""
+    """(paragraphs, sub-paragraphs) of a chain; a part of a paragraph («часть вторая пункта 2») is none."""
     kind, values = chain[0]
     if RANK[kind] <= 1:
         return [None], values if RANK[kind] else [None]
@@ -653,10 +682,12 @@ def read_chain(chain):
 
 
 def parse_citations(text, context_act=None):
-    """Every reference to an article in `text`, in order; lists and ranges give one Citation for each article and part.
+    """Every reference to an article in `text`, in order; a list gives one Citation for each article and part.
 
     context_act: id of the act that «настоящий Кодекс», «осы Заң» mean; without it they name no act.
     """
+    if not re.search("[0-9]", text):
+        return []
     tokens = Tokens(text)
     mentions = find_mentions(tokens)
     groups = find_groups(tokens, mentions)
@@ -665,37 +696,45 @@ def parse_citations(text, context_act=None):
         written = text[first:last]
         for parts, chains in group.entries:
             articles = write_out(parts, group.plural or len(group.entries) > 1, act)
-            pairs = [(paragraph, sub) for chain in chains for paragraphs, subs in [read_chain(chain)]
-                     for paragraph in paragraphs for sub in subs] or [(None, None)]
+            pairs = [pair for chain in chains for pair in islice(product(*read_chain(chain)), MAX_RANGE)]
+            pairs = list(dict.fromkeys(pairs))[:MAX_RANGE] or [(None, None)]
             if len(citations) > MAX_CITATIONS:
                 articles, pairs = articles[:1], pairs[:1]
             for article in articles:
                 own = acts.part_of_civil_code(article) if act == acts.CIVIL_CODE else act
-                for paragraph, sub in dict.fromkeys(pairs[:MAX_RANGE]):
+                for paragraph, sub in pairs:
                     citations.append(Citation(own, act_text, article, paragraph, sub, written, first, last))
     return citations
 
 
-# -------------------------------------------------------------------------------------------------------------- scores
+# ----------------------------------------------------------------------------------------------------- scores
 
-GENERIC = re.compile("кодекс.*|закон.*|заң.*|рк|қр|республик.*|казахстан.*|қазақстан.*|от|года?|г|эт.*|данн.*|указанн.*|назван.*|того|же|настоящ.*|осы|"
-                     "аталған|конституционн.*|туралы|зрк|қрз|жылғы|о|об|и|в|на|и|және|далее|по|тексту|бұдан|әрі")
+GENERIC = re.compile("кодекс.*|закон.*|заң.*|рк|қр|республик.*|казахстан.*|қазақстан.*|от|года?|г"
+                     "|эт(?:от|ого|ому|им|ом)|данн.*|.*указанн.*|.*названн.*|того|же|настоящ.*|осы|аталған"
+                     "|көрсетілген|сол|бұл|конституционн.*|туралы|зрк|қрз|жылғы"
+                     "|об?|и|в|на|және|далее|по|тексту|бұдан|әрі")
 
 
 def act_key(act_text):
-    """What tells an act that is not in acts.json from another, whatever its case forms: None if the words name none («Закона»)."""
+    """What tells an act that is not in acts.json from another in any case form; None if it names none
+    («Закона»).
+
+    The first four telling words, by their first five letters; for an act that gives no words, its numbers.
+    """
     tokens = Tokens(act_text)
-    words = sorted({tokens.norm[i][:5] for i in range(tokens.size) if tokens.kind[i] == "w" and not GENERIC.fullmatch(tokens.norm[i])
-                    and not month_of(tokens.norm[i], MONTHS_RU)})
-    named = [word for word in words if len(word) > 2]
+    telling = [tokens.norm[i][:5] for i in range(tokens.size) if tokens.kind[i] == "w"
+               and not GENERIC.fullmatch(tokens.norm[i]) and not month_of(tokens.norm[i], MONTHS_RU)]
+    words = [word for word in telling if len(word) > 2]
     digits = [tokens.norm[i] for i in range(tokens.size) if tokens.kind[i] == "n"]
-    return " ".join(named) or " ".join(words + digits) or None
+    return " ".join(words[:4]) or " ".join(telling + digits) or None
 
 
 def citation_pairs(citations):
-    """The set of (act, article): act is an id, "? words" for a named act that is not in acts.json, None where none is named.
+    """The set of (act, article). act: an id, "? words" for a named act that is not in acts.json, None if none
+    is.
 
-    A pair without an act is left out where the same article also comes with one: it is the same norm said again.
+    A pair without an act is left out where the same article comes with one too: it is the same norm said
+    again.
     """
     pairs = set()
     for citation in citations:
@@ -709,7 +748,7 @@ def citation_pairs(citations):
 
 
 def matches(ours, theirs):
-    """How many pairs of `ours` are among `theirs`, one to one; a pair without an act matches one with any act."""
+    """How many pairs of `ours` are in `theirs`, one to one; one without an act matches one of any act."""
     exact = ours & theirs
     open_ours = [article for act, article in ours if act is None and (act, article) not in exact]
     open_theirs = [article for act, article in theirs if act is None and (act, article) not in exact]
@@ -720,17 +759,17 @@ def matches(ours, theirs):
 def score_citations(prediction, reference):
     """The citation metrics of an answer; both arguments are texts or lists of Citation. None is "undefined".
 
-    citation_precision: share of the prediction's pairs that the reference has; None if either cites nothing, for then
-    there is nothing to be right about: a reference without citations does not say which articles are wrong.
-    citation_recall: share of the reference's pairs that the prediction has; None if the reference cites nothing.
-    citation_f1: harmonic mean, 0 if the reference cites and the prediction does not; None if the reference cites nothing.
-    citation_exists: share of the prediction's pairs, of acts whose articles we know, that exist; None if there are none.
-    has_citation: 1 if the prediction cites anything.
+    citation_precision: share of the prediction's pairs that the reference has; None if either cites nothing
+    (a reference without citations does not say which articles would be wrong). citation_recall: share of the
+    reference's pairs that the prediction has; None if the reference cites nothing. citation_f1: harmonic
+    mean; 0 if only the reference cites; None if the reference cites nothing. citation_exists: share of the
+    prediction's pairs, of acts whose articles we know, that exist; None if none are. has_citation: 1 if the
+    prediction cites anything.
     """
     ours = citation_pairs(parse_citations(prediction) if isinstance(prediction, str) else prediction)
     theirs = citation_pairs(parse_citations(reference) if isinstance(reference, str) else reference)
     shared = matches(ours, theirs)
-    known = [exists for exists in (article_exists(act, article) for act, article in ours) if exists is not None]
+    known = [exists for exists in (article_exists(*pair) for pair in ours) if exists is not None]
     return {
         "citation_precision": shared / len(ours) if ours and theirs else None,
         "citation_recall": shared / len(theirs) if theirs else None,
@@ -742,5 +781,5 @@ def score_citations(prediction, reference):
 
 def citation_as_dict(citation):
     """A citation as logs/benchmark_<run>.json keeps it."""
-    return {"act": citation.act, "act_text": citation.act_text, "article": citation.article, "paragraph": citation.paragraph,
-            "subparagraph": citation.subparagraph, "text": citation.text, "exists": article_exists(citation.act, citation.article)}
+    kept = {key: value for key, value in citation._asdict().items() if key not in ("start", "end")}
+    return {**kept, "exists": article_exists(citation.act, citation.article)}

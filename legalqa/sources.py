@@ -1,4 +1,4 @@
-"""Raw data of other people as rows in the project's format: JSONL, JSON, CSV, Parquet, saved `datasets`; every row accounted for."""
+"""Raw files (JSONL, JSON, CSV, Parquet, saved `datasets`) as rows in the project's format, every row accounted for."""
 import csv
 import json
 import re
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 def normalize_text(text):
-    """NFC; control and invisible characters out; runs of spaces to one, of blank lines to one; nothing at the ends."""
+    """NFC; no control or invisible characters; one space, one blank line at a time; nothing at the ends."""
     text = LINE_ENDS.sub("\n", unicodedata.normalize("NFC", text))
     if not text.isprintable():
         text = "".join(character for character in text
@@ -199,7 +199,7 @@ def to_record(row, mapping):
 
 
 def from_messages(messages):
-    """({"instruction", "output"}, None) or (None, reason) of a chat: one question, one answer, the system turn left out."""
+    """({"instruction", "output"}, None) or (None, reason) of a chat of one question; the system turn is left out."""
     if not isinstance(messages, list) or not all(isinstance(turn, dict) for turn in messages):
         return None, "messages are not a list of turns"
     turns = [(turn.get("role"), turn.get("content")) for turn in messages if turn.get("role") != "system"]

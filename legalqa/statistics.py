@@ -13,8 +13,9 @@ MIN_SHARED = 10
 def mean_ci(values, seed=0):
     """{"mean", "ci95": [low, high] or None, "num_samples"} of the values that are not None.
 
-    Only 0s and 1s: Wilson's interval, honest for 0 of n too. Else a seeded bootstrap over samples (scipy; BCa up to
-    MAX_FOR_BCA values, percentile above). None for under 10 values, or where all are equal: nothing to resample.
+    Only 0s and 1s: Wilson's interval, honest for 0 of n too. Else a seeded bootstrap over samples (scipy's;
+    BCa up to MAX_FOR_BCA values, percentile above). None for under 10 values, or if all are equal: nothing to
+    resample.
     """
     import numpy
     values = numpy.array([value for value in values if value is not None], dtype=float)
@@ -50,7 +51,8 @@ def bootstrap_interval(values, seed):
 
 
 def paired_difference(a, b, seed=0):
-    """{"a", "b", "difference", "ci95", "num_samples"}: means and mean of b - a over the pairs in which both are defined.
+    """{"a", "b", "difference", "ci95", "num_samples"}: means, and mean of b - a, over pairs in which both are
+    defined.
 
     The interval is a bootstrap over pairs; None for under 10 pairs, or where every pair differs by the same.
     """
@@ -62,7 +64,8 @@ def paired_difference(a, b, seed=0):
         return {"a": None, "b": None, "difference": None, "ci95": None, "num_samples": 0}
     differences = pairs[:, 1] - pairs[:, 0]
     enough = len(pairs) >= MIN_FOR_BOOTSTRAP and numpy.ptp(differences) > 0
-    return {"a": float(pairs[:, 0].mean()), "b": float(pairs[:, 1].mean()), "difference": float(differences.mean()),
+    mean_a, mean_b = pairs.mean(axis=0)
+    return {"a": float(mean_a), "b": float(mean_b), "difference": float(differences.mean()),
             "ci95": bootstrap_interval(differences, seed) if enough else None, "num_samples": len(pairs)}
 
 
@@ -90,7 +93,8 @@ def grouped(samples, keys_of):
 
 
 def seen_of(sample):
-    return ["seen" if sample["seen_article"] else "unseen"] if isinstance(sample.get("seen_article"), bool) else []
+    seen = sample.get("seen_article")
+    return ["seen" if seen else "unseen"] if isinstance(seen, bool) else []
 
 
 def summarize(samples, seed=0):
@@ -105,17 +109,18 @@ def summarize(samples, seed=0):
 
 
 def compare(samples_a, samples_b, seed=0):
-    """{"num_shared", "metrics", "by_language"} of logs/compare_<run>.json: b minus a on the sample ids both have."""
+    """{"num_shared", "metrics", "by_language"} of logs/compare_<run>.json: b minus a on the ids both have."""
     by_id = {sample["id"]: sample for sample in samples_a}
     pairs = [(by_id[sample["id"]], sample) for sample in samples_b if sample["id"] in by_id]
     if len(pairs) < MIN_SHARED:
-        raise UserError(f"the two results share {len(pairs)} samples ({len(samples_a)} and {len(samples_b)} in all), fewer than "
-                        f"{MIN_SHARED}; score both models on the same rows: same --validation-file, --num-samples and --seed")
+        sizes = f"{len(samples_a)} and {len(samples_b)}"
+        raise UserError(f"the two results share {len(pairs)} samples (of {sizes}), fewer than {MIN_SHARED}; "
+                        "score both on the same rows: same --validation-file, --num-samples and --seed")
 
     def differences(group):
-        return {name: paired_difference([a["scores"].get(name) for a, _ in group], [b["scores"].get(name) for _, b in group], seed)
-                for name in METRICS}
-    languages = grouped([{"language": b["language"], "pair": (a, b)} for a, b in pairs], lambda entry: [entry["language"]])
+        return {name: paired_difference([a["scores"].get(name) for a, _ in group],
+                                        [b["scores"].get(name) for _, b in group], seed) for name in METRICS}
+    languages = grouped(pairs, lambda pair: [pair[1]["language"]])
     return {"num_shared": len(pairs), "metrics": differences(pairs),
-            "by_language": {language: {"num_samples": len(group), "metrics": differences([entry["pair"] for entry in group])}
+            "by_language": {language: {"num_samples": len(group), "metrics": differences(group)}
                             for language, group in languages.items()}}

@@ -88,10 +88,11 @@ def describe(train, validation, max_tokens, tokenizer=None, advance=lambda steps
         "by_cited_act": dict(acts.most_common()),
         "question_words": percentiles([len(records.question(row).split()) for row in rows]),
         "answer_words": percentiles(answer_words),
-        "short_answers": {f"up to {limit} words": sum(size <= limit for size in answer_words) for limit in SHORT_ANSWERS},
+        "short_answers": {f"up to {limit} words": sum(size <= limit for size in answer_words)
+                          for limit in SHORT_ANSWERS},
         "first_words": dict(Counter(words[0] for words in questions if words).most_common(SHOWN_OPENINGS)),
         "openings": dict(Counter(" ".join(words[:OPENING_WORDS]) for words in questions).most_common(SHOWN_OPENINGS)),
-        "latin_in_cyrillic": sum(bool(duplicates.LATIN_IN_CYRILLIC.search(f"{row['instruction']} {row['input']} {row['output']}"))
+        "latin_in_cyrillic": sum(bool(duplicates.LATIN_IN_CYRILLIC.search(" ".join(map(row.get, records.FIELDS))))
                                  for row in rows),
     }
     if tokenizer:
@@ -133,7 +134,8 @@ def print_tables(summary, console):
         "Latin letter inside a Cyrillic word": summary["latin_in_cyrillic"],
         **({"more tokens than max_seq_length": summary["over_max_seq_length"]} if "tokens" in summary else {}),
     }.items()])
-    for title, key in (("Most frequent first words", "first_words"), (f"Most frequent {OPENING_WORDS}-word openings", "openings")):
+    openings = {"Most frequent first words": "first_words", f"Most frequent {OPENING_WORDS}-word openings": "openings"}
+    for title, key in openings.items():
         table(title, ["", "rows", "share"], [(text, size, percent(size, kept)) for text, size in summary[key].items()])
 
 

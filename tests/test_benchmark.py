@@ -54,7 +54,7 @@ def test_goes_on_where_it_died(tuned, run_script, tiny_adapter, flags, tmp_path)
     from transformers import AutoTokenizer
     tokenizer = prompt.prepare_tokenizer(AutoTokenizer.from_pretrained(tiny_adapter))
     kept["prompt_sha256"] = benchmark.runlog.text_sha256(prompt.render_prompt(first, tokenizer))
-    identity = {"model": benchmark.fingerprint(str(tiny_adapter)), "decoding": result["meta"]["decoding"], "seed": None}
+    identity = {"engine": "unsloth", "model": benchmark.fingerprint(str(tiny_adapter)), "decoding": result["meta"]["decoding"], "seed": None}
     name = f"answers_{benchmark.runlog.text_sha256(json.dumps(identity))[:16]}.jsonl"
     (tmp_path / name).write_text(json.dumps(kept) + '\n{"prompt_sha256": "cut', "utf-8")
     done = run_script("benchmark.py", "--model", tiny_adapter, *flags, "--logs-dir", tmp_path)
@@ -93,6 +93,8 @@ def test_predictions_need_no_torch(run_script, tmp_path):
     (["--predictions", "{tmp}/no_field.jsonl"], "has no text in prediction"),
     (["--validation-file", "{tmp}/empty.jsonl"], "no rows in it"),
     (["--compare", "{tmp}/a.json", "{tmp}/b.json"], "share 1 samples"),
+    (["--compare", "--logs-dir", "{tmp}"], "no benchmark of a base model in"),
+    (["--compare", "one.json"], "takes two files or none"),
     (["--num-samples", "many"], "positive number or `all`"),
     (["--temprature", "1"], "did you mean --temperature"),
 ])

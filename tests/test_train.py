@@ -1,6 +1,11 @@
 """train_8b.py run for real, through Unsloth, on a tiny Qwen3. Run: make test"""
 import json
+import subprocess
+import sys
 
+import pytest
+
+import tiny
 from conftest import folders
 
 
@@ -22,5 +27,106 @@ def test_training_leaves_what_the_design_says(tiny_adapter):
 def test_dry_run_writes_nothing(run_script, tiny_flags, tmp_path):
     done = run_script("train_8b.py", *tiny_flags, *folders(tmp_path), "--dry-run", cwd=tmp_path)
     assert done.returncode == 0 and "dry run: nothing was trained" in done.stdout
-    assert "steps      15 of 8 rows" in done.stdout
+    assert "steps      5 of 8 rows" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content, message", [
+    (None, "no such file; make the data with: python prepare_data.py"),
+    (b"", "no rows in it"),
+    (b'{"instruction": "q", "output": "a"}\n{"instruction": "q"\nx\n[]\n{"instruction": "q"}\n',
+     "4 bad line(s): line 2: not JSON (Expecting ',' delimiter); line 3: not JSON (Expecting value); line 4: not a JSON object; and 1 more"),
+    ('{"instruction": "вопрос", "output": "a"}\n'.encode("cp1251"), "line 1: not UTF-8"),
+    (b'{"instruction": "q", "output": 5}\n', "line 1: field 'output' is not a string"),
+    (b'{"instruction": " ", "output": "a"}\n', "line 1: field 'instruction' is empty"),
+])
+def test_bad_data_is_one_line(run_script, tiny_flags, tmp_path, content, message):
+    file = tmp_path / "train.jsonl"
+    if content is not None:
+        file.write_bytes(content)
+    assert_one_error(run_script("train_8b.py", *tiny_flags, *folders(tmp_path), "--train-file", file), message)
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--max-seq-length", "5"], "every row is longer than 5 tokens; raise --max-seq-length (shortest: "),
+    (["--model-name", "no_such_folder"], "model 'no_such_folder' is neither a folder nor a hub id (owner/name)"),
+    (["--model-name", "owner/no-such-model"], "neither a folder nor reachable on the hub"),
+    (["--lora-rank", "8"], "unknown argument --lora-rank; did you mean --lora-r?"),
+    (["--lora-r", "many"], "argument --lora-r: invalid int value: 'many'"),
+    (["--profile", "dmo"], "unknown profile 'dmo' (known: gpu, reference, demo); did you mean demo?"),
+    (["--lora-r", "0", "--learning-rate", "-1"], "--lora-r must be positive, not 0; --learning-rate must be positive, not -1.0"),
+    (["--resume"], "nothing to resume: no complete checkpoint in"),
+])
+def test_bad_settings_are_one_line(run_script, tiny_flags, tmp_path, flags, message):
+    done = run_script("train_8b.py", *tiny_flags, *folders(tmp_path), *flags, env={"HF_HUB_OFFLINE": "1"})
+    assert_one_error(done, message)
+
+
+def test_another_runs_adapter_is_not_overwritten(run_script, tiny_flags, tiny_adapter, tmp_path):
+    before = (tiny_adapter / "adapter_model.safetensors").read_bytes()
+    done = run_script("train_8b.py", *tiny_flags, *folders(tmp_path), "--output-dir", tiny_adapter)
+    assert_one_error(done, "holds the adapter of run")
+    assert (tiny_adapter / "adapter_model.safetensors").read_bytes() == before
+
+
+def test_long_rows_are_named_and_dropped(run_script, tiny_flags, tiny_data, tmp_path):
+    rows = tiny.make_rows(20)
+    rows[6]["output"] = "слово " * 400
+    file = tiny.write_rows(tmp_path / "train.jsonl", rows)
+    done = run_script("train_8b.py", *tiny_flags, *folders(tmp_path), "--train-file", file, "--dry-run")
+    assert done.returncode == 0 and "dropped    1 rows over 256 tokens: row 7 (" in done.stdout, done.stdout + done.stderr
+
+
+def test_adapter_loads_with_plain_peft_and_answers_alike(tiny_adapter):
+    """No Unsloth and nothing of this repository in the other process; the answers are those of benchmark.py's path."""
+    import config
+    from legalqa import model, prompt
+    settings = {**config.CONFIG, **config.PROFILES["demo"]}
+    language_model, tokenizer, _ = model.load_for_inference(str(tiny_adapter), settings)
+    prompts = [prompt.render_prompt(row, tokenizer) for row in tiny.make_rows(4)]
+    decoding = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 8}
+    ours = [answer for answer, _, _ in model.generate(language_model, tokenizer, prompts, decoding)]
+    script = """
+import json, sys
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer, BitsAndBytesConfig
+import torch
+folder, prompts = json.load(sys.stdin)
+quantized = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32)
+model = AutoPeftModelForCausalLM.from_pretrained(folder, quantization_config=quantized, dtype=torch.float32)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+answers = []
+for text in prompts:
+    ids = tokenizer(text, return_tensors="pt")
+    out = model.generate(**ids, max_new_tokens=8, do_sample=False)
+    answers.append(tokenizer.decode(out[0, ids["input_ids"].shape[1]:], skip_special_tokens=True).strip())
+print(json.dumps(answers))
+"""
+    done = subprocess.run([sys.executable, "-c", script], input=json.dumps([str(tiny_adapter), prompts]), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == ours
+
+
+def test_lora_of_qwen3_8b_has_the_published_size():
+    from transformers import Qwen3Config
+    import config
+    from legalqa import model
+    published = Qwen3Config(hidden_size=4096, num_hidden_layers=36, num_attention_heads=32, num_key_value_heads=8, head_dim=128,
+                            intermediate_size=12288, vocab_size=151936, tie_word_embeddings=False)
+    trainable, total = model.count_parameters(published, config.CONFIG["lora_r"], config.CONFIG["target_modules"])
+    assert trainable == 43_646_976 and round(100 * trainable / total, 2) == 0.53
+
+
+def assert_one_error(done, message):
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2 and len(errors) == 1 and message in errors[0], done.stderr
+    assert "Traceback" not in done.stderr and "supervised" not in done.stdout
+
+
+@pytest.mark.parametrize("script", ["train_8b.py", "benchmark.py", "prepare_data.py", "generate_plots.py", "generate_report.py", "chat.py"])
+def test_help_is_there_without_torch(run_script, tmp_path, script):
+    (tmp_path / "torch.py").write_text("raise RuntimeError('torch was imported')")
+    done = run_script(script, "--help", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0 and script in done.stdout, done.stderr
+    if script == "train_8b.py":
+        assert "rank of the adapter (default: 16)" in done.stdout and "peak, after warm-up (default: 0.0002)" in done.stdout
