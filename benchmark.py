@@ -18,13 +18,16 @@ import time
 from pathlib import Path
 
 from config import REFERENCE_RUN
-from legalqa import cli, metrics, model, prompt, records, runlog, statistics, vllm_engine
+from legalqa import cli, metrics, model, prompt, readlogs, records, runlog, statistics, vllm_engine
 from legalqa.cli import UserError
 
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
         "repetition_penalty", "generation_batch_size", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir")
 DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
 SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
+COMPARED = {"meta": {"model": readlogs.TEXT}, "samples": [{"id": readlogs.TEXT, "language": readlogs.TEXT, "scores": {str: readlogs.SHARE}}]}
+ANSWER = {"prompt_sha256": readlogs.TEXT, "prediction": readlogs.TEXT, "new_tokens": readlogs.COUNT, "cut_off": readlogs.FLAG,
+          "generation_sec": readlogs.AMOUNT}
 
 
 def parse_args(argv=None):
@@ -83,9 +86,10 @@ class Answers:
         if path.is_file():
             lines = path.read_text("utf-8", errors="replace").split("\n")
             for line in lines:
-                with contextlib.suppress(json.JSONDecodeError):  # the line that a kill cut short
+                with contextlib.suppress(ValueError, RecursionError):  # the line that a kill cut short
                     entry = json.loads(line)
-                    self.made[entry["prompt_sha256"]] = entry
+                    if readlogs.shape_problem(entry, ANSWER) is None:
+                        self.made[entry["prompt_sha256"]] = entry
             if lines[-1]:
                 self.append_text("\n")
 
@@ -274,8 +278,9 @@ def compare(args, config, run, console):
     paths = args.compare or [newest_of_kind(config["logs_dir"], kind) for kind in ("base", "adapter")]
     results = [runlog.read_json(path) for path in paths]
     for path, result in zip(paths, results):
-        if not isinstance(result.get("samples"), list) or not isinstance(result.get("meta"), dict):
-            raise UserError(f"{path}: not a result of benchmark.py")
+        problem = readlogs.shape_problem(result, COMPARED)
+        if problem:
+            raise UserError(f"{path}: not a result of benchmark.py: {problem}")
     comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
     meta = runlog.run_meta(run, a=paths[0], b=paths[1], model_a=results[0]["meta"]["model"],
                            model_b=results[1]["meta"]["model"], num_shared=comparison["num_shared"])

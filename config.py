@@ -59,6 +59,22 @@ CONFIG = {
     "report_file": "RESULTS.md",  # the report
 }
 
+# (least, most) of a number, and the names a setting can take: anything else is refused before a stage begins.
+LIMITS = {
+    "max_seq_length": (8, 2**20), "lora_r": (1, 1024), "lora_alpha": (1, 65536), "lora_dropout": (0, 0.99), "batch_size": (1, 4096),
+    "grad_accum": (1, 4096), "micro_batch_tokens": (0, 2**30), "num_epochs": (0.001, 1000), "max_steps": (-1, 2**30),
+    "learning_rate": (1e-12, 1000), "warmup_ratio": (0, 0.99), "weight_decay": (0, 10), "max_grad_norm": (0, 1e9),
+    "seed": (0, 2**32 - 1), "eval_samples": (0, 2**30), "eval_batch_size": (1, 4096), "save_steps": (1, 2**30),
+    "save_total_limit": (1, 1000), "logging_steps": (1, 2**30), "max_new_tokens": (1, 2**17), "generation_batch_size": (1, 4096),
+    "temperature": (0, 100), "top_p": (0.001, 1), "repetition_penalty": (0.01, 100),
+}
+CHOICES = {
+    "optim": ("adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adamw_torch", "adamw_torch_fused", "lion_8bit", "adafactor",
+              "sgd"),
+    "lr_scheduler_type": ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
+                          "inverse_sqrt"),
+}
+
 PROFILES = {
     # The settings above: one CUDA GPU of 16 GB.
     "gpu": {},
@@ -68,7 +84,7 @@ PROFILES = {
     "demo": {
         "model_name": "models/demo",
         "max_seq_length": 1024,
-        "micro_batch_tokens": 2048,
+        "micro_batch_tokens": 1024,
         "padding_free": False,
         "group_by_length": True,
         "gradient_checkpointing": False,

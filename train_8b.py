@@ -11,7 +11,6 @@ Writes  the adapter (finetuned_qwen3_8b/, or finetuned_demo/ without a GPU), che
   torchrun --nproc-per-node 2 train_8b.py             two GPUs; a step stays batch_size x grad_accum rows
 """
 import contextlib
-import json
 import math
 import os
 import random
@@ -20,7 +19,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from legalqa import checkpoints, cli, model, plan, prompt, records, runlog, training
+from legalqa import adapters, checkpoints, cli, model, plan, prompt, records, runlog, training
 from legalqa.cli import UserError
 
 KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
@@ -29,33 +28,17 @@ KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", 
         "gradient_checkpointing", "completion_only_loss", "padding_free", "group_by_length", "eval_samples",
         "eval_batch_size", "save_steps", "save_total_limit", "logging_steps", "output_dir", "checkpoint_dir", "logs_dir")
 SHOWN_LONG_ROWS = 5
+NEWEST = "newest"
 
 
 def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, KEYS)
     parser.add_argument("--dry-run", action="store_true", help="stop after the plan")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint in checkpoint_dir")
+    parser.add_argument("--resume", nargs="?", const=NEWEST, metavar="RUN",
+                        help="go on from the newest complete checkpoint in checkpoint_dir, or from that of RUN")
     parser.add_argument("--force", action="store_true", help="with --resume: go on although data or settings differ")
     parser.add_argument("--overwrite", action="store_true", help="replace another run's adapter in output_dir, at the end")
     return parser.parse_args(argv)
-
-
-def check_settings(config, args):
-    """Every impossible setting at once, before anything slow."""
-    problems = [f"{cli.flag_of(key)} must be positive, not {config[key]}" for key in
-                ("max_seq_length", "lora_r", "lora_alpha", "batch_size", "grad_accum", "num_epochs", "learning_rate",
-                 "eval_batch_size", "save_steps", "save_total_limit", "logging_steps") if not config[key] > 0]
-    if not 0 <= config["warmup_ratio"] < 1:
-        problems.append(f"--warmup-ratio must be in [0, 1), not {config['warmup_ratio']}")
-    if not 0 <= config["lora_dropout"] < 1:
-        problems.append(f"--lora-dropout must be in [0, 1), not {config['lora_dropout']}")
-    holder = model.read_adapter_settings(config["output_dir"]).get("run")
-    if (holder or (Path(config["output_dir"]) / "adapter_config.json").exists()) and not (
-            args.overwrite or args.resume or args.dry_run):
-        problems.append(f"{config['output_dir']} holds the adapter of run {holder or 'unknown'}; "
-                        "give another --output-dir, or --overwrite")
-    if problems:
-        raise UserError("; ".join(problems))
 
 
 def read_data(config):
@@ -127,40 +110,26 @@ def format_sec(seconds):
 
 
 def resume_point(config, args):
-    """(run id, checkpoint folder, its marker) to go on from; (None, None, None) for a new run."""
+    """(run id, checkpoint folder, what it says of the run) to go on from; (None, None, None) for a new run."""
     if not args.resume:
         return None, None, None
-    folder, skipped = checkpoints.newest_complete(config["checkpoint_dir"])
+    run = None if args.resume == NEWEST else args.resume
+    folder, skipped = checkpoints.newest_complete(config["checkpoint_dir"], run)
     for path, reason in skipped:
         print(f"warning: skipping {path}: {reason}", file=sys.stderr)
     if folder is None:
-        raise UserError(f"nothing to resume: no complete checkpoint in {config['checkpoint_dir']}; start without --resume")
-    return folder.parent.name, folder, runlog.read_json(folder / checkpoints.MARKER)
+        raise UserError(f"nothing to resume: no complete checkpoint in {config['checkpoint_dir']}"
+                        f"{f' of run {run}' if run else ''}; start without --resume")
+    return folder.parent.name, folder, runlog.read_json(folder / checkpoints.RUN_FILE)
 
 
 def check_same_run(saved, binding, folder, force):
     changed = checkpoints.differences(saved["binding"], binding)
     if changed and not force:
-        raise UserError(f"{folder} belongs to a run with other data or settings: {'; '.join(changed)}; give the same ones, "
-                        "or --force to go on all the same")
+        raise UserError(f"{folder} belongs to a run with other data or settings: {'; '.join(changed)}; give the same ones, or "
+                        "name another run (--resume RUN), or --force to go on all the same")
     for change in changed:
         print(f"warning: resuming with another {change}", file=sys.stderr)
-
-
-def read_history(config, run, step, is_main):
-    """The run's history up to `step`; what a dead run logged beyond its checkpoint is dropped, and made again."""
-    path = Path(config["logs_dir"]) / f"history_{run}.jsonl"
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    entries = []
-    for line in lines:
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            break  # a line cut by the kill
-    entries = [entry for entry in entries if entry["step"] <= step]
-    if lines and is_main:
-        runlog.write_text(path, "".join(json.dumps(entry) + "\n" for entry in entries))
-    return entries
 
 
 def check_disk_space(config, trainable):
@@ -174,83 +143,8 @@ def check_disk_space(config, trainable):
                             "free; free space, or give another --checkpoint-dir or --output-dir")
 
 
-def save_adapter(language_model, tokenizer, config, settings, metrics):
-    """Adapter, tokenizer, prompt settings and model card, put in place whole by a rename."""
-    target = Path(config["output_dir"])
-    temporary, old = target.with_name(target.name + ".saving.tmp"), target.with_name(target.name + ".old.tmp")
-    try:
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        language_model.save_pretrained(temporary, safe_serialization=True)
-        tokenizer.save_pretrained(temporary)
-        runlog.write_json(temporary / model.SETTINGS_FILE, settings)
-        runlog.write_text(temporary / "README.md", model_card(config, settings, metrics))
-        if target.exists():
-            os.replace(target, old)
-        os.replace(temporary, target)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot write the adapter to {target}: {error}; the checkpoints hold it: free space, then "
-                        "python train_8b.py --resume") from error
-
-
-def model_card(config, settings, metrics):
-    """README.md of the adapter folder, in the hub's form."""
-    return f"""---
-base_model: {config["model_name"]}
-library_name: peft
-language: [ru, kk]
-tags: [lora, legal, kazakhstan]
----
-# LoRA adapter: questions on Kazakhstan's legislation
-
-Base model `{config["model_name"]}`, {"4-bit NF4 (QLoRA)" if config["load_in_4bit"] else "16-bit LoRA"}, rank {config["lora_r"]},
-alpha {config["lora_alpha"]}. Run {settings["run"]}: {metrics["total_steps"]} steps, loss {metrics["initial_loss"]:.4f} ->
-{metrics["final_loss"]:.4f}, evaluation loss {metrics["eval_loss"] if metrics["eval_loss"] is not None else "not measured"}.
-
-```python
-from peft import AutoPeftModelForCausalLM
-from transformers import AutoTokenizer
-model = AutoPeftModelForCausalLM.from_pretrained("{Path(config["output_dir"]).name}")
-tokenizer = AutoTokenizer.from_pretrained("{Path(config["output_dir"]).name}")
-```
-
-The prompt is the tokenizer's chat template with `enable_thinking=False`; `legalqa.json` records it. Answers can be wrong and
-cite articles that do not exist. This is not legal advice. The base model's licence applies.
-"""
-
-
-def main(argv=None):
-    args = parse_args(argv)
-    world_size, is_main = int(os.environ.get("WORLD_SIZE", 1)), os.environ.get("RANK", "0") == "0"
-    if not is_main:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # torchrun: one process speaks
-    config = cli.effective_config(args)
-    check_settings(config, args)
-    train, validation = read_data(config)
-    run, checkpoint, saved = resume_point(config, args)
-    run = run or runlog.new_run_id()
-    model.check_model_name(config["model_name"])
-
-    model.import_unsloth(config["model_name"])
-    from transformers import AutoConfig, set_seed
-    set_seed(config["seed"])
-    run = training.from_main_process(run)
-    device = model.device_facts()
-    if device["type"] != "cuda":
-        config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
-    tokenizer = model.load_tokenizer(config["model_name"])
-    facts = make_plan(config, train, validation, tokenizer, world_size)
-    model_config = AutoConfig.from_pretrained(config["model_name"], trust_remote_code=False).get_text_config()
-    trainable, total = model.count_parameters(model_config, config["lora_r"], config["target_modules"])
-    memory_bytes = plan.memory_estimate_bytes(model_config, trainable, total, facts["worst_tokens"], config, device["type"])
-    if is_main:
-        print_plan(config, facts, device, trainable, total, memory_bytes)
-    if args.dry_run:
-        print("dry run: nothing was trained; to train: the same command without --dry-run")
-        return 0
-    check_disk_space(config, trainable)
-
+def describe_run(config, facts, train, validation, tokenizer):
+    """(data files, prompt settings, what binds a checkpoint to its run)."""
     data = {name: {"file": config[f"{name}_file"], "sha256": runlog.file_sha256(config[f"{name}_file"]),
                    "num_rows": len(rows), "num_used": used, "num_dropped": len(rows) - used,
                    "by_language": Counter(records.detect_language(records.question(row)) for row in rows)}
@@ -259,38 +153,82 @@ def main(argv=None):
     prompts = prompt.prompt_settings(config, tokenizer)
     binding = {**config, "rows_per_step": facts["rows_per_step"], "train_sha256": data["train"]["sha256"],
                "prompt_sha256": prompts["prompt_sha256"]}
-    binding = {key: binding[key] for key in checkpoints.BINDING_KEYS}
+    return data, prompts, {key: binding[key] for key in checkpoints.BINDING_KEYS}
+
+
+def print_stopped(config, run, step, steps):
+    saved, _ = checkpoints.newest_complete(config["checkpoint_dir"], run)
+    print(f"stopped after step {step} of {steps}; " + (f"saved in {saved}; to go on: {runlog.command_line('--resume')}" if saved
+          else "nothing was saved: the weights are not finite"), file=sys.stderr)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    world_size, is_main = int(os.environ.get("WORLD_SIZE", 1)), os.environ.get("RANK", "0") == "0"
+    if not is_main:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # torchrun: one process speaks
+    config = cli.effective_config(args)
+    train, validation = read_data(config)
+    run, checkpoint, saved = resume_point(config, args)
+    holder = adapters.check_output(config, run, args.overwrite or args.dry_run)
+    if checkpoint and holder == run and logs_of(config, "metrics", run).is_file() and not args.force:
+        print(f"run {run} is finished, its adapter is in {config['output_dir']}: nothing to resume")
+        return 0
+    config["model_name"] = model.check_model_name(config["model_name"])
+
+    model.import_unsloth(config["model_name"])
+    from transformers import set_seed
+    set_seed(config["seed"])
+    run = run or training.from_main_process(runlog.new_run_id())
+    device = model.device_facts()
+    if device["type"] != "cuda":
+        config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
+    tokenizer = model.load_tokenizer(config["model_name"])
+    facts = make_plan(config, train, validation, tokenizer, world_size)
+    model_config = model.load_model_config(config["model_name"])
+    trainable, total = model.count_parameters(model_config, config["lora_r"], config["target_modules"])
+    memory_bytes = plan.memory_estimate_bytes(model_config, trainable, total, facts["worst_tokens"], config, device["type"])
+    if is_main:  # it measures the machine
+        print_plan(config, facts, device, trainable, total, memory_bytes)
+    data, prompts, binding = describe_run(config, facts, train, validation, tokenizer)
     if checkpoint:
         check_same_run(saved, binding, checkpoint, args.force)
-    resumed_step = checkpoints.step_of(checkpoint) if checkpoint else 0
+        print(f"resume     run {run}, after step {checkpoints.step_of(checkpoint)}")
+    if args.dry_run:
+        print("dry run: nothing was trained; to train: the same command without --dry-run")
+        return 0
+    check_disk_space(config, trainable)
 
-    with contextlib.ExitStack() as locks:
+    with contextlib.ExitStack() as guards:
         if is_main:
-            locks.enter_context(checkpoints.FolderLock(config["output_dir"] + ".lock"))
-            locks.enter_context(checkpoints.FolderLock(config["checkpoint_dir"]))
+            guards.enter_context(checkpoints.lock(config["output_dir"]))
+            guards.enter_context(checkpoints.lock(Path(config["checkpoint_dir"]) / run))
             meta = runlog.run_meta(run, device=device, data=data, prompt_sha256=prompts["prompt_sha256"],
                                    base_model={"name": config["model_name"], "parameters": total - trainable})
-            runlog.write_json(Path(config["logs_dir"]) / f"config_{run}.json", {**config, "meta": meta})
+            runlog.write_json(logs_of(config, "config", run), {**config, "meta": meta})
+        guards.enter_context(training.memory_advice(config, facts))
         language_model, _ = model.load_base(config)
         language_model = model.add_lora(language_model, config)
-        trainer = training.make_trainer(language_model, tokenizer, config, facts, run, {"run": run, "binding": binding})
+        trainer = training.make_trainer(language_model, tokenizer, config, facts, run, binding, saved and saved["progress"])
         training.check_supervision(trainer, tokenizer, facts, config)
-        history = read_history(config, run, resumed_step, is_main)
         stop = training.StopRequest()
-        result = training.run(trainer, config, facts, run, stop, history, checkpoint)
+        result = training.run(trainer, config, facts, run, stop, checkpoint)
         if stop.signal is not None:
-            print(f"stopped at step {trainer.state.global_step} of {facts['steps']}, saved; to go on: "
-                  f"python {Path(sys.argv[0]).name} --resume", file=sys.stderr)
+            print_stopped(config, run, trainer.state.global_step, facts["steps"])
             return 128 + stop.signal
+        metrics = training.run_metrics(trainer, result, trainable, total, run, checkpoint)
         if is_main:
-            metrics = training.run_metrics(trainer, result, history, facts["order"], trainable, total, run, resumed_step)
             settings = {**prompts, "run": run, "base_model": config["model_name"], "max_seq_length": config["max_seq_length"],
                         "load_in_4bit": config["load_in_4bit"], "train_sha256": data["train"]["sha256"],
                         "decoding": {key: config[key] for key in ("temperature", "top_p", "repetition_penalty", "max_new_tokens")}}
-            save_adapter(language_model, tokenizer, config, settings, metrics)
-            runlog.write_json(Path(config["logs_dir"]) / f"metrics_{run}.json", metrics)
+            adapters.save(language_model, tokenizer, config, settings, metrics)
+            runlog.write_json(logs_of(config, "metrics", run), metrics)
             print_summary(config, metrics, run)
     return 0
+
+
+def logs_of(config, stage, run):
+    return Path(config["logs_dir"]) / f"{stage}_{run}.json"
 
 
 def print_summary(config, metrics, run):

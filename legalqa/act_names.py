@@ -4,6 +4,7 @@ date.
 A text is cut into words, numbers and signs once (`Tokens`), and `find_mentions` walks over them. Every look
 around is bounded, so time grows with the length of the text.
 """
+import functools
 import re
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ PART_RU = re.compile("(?:(подпункт)(а|у|ом|е|ы|ов|ам|ами|а
                      "|(част)(ь|и|ью|ей|ям|ями|ях)"
                      "|(абзац)(а|у|ем|е|ы|ев|ам|ами|ах)?)")
 ARTICLE_KK = re.compile("бап(?:тың|қа|ты|та|тан|пен|тағы|тар.*)?|баб(?:ы|ын|ының|ына|ында|ындағы|ынан|ымен)")
+LAW_RU = re.compile("закон(?:а|у|ом|е|ы|ов|ам|ами|ах)?|зрк")
 LAW_KK = re.compile("заң(?:ы|ның|ына|ынан|ында|ындағы|ының|ын|ымен|ға|ды|да|дан|нан|мен|дағы)?")
 CONSTITUTION = re.compile("конституци(?:я|и|ю|ей|ею)"
                           "|конституция(?:ның|ға|ны|да|дан|мен|сы|сын|сының|сына|сында|сындағы|сынан|сымен)")
@@ -77,8 +79,7 @@ class Mention(NamedTuple):
 # ---------------------------------------------------------------------------------------------------- tokens
 
 class Tokens:
-    """A text cut up: for each token its normal form, kind ("w", "n", "s"), place, gap before it, sentence,
-    depth."""
+    """A text cut up: of each token the normal form, kind ("w", "n", "s"), place, gap before, sentence."""
 
     def __init__(self, text):
         self.text = text
@@ -268,7 +269,8 @@ def read_title(tokens, i):
         act = table.get(tuple(word for word, _ in words[:count]))
         if act:
             end = words[count - 1][1]
-            return act, end + 1 if tokens.at(end) == ")" else end
+            bracketed = tokens.at(end) == ")" and "(" in tokens.norm[i:end]  # «... (Налоговый кодекс)»
+            return act, end + bracketed
     end = i + 1  # not known: take words up to a sign, a number or the next reference
     while end < i + 8 and tokens.is_word(end):
         if starts_reference(tokens, end) or VERB.fullmatch(tokens.norm[end]):
@@ -341,9 +343,13 @@ def read_bracket(tokens, i, facts, titled):
         facts["part"] = "civil_code_general"
     elif words[0] in ("особенная", "особенной", "ерекше"):
         facts["part"] = "civil_code_special"
-    elif titled and not facts["named"] and words[-1].startswith("кодекс"):
-        found, act, _ = read_adjectives(tokens, close - 1)
-        facts.update(title=act, named=found)
+    elif words[-1].startswith("кодекс"):
+        if titled and not facts["named"]:
+            found, act, _ = read_adjectives(tokens, close - 1)
+            facts.update(title=act, named=found)
+    elif not (len(words) == 1 and tokens.raw(i + 1).isupper()  # «(ТК)»
+              or words[:2] in (("с", "изменениями"), ("в", "редакции"), ("по", "состоянию"))):
+        return False
     facts["end"] = close + 1
     return True
 
@@ -439,8 +445,7 @@ def read_unquoted_before(tokens, j):
 
 
 def settle(name, named, facts):
-    """(state, act id): what words, number and date say together. name: act id by the words; named: they say
-    one."""
+    """(state, act id) of what words, number and date say together; name: act id by the words, if `named`."""
     if facts.get("foreign"):
         return "unknown", None
     if facts["number"] or facts["date"]:
@@ -469,8 +474,7 @@ def pointed_at(tokens, i):
 
 
 def head_mention(tokens, i, kind):
-    """The act whose head word («кодекс», «закон», «заң») is token i, or None where it is no act («законами
-    РК»)."""
+    """The act whose head word («кодекс», «закон», «заң») is token i; None for a plural («законами РК»)."""
     state, first = pointed_at(tokens, i)
     if state:
         after = read_after(tokens, i + 1, titled=state == "same")
@@ -524,7 +528,7 @@ def abbreviation_mention(tokens, i):
     key = normalize_word(raw.translate(UPPER_LOOK_ALIKES)) if upper and raw.isascii() else tokens.norm[i]
     by_language = {language: acts.abbreviations(language).get(key) for language in ("ru", "kk")}
     mixed = sum(letter.isupper() for letter in raw) > 1
-    if tokens.at(i - 1) in HYPHENS and tokens.is_tight(i) or not (mixed or any(by_language.values())):
+    if tokens.at(i - 1) in HYPHENS and tokens.is_tight(i):
         return None
     end = i + 1
     if tokens.at(end) in HYPHENS and tokens.is_tight(end) and tokens.is_word(end + 1):  # «ЕК-нің»
@@ -561,23 +565,37 @@ def other_mention(tokens, i):
     return None
 
 
-def mention_at(tokens, i):
-    word = tokens.norm[i]
-    if word.startswith("соцкодекс"):
-        return Mention(i, read_after(tokens, i + 1, False)["end"], "code", "known", "social_code", True, None)
-    if word.startswith("кодекс"):
-        return head_mention(tokens, i, "code")
-    if re.fullmatch("закон(?:а|у|ом|е|ы|ов|ам|ами|ах)?|зрк", word):
-        return head_mention(tokens, i, "law")
-    if LAW_KK.fullmatch(word):
-        if tokens.at(i - 1) == "ата":
-            return constitution_mention(tokens, i - 1, i)
-        return head_mention(tokens, i, "law")
+@functools.lru_cache(maxsize=65536)
+def kind_of_word(raw):
+    """What a word may name: "code", "law", "constitution", "other", "social", "abbreviation" or nothing (None)."""
+    word = normalize_word(raw)
+    if word.startswith(("кодекс", "соцкодекс")):
+        return "code" if word[0] == "к" else "social"
+    if LAW_RU.fullmatch(word) or LAW_KK.fullmatch(word):
+        return "law"
     if CONSTITUTION.fullmatch(word):
-        return constitution_mention(tokens, i)
+        return "constitution"
     if OTHER_ACT.fullmatch(word) or CONTRACT.fullmatch(word):
+        return "other"
+    known = word in acts.abbreviations("ru") or word in acts.abbreviations("kk")
+    return "abbreviation" if len(word) <= 8 and (known or sum(map(str.isupper, raw)) > 1) else None
+
+
+def mention_at(tokens, i):
+    """The act that is named at word i, or None."""
+    kind = kind_of_word(tokens.raw(i))
+    if kind == "social":  # «Соцкодекс»
+        end = read_after(tokens, i + 1, titled=False)["end"]
+        return Mention(i, end, "code", "known", "social_code", True, None)
+    if kind == "law" and tokens.at(i - 1) == "ата":
+        return constitution_mention(tokens, i - 1, i)
+    if kind in ("code", "law"):
+        return head_mention(tokens, i, kind)
+    if kind == "constitution":
+        return constitution_mention(tokens, i)
+    if kind == "other":
         return other_mention(tokens, i)
-    return abbreviation_mention(tokens, i) if len(word) <= 8 else None
+    return abbreviation_mention(tokens, i) if kind else None
 
 
 def find_mentions(tokens):

@@ -37,7 +37,8 @@ CODES_KK = {
     ("қылмыстық", "процестік"): "criminal_procedure_code",
     ("қылмыстық", "іс", "жүргізу"): "criminal_procedure_code",
     ("әкімшілік", "рәсімдік", "процестік"): "admin_procedure_code", ("қылмыстық", "атқару"): None,
-    ("әкімшілік",): "admin_offences_code", ("денсаулық",): "health_code", ("денсаулық", "сақтау"): "health_code",
+    ("әкімшілік",): "admin_offences_code", ("денсаулық",): "health_code",
+    ("денсаулық", "сақтау"): "health_code",
 }
 # Titles people use beside the official ones and those of acts.json.
 TITLES_RU = {
@@ -74,8 +75,7 @@ ABBREVIATIONS_RU = {"крккоап": "admin_offences_code", "кркоап": "ad
 
 @functools.lru_cache(maxsize=65536)
 def normalize_word(word):
-    """Lower-case NFC, no stress marks, ё is е; Latin letters that look Cyrillic become so in a Cyrillic
-    word."""
+    """Lower-case NFC, no stress marks, ё is е; Latin look-alikes become Cyrillic in a Cyrillic word."""
     word = re.sub("[\u0300-\u036f\u00ad\u200b-\u200d]", "", unicodedata.normalize("NFC", word)).lower()
     return word.translate(LOOK_ALIKES) if CYRILLIC.search(word) else word
 

@@ -1,7 +1,8 @@
 """Checkpoints that can be trusted: complete or recognised as not, resumed only under the same data and settings."""
-import json
+import contextlib
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from legalqa import runlog
 from legalqa.cli import UserError
 
 MARKER = "complete.json"
+# What a resume needs beside the Trainer's own files: {"run", "binding", "progress"}.
+RUN_FILE = "run.json"
+NEEDED_FILES = {RUN_FILE, "adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"}
 # What decides the weights: a run resumed under another value of one of these would be a different run.
 BINDING_KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
                 "system_prompt", "rows_per_step", "num_epochs", "max_steps", "learning_rate", "warmup_ratio",
@@ -16,18 +20,16 @@ BINDING_KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_
                 "group_by_length", "train_sha256", "prompt_sha256")
 
 
-def mark_complete(folder, facts):
-    """Write the marker of a checkpoint, last: every file's size and sha256, and the `facts` a resume compares.
+def mark_complete(folder):
+    """Write the marker of a checkpoint, last: every file's size and sha256.
 
     The files are flushed to the disk first, so that a marker that is there speaks of bytes that are there.
     """
     folder = Path(folder)
-    files = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MARKER):
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
-        files[str(path.relative_to(folder))] = {"bytes": path.stat().st_size, "sha256": runlog.file_sha256(path)}
-    runlog.write_json(folder / MARKER, {**facts, "files": files})
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    runlog.sync(*paths, folder)
+    runlog.write_json(folder / MARKER, {"files": {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": runlog.file_sha256(path)} for path in paths}})
 
 
 def damage(folder):
@@ -37,16 +39,18 @@ def damage(folder):
         return "half-written: no completeness marker"
     try:
         files = runlog.read_json(folder / MARKER)["files"]
-        for name, expected in files.items():
+        for name in sorted(NEEDED_FILES | set(files)):
             path = folder / name
             if not path.resolve().is_relative_to(folder.resolve()):
                 return f"{name} lies outside the folder"
             if not path.is_file():
                 return f"{name} is missing"
-            if path.stat().st_size != expected["bytes"] or runlog.file_sha256(path) != expected["sha256"]:
+            if path.stat().st_size != files[name]["bytes"] or runlog.file_sha256(path) != files[name]["sha256"]:
                 return f"{name} differs from what was written"
-    except (UserError, KeyError, TypeError, AttributeError):
+    except (UserError, KeyError, TypeError, ValueError):
         return f"{MARKER} is damaged"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
     return None
 
 
@@ -56,14 +60,15 @@ def step_of(folder):
 
 def checkpoints_of(run_dir):
     """Checkpoint folders of one run, oldest first."""
-    found = [p for p in Path(run_dir).glob("checkpoint-*") if p.is_dir() and p.name.rsplit("-", 1)[1].isdigit()]
+    found = [p for p in Path(run_dir).glob("checkpoint-*") if p.is_dir() and p.name.rsplit("-", 1)[1].isdecimal()]
     return sorted(found, key=step_of)
 
 
-def newest_complete(checkpoint_dir):
-    """(folder, [(skipped folder, why)]): the newest whole checkpoint of the newest run that has one."""
+def newest_complete(checkpoint_dir, run=None):
+    """(folder, [(skipped folder, why)]): the newest whole checkpoint of the newest run that has one, or of `run`."""
     skipped = []
-    for run_dir in sorted((p for p in Path(checkpoint_dir).glob("*") if p.is_dir()), reverse=True):
+    run_dirs = [Path(checkpoint_dir) / run] if run else sorted(Path(checkpoint_dir).glob("*"), reverse=True)
+    for run_dir in run_dirs:
         for folder in reversed(checkpoints_of(run_dir)):
             reason = damage(folder)
             if reason is None:
@@ -72,11 +77,19 @@ def newest_complete(checkpoint_dir):
     return None, skipped
 
 
-def prune(run_dir, keep):
-    """Delete all but the newest `keep` checkpoints; called only once a newer complete one exists."""
-    for folder in checkpoints_of(run_dir)[:-keep]:
-        (folder / MARKER).unlink(missing_ok=True)  # first, so that a kill leaves it recognisable as incomplete
-        shutil.rmtree(folder)
+def prune(run_dir, newest_step, keep):
+    """Keep the newest `keep` checkpoints up to `newest_step`, which is complete; those beyond it are of a damaged future."""
+    folders = checkpoints_of(run_dir)
+    kept = [folder for folder in folders if step_of(folder) <= newest_step][-keep:]
+    for folder in folders:
+        if folder not in kept:
+            with contextlib.suppress(FileNotFoundError):
+                (folder / MARKER).unlink()  # first, so that a kill leaves it recognisable as incomplete
+            shutil.rmtree(folder, onerror=warn_undeleted)
+
+
+def warn_undeleted(_, path, error):
+    print(f"warning: cannot delete {path}: {error[1]}", file=sys.stderr)
 
 
 def differences(saved, current):
@@ -85,48 +98,43 @@ def differences(saved, current):
             if key in saved and saved[key] != current[key]]
 
 
-class FolderLock:
-    """One run at a time in a folder. `with FolderLock(folder): ...`
+@contextlib.contextmanager
+def lock(folder):
+    """One run at a time in `folder`, while the block runs: the second gets a UserError that names the owner.
 
-    The lock file names its owner; one whose process is gone (or was another boot's) is taken over.
+    Held by the file `folder`.lock. The kernel takes the lock from a process that dies, however it dies, so the file that a
+    killed run leaves is no obstacle.
     """
-
-    def __init__(self, folder):
-        self.path = Path(folder) / ".lock"
-
-    def __enter__(self):
+    import fcntl
+    path = beside(folder, ".lock")
+    while True:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            for _ in range(2):
-                try:
-                    with open(self.path, "x", encoding="utf-8") as file:
-                        json.dump({"pid": os.getpid(), "started": process_start(os.getpid()),
-                                   "since": time.strftime("%Y-%m-%d %H:%M:%S")}, file)
-                    return self
-                except FileExistsError:
-                    self.refuse_or_remove()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+", encoding="utf-8")
         except OSError as error:
-            raise UserError(f"cannot write in {self.path.parent}: {error.strerror}; choose another folder") from error
-        raise UserError(f"{self.path.parent} is taken by another run; wait for it, or choose another folder")
-
-    def refuse_or_remove(self):
+            raise UserError(f"cannot write {path}: {error.strerror}; choose another folder") from error
         try:
-            owner = runlog.read_json(self.path)
-        except UserError:
-            owner = {}
-        if owner.get("started") is not None and owner["started"] == process_start(owner.get("pid")):
-            raise UserError(f"{self.path.parent} is in use by process {owner['pid']} since {owner.get('since')}; "
-                            "wait for it, or choose another folder")
-        self.path.unlink(missing_ok=True)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().strip()
+            file.close()
+            raise UserError(f"{folder} is in use by {owner or 'another run'}; wait for it, or choose another folder") from error
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # its owner ended, and deleted it, between our open and our lock
+    with file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
-    def __exit__(self, *_):
-        self.path.unlink(missing_ok=True)
 
-
-def process_start(pid):
-    """When the process started, seconds since the epoch; None when there is no such process."""
-    import psutil
-    try:
-        return psutil.Process(pid).create_time()
-    except (psutil.Error, TypeError, ValueError):
-        return None
+def beside(folder, suffix):
+    """`folder` + suffix, next to the real folder where `folder` is a link to it: on the same disk, so that a rename works."""
+    folder = Path(folder).resolve()
+    return folder.with_name(folder.name + suffix)

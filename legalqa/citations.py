@@ -7,8 +7,10 @@ How: the text is cut into words, numbers and signs once. One pass finds the acts
 else that of the list it stands in, else the last one of its sentence. Every look around is bounded, so time
 grows with the length of the text and no input makes it hang.
 """
+import functools
 import re
 from bisect import bisect_left
+from itertools import islice, product
 from typing import NamedTuple
 
 from legalqa import acts
@@ -61,8 +63,7 @@ class Citation(NamedTuple):
 
 
 class Group(NamedTuple):
-    """One list of articles. entries: [(number parts, chains)]; a chain of parts is [(kind, values)],
-    outermost first."""
+    """One list of articles. entries: [(number parts, chains)]; chain: [(kind, values)], outermost first."""
     first: int
     last: int
     language: str
@@ -100,25 +101,27 @@ def skip_ordinal_ending(tokens, i):
     return i
 
 
-def read_ordinal(tokens, i):
-    """(value, index after) of an ordinal in words at i: «первой», «двадцать первой», «бірінші»; else (None,
-    i)."""
-    word = tokens.at(i)
-    tens = TENS.get(word, 0)
-    if tens:
-        value, after = read_ordinal(tokens, i + 1) if tokens.at(i + 1) not in TENS else (None, i)
-        return (value + tens, after) if value and value < 10 else (None, i)
+@functools.lru_cache(maxsize=65536)
+def ordinal(word):
+    """1 to 20 for an ordinal of one word in any case form, else None."""
     if word in ORDINALS_KK:
-        return ORDINALS_KK[word], i + 1
-    for stem, value in ORDINALS_RU.items():
-        if word.startswith(stem) and ORDINAL_ENDING.fullmatch(word[len(stem):]):
-            return value, i + 1
-    return None, i
+        return ORDINALS_KK[word]
+    return next((value for stem, value in ORDINALS_RU.items()
+                 if word.startswith(stem) and ORDINAL_ENDING.fullmatch(word[len(stem):])), None)
+
+
+def read_ordinal(tokens, i):
+    """(value, index after) of an ordinal in words at i: «первой», «двадцать первой»; (None, i) if none."""
+    word = tokens.at(i)
+    if word in TENS:
+        value = ordinal(tokens.at(i + 1))
+        return (TENS[word] + value, i + 2) if value and value < 10 else (None, i)
+    value = ordinal(word)
+    return (value, i + 1) if value else (None, i)
 
 
 def is_counted(tokens, i, in_list=False):
-    """Whether the number before token i counts something: «5 лет», «15 календарных дней», «12 января», «50
-    %»."""
+    """Whether the number before token i counts something: «5 лет», «15 календарных дней», «12 января»."""
     word = tokens.at(i)
     if word in ("%", "₸", "$", "€") or COUNTED.fullmatch(word) or in_list and COUNTED_IN_LIST.fullmatch(word):
         return True
@@ -130,8 +133,7 @@ def is_counted(tokens, i, in_list=False):
 
 
 def part_at(tokens, i):
-    """(kind, plural, index after) of a Russian word for a part of an article: "пп", "п", "ч", "абз"; "?" for
-    «пп.»."""
+    """(kind, plural, index after) of a Russian word for a part: "пп", "п", "ч", "абз"; "?" for «пп.»."""
     word = tokens.at(i)
     if word in ("п", "пп", "ч", "подп", "абз", "пункт"):
         if word == "п" and tokens.at(i + 1) in (".", "/") and tokens.at(i + 2) == "п" and (
@@ -152,8 +154,7 @@ def part_at(tokens, i):
 
 
 def read_values(tokens, i, plural):
-    """(values, index after, bracketed) of the numbers of a part: «1 и 2», «1), 2)», «1) - 4)», «первой»,
-    «а)»."""
+    """(values, index after, bracketed) of the numbers of a part: «1 и 2», «1) - 4)», «первой», «а)»."""
     values, bracketed, end = [], False, i
     while len(values) < MAX_LIST:
         item, after, closed = read_value(tokens, i, plural)
@@ -208,8 +209,7 @@ def next_in_list(tokens, i, conjunctions):
 
 
 def read_part(tokens, i):
-    """(kind, values, index after) of a Russian part with its number: «пункта 1», «второй части», «2-й части»;
-    or None."""
+    """(kind, values, index after) of a Russian part and its number: «пункта 1», «второй части»; or None."""
     kind, plural, after = part_at(tokens, i)
     if kind:
         after += tokens.at(after) == "№"
@@ -233,8 +233,7 @@ def read_part(tokens, i):
 
 
 def read_part_list(tokens, i):
-    """([(kind, values, joined)], index after) of the parts that follow from i; joined: no «,» or «и» before
-    it."""
+    """([(kind, values, joined)], index after) of the parts from i on; joined: no «,» or «и» before it."""
     found, end, joined = [], i, True
     while len(found) < MAX_LIST:
         part = read_part(tokens, i)
@@ -253,8 +252,7 @@ RANK = {"абз": 0, "пп": 1, "тармақша": 1, "п": 2, "тармақ": 
 
 
 def chains_inward(found):
-    """Chains of parts written smallest first («подпунктах 1) и 2) пункта 1 и пункте 3»), turned outermost
-    first."""
+    """Chains of parts written smallest first («подпункте 1) пункта 1 и пункте 3»), turned outermost first."""
     chains = []
     for kind, values, joined in found:
         if chains and joined:
@@ -337,8 +335,7 @@ def read_articles_ru(tokens, i, mention_starts):
 
 
 def continues(tokens, i, plural, mention_starts):
-    """Whether the number that ends before i is one more article of the list, not an item's number or a
-    count."""
+    """Whether the number that ends before i is one more article, not the number of an item or a count."""
     word = tokens.at(i)
     if word == ")" and not tokens.depth[i - 1]:
         return False
@@ -364,8 +361,7 @@ def read_number_first(tokens, i, mention_starts):
 
 def read_numbers_kk(tokens, i):
     """(kind, [number parts], plural, last joined by a word, index after) of a Kazakh unit and its numbers at
-    i («71, 72 және 73-баптарының», «1) және 2) тармақшалары», «бірінші бөлігі»); kind None if there is
-    none."""
+    i («71, 72 және 73-баптарының», «1) және 2) тармақшалары», «бірінші бөлігі»); kind None if none is."""
     items, closed, by_word = [], False, False
     while len(items) < MAX_LIST:
         parts, after = read_parts(tokens, i)
@@ -470,8 +466,7 @@ def find_groups(tokens, mentions):
 
 
 def gap_is(tokens, first, last, allowed, more=()):
-    """Whether the tokens from first to last are all among `allowed` or `more`, two at most, in one
-    sentence."""
+    """Whether there are two tokens at most from first to last, all `allowed`, in one sentence."""
     if not 0 <= last - first <= 2:
         return False
     if last < tokens.size and tokens.sentence[max(0, first - 1)] != tokens.sentence[last]:
@@ -545,8 +540,7 @@ def is_suffixed(base, suffix, plural, act):
 # ----------------------------------------------------------------------------------------- which act it is of
 
 class Acts:
-    """What the text has said of acts so far: the last of each kind, aliases, the one that holds in this
-    sentence."""
+    """What the text has said of acts so far: last of each kind, aliases, the one that holds here."""
 
     def __init__(self, tokens, context_act):
         self.tokens, self.context_act = tokens, context_act and acts.cite_as(context_act)
@@ -557,8 +551,7 @@ class Acts:
         return self.tokens.text[self.tokens.start[mention.first]:self.tokens.end[mention.last - 1]]
 
     def resolve(self, mention, language):
-        """(act id, act text) of a mention; (None, text) if it is not in acts.json or points at nothing we
-        know."""
+        """(act id, act text) of a mention; (None, text) if it names no act that we know."""
         text = self.text_of(mention)
         if mention.state == "known":
             if isinstance(mention.act, dict):
@@ -585,8 +578,7 @@ class Acts:
             self.current, self.place = resolved, mention.last
 
     def carried_to(self, group):
-        """The act that a group without its own takes over from what stands before it in its sentence, or
-        None."""
+        """The act that a group without one takes over from what stands before it in its sentence, or None."""
         if self.place is None or group.first - self.place > MAX_CARRY or (
                 self.tokens.sentence[self.place - 1] != self.tokens.sentence[group.first]):
             return None
@@ -622,8 +614,7 @@ def linked(tokens, group, following):
 
 
 def assign_acts(tokens, mentions, groups, context_act):
-    """[(group, act id, act text, start, end of the whole reference)], in order; articles of contracts are
-    left out."""
+    """[(group, act id, act text, start, end of the whole reference)]; articles of contracts are left out."""
     firsts = [mention.first for mention in mentions]
     after = [own_mention(tokens, group, mentions, firsts) for group in groups]
     for i in range(len(groups) - 2, -1, -1):  # «статьи 8, пункта 2 статьи 15 и статьи 16 ТК РК»
@@ -682,8 +673,7 @@ def near_before(tokens, mention, group):
 
 
 def read_chain(chain):
-    """(paragraphs, sub-paragraphs) of a chain; a part of a paragraph («часть вторая пункта 2») is left
-    out."""
+    """(paragraphs, sub-paragraphs) of a chain; a part of a paragraph («часть вторая пункта 2») is none."""
     kind, values = chain[0]
     if RANK[kind] <= 1:
         return [None], values if RANK[kind] else [None]
@@ -696,6 +686,8 @@ def parse_citations(text, context_act=None):
 
     context_act: id of the act that «настоящий Кодекс», «осы Заң» mean; without it they name no act.
     """
+    if not re.search("[0-9]", text):
+        return []
     tokens = Tokens(text)
     mentions = find_mentions(tokens)
     groups = find_groups(tokens, mentions)
@@ -704,13 +696,13 @@ def parse_citations(text, context_act=None):
         written = text[first:last]
         for parts, chains in group.entries:
             articles = write_out(parts, group.plural or len(group.entries) > 1, act)
-            pairs = [(paragraph, sub) for chain in chains for paragraphs, subs in [read_chain(chain)]
-                     for paragraph in paragraphs for sub in subs] or [(None, None)]
+            pairs = [pair for chain in chains for pair in islice(product(*read_chain(chain)), MAX_RANGE)]
+            pairs = list(dict.fromkeys(pairs))[:MAX_RANGE] or [(None, None)]
             if len(citations) > MAX_CITATIONS:
                 articles, pairs = articles[:1], pairs[:1]
             for article in articles:
                 own = acts.part_of_civil_code(article) if act == acts.CIVIL_CODE else act
-                for paragraph, sub in dict.fromkeys(pairs[:MAX_RANGE]):
+                for paragraph, sub in pairs:
                     citations.append(Citation(own, act_text, article, paragraph, sub, written, first, last))
     return citations
 
@@ -756,8 +748,7 @@ def citation_pairs(citations):
 
 
 def matches(ours, theirs):
-    """How many pairs of `ours` are in `theirs`, one to one; a pair without an act matches one with any
-    act."""
+    """How many pairs of `ours` are in `theirs`, one to one; one without an act matches one of any act."""
     exact = ours & theirs
     open_ours = [article for act, article in ours if act is None and (act, article) not in exact]
     open_theirs = [article for act, article in theirs if act is None and (act, article) not in exact]

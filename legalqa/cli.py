@@ -2,6 +2,7 @@
 import argparse
 import difflib
 import io
+import math
 import os
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ def run_main(main):
     try:
         sys.exit(main())
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
@@ -31,6 +32,18 @@ def run_main(main):
     except BrokenPipeError:  # `... | head` closed our stdout: not an error; keep the interpreter from a second try at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:  # a full disk or a missing right where a library writes: Arrow files, caches, temporary files
+        print(f"error: {first_line(error)}; free space or mend the rights there", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except MemoryError:
+        print("error: out of memory; close other programs, or give a smaller model or file", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def first_line(error):
+    """A library's error as a part of one line: torch and transformers write paragraphs."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
 
 
 def config_comments():
@@ -51,6 +64,9 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see: python {self.prog} --help")
 
     def parse_args(self, argv=None):
+        for text in sys.argv[1:] if argv is None else argv:
+            if any("\udc80" <= character <= "\udcff" for character in text):
+                raise UserError(f"argument {ascii(text)} is not UTF-8; logs and messages could not name it: rename the file")
         args, unknown = self.parse_known_args(argv)
         if unknown:
             flags = [flag for action in self._actions for flag in action.option_strings]
@@ -65,6 +81,29 @@ def parse_bool(text):
     if text.lower() not in words:
         raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
     return words[text.lower()]
+
+
+def parse_int(text):
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got '{text}'") from error
+    if abs(number) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is too large")
+    return number
+
+
+def parse_float(text):
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a number, got '{text}'") from error
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"expected a finite number, got '{text}'")
+    return number
+
+
+PARSERS = {bool: parse_bool, int: parse_int, float: parse_float, str: str, list: lambda text: text.split(",")}
 
 
 def make_parser(script, doc, keys, profile=True):
@@ -85,11 +124,8 @@ def make_parser(script, doc, keys, profile=True):
         text = f"{comments[key]} (default: {shown if shown != '' else 'none'})".replace("%", "%%")
         options = {"dest": key, "default": None, "help": text, "metavar": type(default).__name__.upper()}
         if isinstance(default, bool):
-            settings.add_argument(flag_of(key), type=parse_bool, nargs="?", const=True, **options)
-        elif isinstance(default, list):
-            settings.add_argument(flag_of(key), type=lambda text: text.split(","), **options)
-        else:
-            settings.add_argument(flag_of(key), type=type(default), **options)
+            options |= {"nargs": "?", "const": True}
+        settings.add_argument(flag_of(key), type=PARSERS[type(default)], **options)
     return parser
 
 
@@ -117,4 +153,17 @@ def effective_config(args, announce=True):
         near = difflib.get_close_matches(name, config.PROFILES, 1, 0.0)[0]
         raise UserError(f"unknown profile '{name}' (known: {', '.join(config.PROFILES)}); did you mean {near}?")
     flags = {key: value for key, value in vars(args).items() if key in config.CONFIG and value is not None}
-    return {**config.CONFIG, **config.PROFILES[name], **flags, "profile": name}
+    effective = {**config.CONFIG, **config.PROFILES[name], **flags, "profile": name}
+    used = {key: effective[key] for key in config.CONFIG if hasattr(args, key)}
+    problems = out_of_limits(used, flag_of)
+    problems += [f"{flag_of(key)} must be one of {', '.join(names)}, not '{used[key][:40]}'" for key, names in config.CHOICES.items()
+                 if key in used and used[key] not in names]
+    if problems:
+        raise UserError("; ".join(problems))
+    return effective
+
+
+def out_of_limits(values, name_of=str):
+    """["--lora-r must be from 1 to 1,024, not 0", ...]: the numbers among `values` that config.LIMITS does not allow."""
+    return [f"{name_of(key)} must be from {low:,} to {high:,}, not {str(values[key])[:40]}" for key, (low, high) in config.LIMITS.items()
+            if key in values and not (type(values[key]) in (int, float) and low <= values[key] <= high)]

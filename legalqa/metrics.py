@@ -22,7 +22,6 @@ LOWER_IS_BETTER = frozenset(name for name in METRICS if name.endswith("_rate"))
 KEY_TERMS = ("статья закон кодекс право обязанность договор срок штраф суд иск заявление документ лицо "
              "гражданин организация государство орган решение").split()
 RUSSIAN_WORDS = frozenset("и в на с по для что или от из к при за о это как его если".split())  # not Kazakh
-ROUGE_MAX_WORDS = 2500  # rouge_score keeps a full table of words x words: about 300 MB at this length
 THINK_TAG = re.compile(r"</?think\b", re.IGNORECASE)
 STUTTER = re.compile(r"([^\W_]{1,8}?)\1{15,}")  # «аааа», «дадада»: one piece 16 times or more
 
@@ -89,17 +88,18 @@ def word_f1(prediction, reference):
     return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
 
 
-class WordTokenizer:
-    """For rouge_score, whose own deletes all but a-z and 0-9: Cyrillic text would be scored on its digits."""
-
-    def tokenize(self, text):
-        return words(text)[:ROUGE_MAX_WORDS]
-
-
-@functools.cache
-def rouge_scorer():
-    from rouge_score.rouge_scorer import RougeScorer
-    return RougeScorer(["rougeL"], tokenizer=WordTokenizer())
+def common_length(a, b):
+    """Length of the longest common subsequence of two lists: a bit for each item of `a` that is not in it yet
+    (Hyyrö 2004), a hundred times faster than a table and without its memory."""
+    places = {}
+    for place, item in enumerate(a):
+        places[item] = places.get(item, 0) | 1 << place
+    full = (1 << len(a)) - 1
+    left = full
+    for item in b:
+        hits = left & places.get(item, 0)
+        left = (left + hits | left - hits) & full
+    return len(a) - left.bit_count()
 
 
 @functools.cache
@@ -109,8 +109,10 @@ def chrf_scorer():
 
 
 def rouge_l(prediction, reference):
-    """F-measure of the longest common subsequence of `words`."""
-    return rouge_scorer().score(reference, prediction)["rougeL"].fmeasure
+    """rouge_score's rougeL over `words`; a test compares them. (Its own tokenizer deletes all but a-z and 0-9,
+    so it scores Cyrillic text on its digits.)"""
+    ours, theirs = words(prediction), words(reference)
+    return 2 * common_length(ours, theirs) / (len(ours) + len(theirs)) if ours and theirs else 0.0
 
 
 def chrf(prediction, reference):
@@ -138,8 +140,7 @@ def is_wrong_language(prediction, language):
 
 def is_repetitive(prediction):
     """Whether the answer goes round in circles: it has 20 words or more and over 30 % of its 4-word runs have
-    come before in it, or a piece of up to 8 letters is stuttered 16 times. (Answers people wrote stay under
-    26 %.)"""
+    come before in it, or a piece of up to 8 letters is stuttered 16 times. (People stay under 26 %.)"""
     tokens = words(prediction)
     runs = [tuple(tokens[start:start + 4]) for start in range(len(tokens) - 3)]
     looping = len(tokens) >= 20 and len(set(runs)) < 0.7 * len(runs)
@@ -193,8 +194,7 @@ def make_sample(record, identifier, prediction, cut_off=None, new_tokens=None, g
 
 
 def score_predictions(rows, source="the predictions"):
-    """Samples of ready answers: rows with instruction, input, output, prediction; `source` names them in
-    errors."""
+    """Samples of ready answers: instruction, input, output, prediction; `source` names them in errors."""
     if not rows:
         raise UserError(f"{source}: no rows to score; each needs instruction, input, output and prediction")
     for number, row in enumerate(rows, 1):

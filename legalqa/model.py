@@ -2,13 +2,15 @@
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 
-from legalqa import runlog
+from legalqa import foreign, runlog
+from legalqa.checkpoints import beside
 from legalqa.cli import UserError
 
 DEMO_MODEL_DIR = "models/demo"
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_FILES = (foreign.ADAPTER_CONFIG, foreign.ADAPTER_WEIGHTS)
 SETTINGS_FILE = "legalqa.json"
 
 
@@ -19,9 +21,6 @@ def import_unsloth(model_name):
     """
     os.environ.update(UNSLOTH_DISABLE_STATISTICS="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1",
                       TOKENIZERS_PARALLELISM="true", TRANSFORMERS_VERBOSITY="error", UNSLOTH_DISABLE_AUTO_UPDATES="1")
-    # Torch's CPU threads spin while they wait for each other: beside any other busy program that made training ten times
-    # slower (2 cores, 1,024 tokens: 8-25 tokens/s spinning, 85-106 passive). It must be set before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the current folder's.
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "legalqa" / "unsloth_compiled_cache"
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache))
@@ -38,53 +37,62 @@ def import_unsloth(model_name):
 
 
 def check_model_name(model_name):
-    """UserError unless `model_name` is a folder with a model, or a hub id that is cached or reachable. Makes models/demo."""
+    """The name, if it is a folder with a model, or a hub id that is cached or reachable; else a UserError. Makes models/demo."""
     if Path(model_name) == Path(DEMO_MODEL_DIR):
         from legalqa.demo_model import ensure_demo_model
         ensure_demo_model(DEMO_MODEL_DIR)
-    folder = Path(model_name)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{folder}: no model in this folder (config.json is missing); give a hub id or another folder")
-        if not list(folder.glob("*.safetensors")):
-            raise UserError(f"{folder}: no *.safetensors in it; other weight formats are not loaded, because they can run code")
-        return
+    if Path(model_name).is_dir():
+        foreign.check_model_folder(model_name)
+        # The adapter records this name; one that climbs out of a folder would mean another model somewhere else.
+        return os.path.abspath(model_name) if ".." in Path(model_name).parts else model_name
     if model_name.count("/") != 1 or model_name.startswith((".", "/", "~")):
         raise UserError(f"model '{model_name}' is neither a folder nor a hub id (owner/name)")
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from httpx import HTTPError
     if isinstance(try_to_load_from_cache(model_name, "config.json"), str):
-        return
+        return model_name
     try:
         HfApi().model_info(model_name, timeout=10)
     except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
         reason = str(error).strip().split("\n")[0][:120]
         raise UserError(f"model '{model_name}' is neither a folder nor reachable on the hub ({reason}); "
                         "without a hub use --profile demo or a local folder") from error
+    return model_name
 
 
 def load_tokenizer(model_name):
     """The tokenizer of a base model or an adapter folder, ready for prompts. Never runs code of the folder."""
     from transformers import AutoTokenizer
     from legalqa.prompt import prepare_tokenizer
-    return prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
+    with foreign.loading(f"the tokenizer of {model_name}"):
+        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
+        tokenizer.decode(tokenizer(["Статья 1", "бап"], padding=True).input_ids[0])  # a wrong setting fails here, not in the middle
+        return tokenizer
+
+
+def check_vocabulary(tokenizer, vocab_size, name):
+    """UserError when the tokenizer makes ids that the model has no embedding for."""
+    if len(tokenizer) > vocab_size:
+        raise UserError(f"{name}: the tokenizer has {len(tokenizer):,} tokens, the model {vocab_size:,}; they do not belong together")
 
 
 def load_base(config):
     """(model, tokenizer) of `config["model_name"]` in 4 bits or 16, by Unsloth."""
     unsloth = import_unsloth(config["model_name"])
-    with contextlib.redirect_stdout(sys.stderr):
+    from transformers import GenerationConfig
+    with contextlib.redirect_stdout(sys.stderr), foreign.loading(f"the model {config['model_name']}"):
         model, _ = unsloth.FastLanguageModel.from_pretrained(
             config["model_name"], max_seq_length=config["max_seq_length"], load_in_4bit=config["load_in_4bit"],
             dtype=None, trust_remote_code=False, use_safetensors=True,
             use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False)
     tokenizer = load_tokenizer(config["model_name"])
-    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well.
+    check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, config["model_name"])
+    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well. Nothing else of its
+    # generation settings is kept: a repetition penalty or a number of beams there would change answers without a word.
     own = model.generation_config.eos_token_id
-    own = own if isinstance(own, list) else [own] if own is not None else []
-    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, *own})
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    own = [token for token in (own if isinstance(own, list) else [own]) if type(token) is int]
+    model.generation_config = GenerationConfig(eos_token_id=sorted({tokenizer.eos_token_id, *own}), pad_token_id=tokenizer.pad_token_id)
     return model, tokenizer
 
 
@@ -98,6 +106,12 @@ def add_lora(model, config):
             use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False)
 
 
+def load_model_config(model_name):
+    from transformers import AutoConfig
+    with foreign.loading(f"config.json of {model_name}"):
+        return AutoConfig.from_pretrained(model_name, trust_remote_code=False).get_text_config()
+
+
 def count_parameters(model_config, lora_r, target_modules):
     """(trainable, total) parameters of base plus LoRA, counted on the meta device: no weights, no quantization.
 
@@ -106,10 +120,14 @@ def count_parameters(model_config, lora_r, target_modules):
     """
     import torch
     from transformers import AutoModelForCausalLM
-    with torch.device("meta"):
+    with torch.device("meta"), foreign.loading("the model that config.json describes"):
         base = AutoModelForCausalLM.from_config(model_config)
-    trainable = sum(lora_r * (module.in_features + module.out_features) for name, module in base.named_modules()
-                    if name.rsplit(".", 1)[-1] in target_modules and hasattr(module, "in_features"))
+    layers = [(name.rsplit(".", 1)[-1], module) for name, module in base.named_modules() if hasattr(module, "in_features")]
+    unknown = set(target_modules) - {name for name, _ in layers}
+    if unknown:
+        raise UserError(f"--target-modules: the model has no layer {', '.join(sorted(unknown))}; it has "
+                        f"{', '.join(sorted({name for name, _ in layers}))}")
+    trainable = sum(lora_r * (module.in_features + module.out_features) for name, module in layers if name in target_modules)
     return trainable, sum(parameter.numel() for parameter in base.parameters()) + trainable
 
 
@@ -141,7 +159,9 @@ def peak_memory_bytes():
 def read_adapter_settings(folder):
     """The legalqa.json of an adapter folder, or an empty dict for an adapter made elsewhere."""
     path = Path(folder) / SETTINGS_FILE
-    return runlog.read_json(path) if path.is_file() else {}
+    settings = runlog.read_json(path) if path.is_file() else {}
+    foreign.check_settings(settings, path)
+    return settings
 
 
 def is_adapter(folder):
@@ -150,38 +170,43 @@ def is_adapter(folder):
 
 def newest_adapter():
     """The adapter folder finetuned_* saved last, or None."""
-    folders = [path for path in Path(".").glob("finetuned_*") if is_adapter(path)]
+    folders = [path for path in Path(".").glob("finetuned_*") if is_adapter(path) and path.suffix != ".tmp"]
     return str(max(folders, key=lambda path: (path / ADAPTER_FILES[0]).stat().st_mtime)) if folders else None
 
 
 def check_adapter(folder):
-    """The base model's name of an adapter folder; UserError when a file is missing, damaged, or not safetensors."""
+    """The base model's name of an adapter folder; UserError when a file is missing, damaged, hostile or not safetensors."""
     folder = Path(folder)
     if not is_adapter(folder):
-        raise UserError(f"{folder}: no adapter there; train one: python train_8b.py --output-dir {folder}")
+        cut_off = beside(folder, ".old.tmp")
+        raise UserError(f"{folder}: no adapter there; " + (
+            f"a save was cut off: python train_8b.py --resume finishes it; the adapter before it is {cut_off}" if is_adapter(cut_off)
+            else f"train one: python train_8b.py --output-dir {folder}"))
     if not (folder / ADAPTER_FILES[1]).is_file():
         raise UserError(f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because they can run "
                         "code; train again: python train_8b.py")
-    base = runlog.read_json(folder / ADAPTER_FILES[0]).get("base_model_name_or_path")
-    if not isinstance(base, str) or not base:
-        raise UserError(f"{folder}/{ADAPTER_FILES[0]}: no base_model_name_or_path; which model is it an adapter of?")
-    return base
+    read_adapter_settings(folder)
+    return foreign.lora_settings(folder)[0]
 
 
-def load_for_inference(name, config):
+def load_for_inference(name, config, report=lambda stage: None):
     """(model, tokenizer, settings) of an adapter folder, a merged folder or a hub id, ready to generate.
 
-    `settings` is the adapter's legalqa.json: the prompt it was trained with. UserError when the adapter's base model is not
-    there, when it changes nothing (lora_B is zero), or when its prompt is not the one that this code renders.
+    `report` is told what begins: "libraries", "weights", "adapter". `settings` is the adapter's legalqa.json: the prompt it was
+    trained with. UserError when the adapter's base model is not there, when it changes nothing (lora_B is zero), or when its
+    prompt is not the one that this code renders.
     """
     base = check_adapter(name) if Path(name).is_dir() and is_adapter(name) else None
     try:
-        check_model_name(base or name)
+        base_name = check_model_name(base or name)
     except UserError as error:
         raise UserError(f"the base model of {name} is not there: {error}" if base else str(error)) from error
     settings = {"system_prompt": config["system_prompt"]} | (read_adapter_settings(name) if base else {})
     settings_4bit = settings.get("load_in_4bit", config["load_in_4bit"])
-    language_model, tokenizer = load_base({**config, "model_name": base or name, "load_in_4bit": settings_4bit,
+    report("libraries")
+    import_unsloth(base_name)
+    report("weights")
+    language_model, tokenizer = load_base({**config, "model_name": base_name, "load_in_4bit": settings_4bit,
                                            "max_seq_length": settings.get("max_seq_length", config["max_seq_length"]),
                                            "gradient_checkpointing": False})
     # Unsloth on CUDA cuts a prompt longer than `max_seq_length` at its right end: answers get the model's whole context.
@@ -193,10 +218,15 @@ def load_for_inference(name, config):
         # On a CPU each step would unpack every 4-bit weight again; unpacked once they give the same numbers.
         language_model = language_model.dequantize()
     if base:
-        from peft import PeftModel
+        report("adapter")
+        from peft import LoraConfig, PeftModel
         from legalqa.prompt import prompt_sha256
         tokenizer = load_tokenizer(name)
-        language_model = PeftModel.from_pretrained(language_model, name, use_safetensors=True)
+        check_vocabulary(tokenizer, language_model.get_input_embeddings().num_embeddings, name)
+        foreign.check_fit(language_model, name)
+        lora = LoraConfig(**foreign.lora_settings(name)[1], task_type="CAUSAL_LM", inference_mode=True)
+        with foreign.loading(f"the adapter {name}"):
+            language_model = PeftModel.from_pretrained(language_model, name, config=lora, use_safetensors=True)
         recorded = settings.get("prompt_sha256")
         if recorded and recorded != prompt_sha256(tokenizer, settings["system_prompt"]):
             raise UserError(f"{name}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
@@ -247,6 +277,62 @@ def generate(language_model, tokenizer, prompts, decoding, on_step=lambda: None)
     with torch.inference_mode():
         ids = language_model.generate(**batch, **generation_arguments(decoding, tokenizer), stopping_criteria=[stop_nobody])
     return [finish(row, tokenizer, language_model) for row in ids[:, batch["input_ids"].shape[1]:].tolist()]
+
+
+class AnswerStream:
+    """A streamer for the library's `generate`: keeps the new ids and hands every new piece of text to `on_text`."""
+
+    def __init__(self, tokenizer, ends, on_text):
+        self.tokenizer, self.ends, self.on_text = tokenizer, ends, on_text
+        self.ids, self.shown, self.first_token_sec = None, "", None
+        self.started = time.monotonic()
+
+    def put(self, ids):
+        if self.ids is None:  # the library hands over the prompt first
+            self.ids = []
+            return
+        self.first_token_sec = self.first_token_sec or time.monotonic() - self.started
+        self.ids += ids.tolist()
+        if self.ids[-1] not in self.ends:
+            text = self.tokenizer.decode(self.ids, skip_special_tokens=True).lstrip()
+            self.show(text.rstrip("\ufffd").rstrip())  # half a letter waits for its other bytes, white space for a word
+
+    def show(self, text):
+        if text.startswith(self.shown) and len(text) > len(self.shown):
+            self.on_text(text[len(self.shown):])
+            self.shown = text
+
+    def end(self):
+        """Called by the library after the last token; the last piece comes from `finish`."""
+
+
+def generate_stream(language_model, tokenizer, prompt, decoding, on_text, stop=lambda: False):
+    """The answer of `generate` for one prompt, handed to `on_text` piece by piece; `stop` is asked at each token.
+
+    Returns {"answer", "prompt_tokens", "new_tokens", "cut_off", "stopped", "first_token_sec", "generation_sec"}; the pieces
+    joined are the answer.
+    """
+    import torch
+
+    def ask_stop(ids, _):
+        return torch.full((len(ids),), stop(), dtype=torch.bool, device=ids.device)
+    batch = tokenizer(prompt, return_tensors="pt").to(language_model.device)
+    stream = AnswerStream(tokenizer, language_model.generation_config.eos_token_id, on_text)
+    with torch.inference_mode():
+        language_model.generate(**batch, **generation_arguments(decoding, tokenizer), stopping_criteria=[ask_stop], streamer=stream)
+    seconds = time.monotonic() - stream.started
+    answer, new_tokens, unfinished = finish(stream.ids, tokenizer, language_model)
+    stream.show(answer)
+    return {"answer": answer, "prompt_tokens": batch["input_ids"].shape[1], "new_tokens": new_tokens,
+            "cut_off": unfinished and not stop(), "stopped": unfinished and stop(),
+            "first_token_sec": round(stream.first_token_sec, 4), "generation_sec": round(seconds, 4)}
+
+
+def merge_unpacked(language_model):
+    """Add the adapter to the weights it adapts where they are float32 (on a CPU): the same answers, 1.5 times as fast one at a
+    time. Packed or 16-bit weights stay apart: merged, they would be rounded. `disable_adapter()` undoes it by itself."""
+    if all(parameter.dtype.itemsize == 4 for parameter in language_model.parameters()):
+        language_model.merge_adapter()
 
 
 def finish(ids, tokenizer, language_model):

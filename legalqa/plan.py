@@ -87,23 +87,28 @@ def drop_long(records, texts, lengths, config, file):
 
 
 def micro_batch_rows(order, config, rows_per_device_step):
-    """Rows of a micro-batch: the most, among the divisors of a device's share of a step, whose worst micro-batch keeps to
-    `micro_batch_tokens`. The step's rows, and with them the gradient, are the same whatever comes out."""
+    """Rows of a micro-batch. The step's rows, and with them the gradient, are the same whatever comes out.
+
+    Padding-free: the most, among the divisors of a device's share of a step, whose worst micro-batch keeps to
+    `micro_batch_tokens`. Padded: the whole share, which training.split_padded cuts up wherever it is over the budget.
+    """
     budget = config["micro_batch_tokens"]
     if not budget:
         return min(config["batch_size"], rows_per_device_step)
+    if not config["padding_free"]:
+        return rows_per_device_step
     divisors = [rows for rows in range(rows_per_device_step, 0, -1) if rows_per_device_step % rows == 0]
-    for rows in divisors:
-        if worst_tokens(order, rows, config) <= budget:
-            return rows
-    return 1
+    return next((rows for rows in divisors if worst_tokens(order, rows, config) <= budget), 1)
 
 
 def worst_tokens(order, rows, config):
     """Tokens of the largest micro-batch, padding included where micro-batches are padded."""
     def tokens(lengths):
         return sum(lengths) if config["padding_free"] else len(lengths) * max(lengths)
-    return max(tokens(lengths) for lengths in order.micro_batches(rows, config["num_epochs"]))
+    worst = max(tokens(lengths) for lengths in order.micro_batches(rows, config["num_epochs"]))
+    if config["micro_batch_tokens"] and not config["padding_free"]:
+        return min(worst, max(config["micro_batch_tokens"], max(order.lengths)))
+    return worst
 
 
 def padding_share(order, rows, config):
@@ -119,10 +124,10 @@ def past_tokens_per_sec(logs_dir, config, device_name):
     for path in sorted(Path(logs_dir).glob("metrics_*.json"), reverse=True):
         try:
             settings = runlog.read_json(path.with_name(path.name.replace("metrics_", "config_")))
-            speed = runlog.read_json(path)["tokens_per_second"]
-        except (UserError, KeyError):
+            speed, device = runlog.read_json(path)["tokens_per_second"], settings["meta"]["device"]["name"]
+        except (UserError, KeyError, TypeError):
             continue
-        if settings.get("model_name") == config["model_name"] and settings.get("meta", {}).get("device", {}).get("name") == device_name:
+        if settings.get("model_name") == config["model_name"] and device == device_name and type(speed) in (int, float) and speed > 0:
             return speed
     return None
 

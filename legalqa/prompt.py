@@ -5,6 +5,8 @@ part of the prompt, at training as at inference). Its token ids are `tokenizer(t
 """
 import re
 
+from legalqa import foreign
+from legalqa.cli import UserError
 from legalqa.records import user_turn
 from legalqa.runlog import text_sha256
 
@@ -25,6 +27,8 @@ def prepare_tokenizer(tokenizer):
     if not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_TEMPLATE
     tokenizer.eos_token = end_token(tokenizer)
+    if tokenizer.eos_token is None:
+        raise UserError(f"{tokenizer.name_or_path}: the tokenizer has no token that ends a turn (eos_token); answers would never end")
     if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
         others = [t for t in tokenizer.all_special_tokens if t not in (tokenizer.eos_token, tokenizer.bos_token)]
         others += [t.content for t in tokenizer.added_tokens_decoder.values() if t.special and t.content != tokenizer.eos_token]
@@ -32,10 +36,16 @@ def prepare_tokenizer(tokenizer):
     return tokenizer
 
 
+def apply_template(tokenizer, messages, **options):
+    """The messages as text. A template is a program of whoever made the model: it runs in jinja's sandbox."""
+    with foreign.loading(f"the chat template of {tokenizer.name_or_path}"):
+        return tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False, **options)
+
+
 def end_token(tokenizer):
     """The token with which the template closes an assistant's turn; the tokenizer's EOS if the template names none."""
     messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": PROBE}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False)
+    text = apply_template(tokenizer, messages)
     after = text.split(PROBE)[-1]
     found = [(after.index(t.content), t.content) for t in tokenizer.added_tokens_decoder.values()
              if t.content.strip() and t.content in after]
@@ -50,7 +60,7 @@ def render_prompt(record, tokenizer, system_prompt="", history=()):
         messages.append({"role": "user", "content": plain_text(user_turn(turn), tokenizer)})
         messages.append({"role": "assistant", "content": plain_text(answer, tokenizer)})
     messages.append({"role": "user", "content": plain_text(user_turn(record), tokenizer)})
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    text = apply_template(tokenizer, messages, add_generation_prompt=True)
     adds_bos = tokenizer.bos_token and tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
     return text.removeprefix(tokenizer.bos_token) if adds_bos else text
 

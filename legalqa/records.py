@@ -38,6 +38,8 @@ def read_records(path):
 def read_lines(path):
     """The lines of a UTF-8 text file, split at line feeds alone: U+2028 inside a JSON string is not a line end."""
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise UserError(f"{path}: not a regular file; the rows are read more than once: give a file on disk")
         text = Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; make the data with: python prepare_data.py") from error
@@ -53,8 +55,10 @@ def parse_record(line):
     """(record, None) or (None, what is wrong) of one JSONL line; `input` is added where absent."""
     try:
         record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        return None, f"not JSON ({getattr(error, 'msg', 'nested too deep')})"
+    except json.JSONDecodeError as error:
+        return None, f"not JSON ({error.msg})"
+    except (ValueError, RecursionError):  # a number of 5,000 digits, a thousand brackets
+        return None, "not JSON that can be read (nested too deep, or too long a number)"
     if isinstance(record, dict):
         record.setdefault("input", "")
     problem = record_problem(record)

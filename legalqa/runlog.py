@@ -1,16 +1,18 @@
 """What a run leaves behind: JSON written whole or not at all, and the facts that make a number traceable."""
+import contextlib
 import errno
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from legalqa.cli import UserError
+from legalqa.cli import UserError, first_line
 
 PACKAGES = ("unsloth", "unsloth_zoo", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate",
             "numpy", "matplotlib")
@@ -32,7 +34,10 @@ def write_bytes(path, data):
 
 
 def write_files(contents):
-    """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or none of them."""
+    """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or none of them.
+
+    A path holds the old content or the new, never a part, and a name that is there after a power cut has all its bytes.
+    """
     temporary = {Path(path): Path(f"{path}.tmp") for path in contents}
     try:
         for path, pieces in zip(temporary, contents.values()):
@@ -45,10 +50,32 @@ def write_files(contents):
                 os.fsync(file.fileno())
         for path in temporary:
             os.replace(temporary[path], path)
+            sync(path.parent)
     except OSError as error:
         for leftover in temporary.values():
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                leftover.unlink()
         raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+
+
+@contextlib.contextmanager
+def writing(what, advice):
+    """Turn whatever a library raises while it writes into one line. The except is broad on purpose: on a full disk torch raises
+    RuntimeError, safetensors an error of its own, and tokenizers bare Exception."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"cannot write {what}: {first_line(error)}; {advice}") from error
+
+
+def sync(*paths):
+    """Flush files, and the entries of folders, to the disk: what is renamed after this survives a power cut whole."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_json(path, data):
@@ -59,7 +86,7 @@ def read_json(path):
     """The JSON of `path`; a UserError that names it when it cannot be read as a JSON object."""
     try:
         data = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # not JSON, not UTF-8, numbers or nesting past reason
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not JSON, not UTF-8, a number of 5,000 digits
         raise UserError(f"cannot read {path}: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"cannot read {path}: a JSON object is expected, found {type(data).__name__}")
@@ -96,8 +123,10 @@ def git_state():
     return {"commit": commit.stdout.strip(), "dirty": bool(git("status", "--porcelain", "-uno").stdout.strip())}
 
 
-def command_line():
-    return " ".join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]])
+def command_line(*more):
+    """This process's command, to be pasted into a shell, with the flags `more` where it lacks them."""
+    given = sys.argv[1:]
+    return shlex.join(["python", os.path.basename(sys.argv[0]), *given, *(flag for flag in more if flag not in given)])
 
 
 def run_meta(run_id, **facts):

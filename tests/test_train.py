@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import tiny
+from hypothesis import given, strategies as st
+from legalqa import checkpoints, training
 from conftest import REPOSITORY, folders
-from legalqa import checkpoints
 
 
 def test_training_leaves_what_the_design_says(tiny_adapter):
@@ -25,7 +26,6 @@ def test_training_leaves_what_the_design_says(tiny_adapter):
     assert [e["step"] for e in history if "eval_loss" in e] == [0, 2, 4, 6]
     assert config["lora_r"] == 16 and config["meta"]["data"]["train"]["num_rows"] == 40
     assert not list(tiny_adapter.parent.glob("*.tmp"))
-    assert metrics["tokens_per_second"] * metrics["train_runtime"] > 6 * 8 * 20  # six steps of eight rows of 20 tokens and more
 
 
 def test_dry_run_writes_nothing(run_script, tiny_flags, tmp_path):
@@ -52,13 +52,13 @@ def test_bad_data_is_one_line(run_script, tiny_flags, tmp_path, content, message
 
 
 @pytest.mark.parametrize("flags, message", [
-    (["--max-seq-length", "5"], "every row is longer than 5 tokens; raise --max-seq-length (shortest: "),
+    (["--max-seq-length", "8"], "every row is longer than 8 tokens; raise --max-seq-length (shortest: "),
     (["--model-name", "no_such_folder"], "model 'no_such_folder' is neither a folder nor a hub id (owner/name)"),
     (["--model-name", "owner/no-such-model"], "neither a folder nor reachable on the hub"),
     (["--lora-rank", "8"], "unknown argument --lora-rank; did you mean --lora-r?"),
-    (["--lora-r", "many"], "argument --lora-r: invalid int value: 'many'"),
+    (["--lora-r", "many"], "argument --lora-r: expected a whole number, got 'many'"),
     (["--profile", "dmo"], "unknown profile 'dmo' (known: gpu, reference, demo); did you mean demo?"),
-    (["--lora-r", "0", "--learning-rate", "-1"], "--lora-r must be positive, not 0; --learning-rate must be positive, not -1.0"),
+    (["--lora-r", "0", "--learning-rate", "-1"], "--lora-r must be from 1 to 1,024, not 0; --learning-rate must be from 1e-12 to 1,000, not -1.0"),
     (["--resume"], "nothing to resume: no complete checkpoint in"),
 ])
 def test_bad_settings_are_one_line(run_script, tiny_flags, tmp_path, flags, message):
@@ -134,6 +134,18 @@ def test_help_is_there_without_torch(run_script, tmp_path, script):
     assert done.returncode == 0 and script in done.stdout, done.stderr
     if script == "train_8b.py":
         assert "rank of the adapter (default: 16)" in done.stdout and "peak, after warm-up (default: 0.0002)" in done.stdout
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), budget=st.integers(0, 120))
+def test_split_padded_loses_nothing(lengths, budget):
+    import torch
+    width = max(lengths)
+    mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
+    ids = torch.arange(mask.numel()).reshape(mask.shape) * mask
+    parts = training.split_padded({"input_ids": ids, "attention_mask": mask, "labels": ids}, budget)
+    assert [t for part in parts for t in part["input_ids"][part["attention_mask"] == 1].tolist()] == ids[mask == 1].tolist()
+    if budget:
+        assert all(part["input_ids"].numel() <= budget or len(part["input_ids"]) == 1 for part in parts)
 
 
 def test_two_processes_make_the_same_steps_as_one(tiny_flags, tmp_path, run_script):

@@ -1,0 +1,115 @@
+"""One conversation with one model: settings, context, turns, and what a question becomes. Knows no terminal."""
+import contextlib
+import time
+from pathlib import Path
+
+from legalqa import citations, model, prompt, records
+from legalqa.cli import UserError
+from legalqa.texts import say
+
+DECODING = {"temperature": float, "top_p": float, "repetition_penalty": float, "max_new_tokens": int, "seed": int}
+ALLOWED = {
+    "temperature": lambda value: 0 <= value <= 5, "top_p": lambda value: 0 < value <= 1,
+    "repetition_penalty": lambda value: 0 < value <= 100, "max_new_tokens": lambda value: value >= 1,
+    "seed": lambda value: 0 <= value < 2 ** 32,
+}
+
+
+class Dialogue:
+    """`name`: adapter folder, merged folder or hub id; `given`: the settings that the command line names, which win over
+    those saved with the adapter, which win over `config`."""
+
+    def __init__(self, name, config, given):
+        self.name, self.config = name, config
+        self.base = model.check_adapter(name) if model.is_adapter(name) else None
+        saved = model.read_adapter_settings(name) if self.base else {}
+        self.decoding = {key: config[key] for key in DECODING} | saved.get("decoding", {}) | {
+            key: given[key] for key in DECODING if key in given}
+        self.trained_system = saved.get("system_prompt", config["system_prompt"])
+        self.system = given.get("system_prompt", self.trained_system)
+        self.trained_length = saved.get("max_seq_length", config["max_seq_length"])
+        self.run = saved.get("run")
+        self.context, self.history_on, self.turns = "", False, []
+        self.language = "ru" if config["language"] == "kk" else config["language"]
+        self.language_model = self.tokenizer = self.device = None
+        self.load_sec = 0.0
+
+    @property
+    def label(self):
+        """The model's name as people say it: the folder's, or the hub id."""
+        return Path(self.name).name if Path(self.name).is_dir() else self.name
+
+    def load(self, report=lambda stage: None):
+        started = time.monotonic()
+        self.language_model, self.tokenizer, _ = model.load_for_inference(self.name, self.config, report)
+        if self.base:
+            model.merge_unpacked(self.language_model)
+        self.device = model.device_facts()
+        self.seed()
+        self.load_sec = time.monotonic() - started
+
+    def seed(self):
+        from transformers import set_seed
+        set_seed(self.decoding["seed"])
+
+    def set_language(self, question):
+        """The language of what is said about this question: the configured one; Kazakh for a Kazakh question unless English."""
+        if self.config["language"] == "ru":
+            self.language = records.detect_language(question)
+
+    def set_decoding(self, name, text):
+        """False if `text` is no fitting value of the setting."""
+        try:
+            value = DECODING[name](text.replace(",", "."))
+        except ValueError:
+            return False
+        if not ALLOWED[name](value):
+            return False
+        self.decoding[name] = value
+        if name == "seed" and self.language_model is not None:
+            self.seed()
+        return True
+
+    def prepare(self, record, turns):
+        """(prompt, its tokens, notes): the prompt with as many of the earlier `turns` as fit, and what a person should know.
+
+        Turns stay within the length of the training rows; a question alone may take all that the model itself can read.
+        """
+        room = self.trained_length - self.decoding["max_new_tokens"]
+        history = [(turn, turn["output"]) for turn in turns] if self.history_on else []
+        text, tokens = self.render(record, history)
+        kept = history
+        while kept and tokens > room:
+            kept = kept[1:]
+            text, tokens = self.render(record, kept)
+        notes, limit = [], self.language_model.config.get_text_config().max_position_embeddings - self.decoding["max_new_tokens"]
+        if len(kept) < len(history):
+            notes.append(say(self.language, "dropped", limit=room, count=len(history) - len(kept)))
+        if tokens > limit:
+            raise UserError(say(self.language, "too_long", tokens=tokens, limit=max(limit, 0)))
+        if tokens > self.trained_length:
+            notes.append(say(self.language, "long", tokens=tokens, limit=self.trained_length))
+        return text, tokens, notes
+
+    def render(self, record, history):
+        text = prompt.render_prompt(record, self.tokenizer, self.system, history)
+        return text, len(self.tokenizer(text).input_ids)
+
+    def answer(self, record, text, on_text=lambda piece: None, stop=lambda: False, base=False):
+        """A turn: the record with its answer as `output`, citations and numbers. `base`: with the adapter off."""
+        import torch
+        adapter = self.language_model.disable_adapter() if base else contextlib.nullcontext()
+        try:
+            with adapter:
+                made = model.generate_stream(self.language_model, self.tokenizer, text, self.decoding, on_text, stop)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise UserError(say(self.language, "out_of_memory", tokens=len(self.tokenizer(text).input_ids))) from error
+        finally:
+            if base:
+                model.merge_unpacked(self.language_model)
+        output = made.pop("answer")
+        rest = made["generation_sec"] - made["first_token_sec"]
+        rate = round((made["new_tokens"] - 1) / rest, 2) if made["new_tokens"] > 1 and rest else None
+        cited = [citations.citation_as_dict(citation) for citation in citations.parse_citations(output)]
+        return {**record, "output": output, "language": records.detect_language(records.user_turn(record)), "citations": cited,
+                **made, "tokens_per_second": rate}
