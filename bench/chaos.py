@@ -11,6 +11,7 @@ anything was lost or differs.
   python bench/chaos.py --runs 50 --benchmark-runs 20        some 10 minutes on two cores
 """
 import argparse
+import contextlib
 import json
 import random
 import shutil
@@ -152,7 +153,9 @@ def chaotic_benchmark(python, data, folder, adapter, rng, usual_sec, unbroken, c
 
 
 def num_answers(folder):
-    return sum(path.read_bytes().count(b"\n") for path in folder.glob("answers_*.jsonl"))
+    with contextlib.suppress(FileNotFoundError):  # a finished run deletes the file, perhaps at this moment
+        return sum(path.read_bytes().count(b"\n") for path in folder.glob("answers_*.jsonl"))
+    return 0
 
 
 def benchmark_flags(data, folder, adapter):
