@@ -25,6 +25,7 @@ KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens"
         "repetition_penalty", "generation_batch_size", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir")
 DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
 SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
+COMPARED = {"meta": {"model": readlogs.TEXT}, "samples": [{"id": readlogs.TEXT, "language": readlogs.TEXT, "scores": {str: readlogs.SHARE}}]}
 ANSWER = {"prompt_sha256": readlogs.TEXT, "prediction": readlogs.TEXT, "new_tokens": readlogs.COUNT, "cut_off": readlogs.FLAG,
           "generation_sec": readlogs.AMOUNT}
 
@@ -275,7 +276,11 @@ def compare(args, config, run, console):
     if len(args.compare) not in (0, 2):
         raise UserError(f"--compare takes two files or none, not {len(args.compare)}")
     paths = args.compare or [newest_of_kind(config["logs_dir"], kind) for kind in ("base", "adapter")]
-    results = [readlogs.read_checked(path, "benchmark") for path in paths]
+    results = [runlog.read_json(path) for path in paths]
+    for path, result in zip(paths, results):
+        problem = readlogs.shape_problem(result, COMPARED)
+        if problem:
+            raise UserError(f"{path}: not a result of benchmark.py: {problem}")
     comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
     meta = runlog.run_meta(run, a=paths[0], b=paths[1], model_a=results[0]["meta"]["model"],
                            model_b=results[1]["meta"]["model"], num_shared=comparison["num_shared"])

@@ -84,14 +84,14 @@ PROFILES = {
     "demo": {
         "model_name": "models/demo",
         "max_seq_length": 1024,
-        "micro_batch_tokens": 2048,
+        "micro_batch_tokens": 1024,
         "padding_free": False,
         "group_by_length": True,
         "gradient_checkpointing": False,
         "eval_batch_size": 8,
         "eval_samples": 64,
         "num_epochs": 1.0,
-        "max_steps": 100,  # 800 rows, about eight minutes on two cores; --max-steps -1 takes the whole epoch
+        "max_steps": 100,  # 800 rows; --max-steps -1 takes the whole epoch
         "learning_rate": 1e-3,  # a model 70 times smaller takes a higher one
         "generation_batch_size": 64,
         "save_steps": 50,

@@ -8,6 +8,7 @@ Writes  the adapter (finetuned_qwen3_8b/, or finetuned_demo/ without a GPU), che
   python train_8b.py --dry-run                        check everything, print the plan, train nothing
   python train_8b.py --resume                         go on from the newest complete checkpoint
   python train_8b.py --num-epochs 5 --lora-r 32       what the reference run advises next
+  torchrun --nproc-per-node 2 train_8b.py             two GPUs; a step stays batch_size x grad_accum rows
 """
 import contextlib
 import math
@@ -163,6 +164,9 @@ def print_stopped(config, run, step, steps):
 
 def main(argv=None):
     args = parse_args(argv)
+    world_size, is_main = int(os.environ.get("WORLD_SIZE", 1)), os.environ.get("RANK", "0") == "0"
+    if not is_main:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # torchrun: one process speaks
     config = cli.effective_config(args)
     train, validation = read_data(config)
     run, checkpoint, saved = resume_point(config, args)
@@ -175,8 +179,7 @@ def main(argv=None):
     model.import_unsloth(config["model_name"])
     from transformers import set_seed
     set_seed(config["seed"])
-    world_size, is_main = int(os.environ.get("WORLD_SIZE", 1)), os.environ.get("RANK", "0") == "0"
-    run = run or training.same_on_all_ranks(runlog.new_run_id())
+    run = run or training.from_main_process(runlog.new_run_id())
     device = model.device_facts()
     if device["type"] != "cuda":
         config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
@@ -185,7 +188,7 @@ def main(argv=None):
     model_config = model.load_model_config(config["model_name"])
     trainable, total = model.count_parameters(model_config, config["lora_r"], config["target_modules"])
     memory_bytes = plan.memory_estimate_bytes(model_config, trainable, total, facts["worst_tokens"], config, device["type"])
-    if is_main:
+    if is_main:  # it measures the machine
         print_plan(config, facts, device, trainable, total, memory_bytes)
     data, prompts, binding = describe_run(config, facts, train, validation, tokenizer)
     if checkpoint:
@@ -213,8 +216,8 @@ def main(argv=None):
         if stop.signal is not None:
             print_stopped(config, run, trainer.state.global_step, facts["steps"])
             return 128 + stop.signal
+        metrics = training.run_metrics(trainer, result, trainable, total, run, checkpoint)
         if is_main:
-            metrics = training.run_metrics(trainer, result, trainable, total, run, checkpoint)
             settings = {**prompts, "run": run, "base_model": config["model_name"], "max_seq_length": config["max_seq_length"],
                         "load_in_4bit": config["load_in_4bit"], "train_sha256": data["train"]["sha256"],
                         "decoding": {key: config[key] for key in ("temperature", "top_p", "repetition_penalty", "max_new_tokens")}}

@@ -24,11 +24,11 @@ import tiny
 import warm
 from legalqa import checkpoints, model, runlog
 
-# What can go wrong at a resume: dropout (random state), rows grouped by length (order), two micro-batches a step, a short
-# last step, saves that fall inside a logging interval.
+# What can go wrong at a resume: dropout (random state), rows grouped by length (order), micro-batches of a step (split or
+# accumulated), a short last step, saves that fall inside a logging interval.
 VARIANTS = {"plain": (), "by length": ("--group-by-length",), "dropout": ("--lora-dropout", "0.2"),
-            "accumulation": ("--micro-batch-tokens", "300")}
-COMMON = ("--profile", "demo", "--max-seq-length", 256, "--num-epochs", 3, "--logging-steps", 2, "--save-steps", 3,
+            "split": ("--micro-batch-tokens", "300"), "accumulation": ("--micro-batch-tokens", "0", "--save-total-limit", "1")}
+COMMON = ("--profile", "demo", "--max-seq-length", 256, "--num-epochs", 3, "--max-steps", -1, "--logging-steps", 2, "--save-steps", 3,
           "--eval-samples", 4, "--learning-rate", 0.01, "--group-by-length", "false")
 ROWS, VALIDATION_ROWS, MOST_KILLS, TIMEOUT_SEC = 44, 6, 4, 120
 
@@ -126,13 +126,16 @@ def chaotic_benchmark(python, data, folder, adapter, rng, usual_sec, unbroken, c
         process = python.start("benchmark.py", benchmark_flags(data, folder, adapter), folder, folder / "log")
         killed = False
         if kills:
-            process.join(rng.uniform(0.3, 1.0) * usual_sec)
+            wanted = answered + rng.randint(0, ROWS // 2)
+            while process.is_alive() and num_answers(folder) < wanted:
+                time.sleep(0.001)
+            process.join(rng.uniform(0, 0.3 * usual_sec))
             killed = process.exitcode is None
             process.kill()
             counts["killed"] += killed
             kills -= killed
         process.join(TIMEOUT_SEC)
-        lines = sum(path.read_bytes().count(b"\n") for path in folder.glob("answers_*.jsonl"))
+        lines = num_answers(folder)
         if not any(folder.glob("benchmark_*.json")) and lines < answered:
             counts["lost"] += 1
             print(f"LOST in {folder}: {answered} answers -> {lines}", flush=True)
@@ -143,6 +146,10 @@ def chaotic_benchmark(python, data, folder, adapter, rng, usual_sec, unbroken, c
     if process.exitcode != 0 or benchmark_outcome(folder) != unbroken:
         counts["differing"] += 1
         print(f"DIFFERS in {folder}: exit code {process.exitcode}\n{(folder / 'log').read_text('utf-8')[-2000:]}", flush=True)
+
+
+def num_answers(folder):
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob("answers_*.jsonl"))
 
 
 def benchmark_flags(data, folder, adapter):
@@ -164,6 +171,42 @@ def unbroken_run(python, script, flags, folder):
     return time.monotonic() - started
 
 
+def run_all(python, root, runs, benchmark_runs, rng):
+    """{"training": counts, "benchmark": counts} of the chaotic runs, made in the folder `root`."""
+    data = root / "data"
+    data.mkdir()
+    rows = tiny.make_rows(ROWS + VALIDATION_ROWS)
+    tiny.write_rows(data / "train.jsonl", rows[:ROWS])
+    tiny.write_rows(data / "validation.jsonl", rows[ROWS:])
+    python.call(tiny.make_model, data / "model")
+    counts = {stage: {"runs": number, "killed": 0, "resumed": 0, "lost": 0, "differing": 0}
+              for stage, number in (("training", runs), ("benchmark", benchmark_runs))}
+
+    variants = list(VARIANTS)[:max(1, runs)]
+    usual_sec, unbroken = {}, {}
+    for variant in variants:
+        folder = root / f"unbroken {variant}"
+        usual_sec[variant] = unbroken_run(python, "train_8b.py", train_flags(data, folder, variant), folder)
+        unbroken[variant] = train_outcome(folder)
+    adapter = root / f"unbroken {variants[0]}" / "adapter"
+    for number in range(runs):
+        folder, variant = root / f"run {number}", variants[number % len(variants)]
+        folder.mkdir()
+        chaotic_training(python, data, folder, variant, rng, usual_sec[variant], unbroken[variant], adapter, counts["training"])
+        print(f"training {number + 1}/{runs}: {counts['training']}", flush=True)
+
+    if benchmark_runs:
+        folder = root / "unbroken benchmark"
+        seconds = unbroken_run(python, "benchmark.py", benchmark_flags(data, folder, adapter), folder)
+        answers = benchmark_outcome(folder)
+    for number in range(benchmark_runs):
+        folder = root / f"benchmark {number}"
+        folder.mkdir()
+        chaotic_benchmark(python, data, folder, adapter, rng, seconds, answers, counts["benchmark"])
+        print(f"benchmark {number + 1}/{benchmark_runs}: {counts['benchmark']}", flush=True)
+    return counts
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=50, help="training runs")
@@ -172,38 +215,7 @@ def main(argv=None):
     parser.add_argument("--keep", action="store_true", help="keep the folder of the runs")
     args = parser.parse_args(argv)
     root = Path(tempfile.mkdtemp(prefix="chaos_"))
-    data, rng, python = root / "data", random.Random(args.seed), warm.WarmPython()
-    data.mkdir()
-    rows = tiny.make_rows(ROWS + VALIDATION_ROWS)
-    tiny.write_rows(data / "train.jsonl", rows[:ROWS])
-    tiny.write_rows(data / "validation.jsonl", rows[ROWS:])
-    python.call(tiny.make_model, data / "model")
-
-    counts = {stage: {"runs": runs, "killed": 0, "resumed": 0, "lost": 0, "differing": 0}
-              for stage, runs in (("training", args.runs), ("benchmark", args.benchmark_runs))}
-    variants = list(VARIANTS)[:args.runs] or ["plain"]
-    usual_sec, unbroken = {}, {}
-    for variant in variants:
-        folder = root / f"unbroken {variant}"
-        usual_sec[variant] = unbroken_run(python, "train_8b.py", train_flags(data, folder, variant), folder)
-        unbroken[variant] = train_outcome(folder)
-    adapter = root / f"unbroken {variants[0]}" / "adapter"
-    for number in range(args.runs):
-        folder, variant = root / f"run {number}", variants[number % len(variants)]
-        folder.mkdir()
-        chaotic_training(python, data, folder, variant, rng, usual_sec[variant], unbroken[variant], adapter, counts["training"])
-        print(f"training {number + 1}/{args.runs}: {counts['training']}", flush=True)
-
-    if args.benchmark_runs:
-        folder = root / "unbroken benchmark"
-        seconds = unbroken_run(python, "benchmark.py", benchmark_flags(data, folder, adapter), folder)
-        answers = benchmark_outcome(folder)
-    for number in range(args.benchmark_runs):
-        folder = root / f"benchmark {number}"
-        folder.mkdir()
-        chaotic_benchmark(python, data, folder, adapter, rng, seconds, answers, counts["benchmark"])
-        print(f"benchmark {number + 1}/{args.benchmark_runs}: {counts['benchmark']}", flush=True)
-
+    counts = run_all(warm.WarmPython(), root, args.runs, args.benchmark_runs, random.Random(args.seed))
     failed = any(count["lost"] or count["differing"] for count in counts.values())
     if args.keep or failed:
         print(f"kept in {root}")

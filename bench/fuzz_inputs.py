@@ -32,7 +32,7 @@ import benchmark
 import config
 import tiny
 import train_8b
-from legalqa import adapters, checkpoints, cli, model, plan, records, runlog
+from legalqa import adapters, checkpoints, cli, model, plan, prompt, records, runlog
 from legalqa.cli import UserError
 
 HANG_SEC, ROWS = 20, 12
@@ -136,10 +136,12 @@ def make_adapter(folder):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
     base = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
-    get_peft_model(base, LoraConfig(r=8, target_modules=["q_proj"])).save_pretrained(folder / "adapter")
-    AutoTokenizer.from_pretrained(folder / "model").save_pretrained(folder / "adapter")
+    get_peft_model(base, LoraConfig(r=8, target_modules=["q_proj"], init_lora_weights=False)).save_pretrained(folder / "adapter")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "adapter")
     runlog.write_json(folder / "adapter" / model.SETTINGS_FILE, {
-        "run": "20260101_000000", "system_prompt": "", "max_seq_length": 256, "load_in_4bit": True, "prompt_sha256": "0" * 64,
+        "run": "20260101_000000", "system_prompt": "", "max_seq_length": 256, "load_in_4bit": True,
+        "prompt_sha256": prompt.prompt_sha256(prompt.prepare_tokenizer(tokenizer), ""),
         "decoding": {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 9}})
 
 
@@ -205,6 +207,11 @@ def surfaces(folder):
         ("chat template", 4, adapter / "chat_template.jinja", None, lambda: model.load_tokenizer(str(adapter))),
         ("model config", 8, base / "config.json", whole, lambda: (model.check_model_name(str(base)), dry_run(folder)())),
         ("model weights", 4, base / "model.safetensors", None, lambda: model.check_model_name(str(base))),
+        *[(f"load with {file.name}", 0.3, file, make, lambda: model.load_for_inference(str(adapter), settings))
+          for file, make in ((adapter / "adapter_config.json", whole), (adapter / "adapter_model.safetensors", None),
+                             (adapter / "tokenizer.json", whole), (adapter / "tokenizer_config.json", whole),
+                             (base / "config.json", whole), (base / "generation_config.json", whole),
+                             (base / "model.safetensors", None))],
         ("checkpoint marker", 5, run_dir / checkpoints.MARKER, whole, read_checkpoint(folder)),
         ("checkpoint file", 4, run_dir / checkpoints.RUN_FILE, whole, read_checkpoint(folder)),
         ("old metrics", 4, logs / "metrics_20260101_000000.json", whole, lambda: plan.past_tokens_per_sec(logs, settings, "cpu")),
@@ -290,17 +297,17 @@ def fuzz(folder, name, count, target, make_content, read, run_seed):
             target.write_bytes(good)
 
 
-def run_all(folder, inputs, run_seed, only=""):
+def run_all(folder, inputs, run_seed, only="", without=()):
     """{surface: {"ok", "refused", "failed"}}; failures are printed as they come."""
     results = {}
     signal.signal(signal.SIGALRM, on_alarm)
-    rows = [row for row in surfaces(folder) if only in row[0]]
+    rows = [row for row in surfaces(folder) if only in row[0] and not row[0].startswith(without)]
     total = sum(row[1] for row in rows)
     for name, share, target, make_content, read in rows:
         started = time.monotonic()
         outcomes, failure = fuzz(folder, name, math.ceil(inputs * share / total), target, make_content, read, run_seed)
         results[name] = {"ok": outcomes["ok"], "refused": outcomes["refused"], "failed": int(failure is not None)}
-        print(f"{name:18} {outcomes['ok']:5} read, {outcomes['refused']:5} refused, {time.monotonic() - started:6.1f} s", flush=True)
+        print(f"{name:36} {outcomes['ok']:5} read, {outcomes['refused']:5} refused, {time.monotonic() - started:6.1f} s", flush=True)
         if failure:
             print(failure, flush=True)
     return results

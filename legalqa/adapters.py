@@ -3,7 +3,7 @@ import os
 import shutil
 from pathlib import Path
 
-from legalqa import cli, model, runlog
+from legalqa import model, runlog
 from legalqa.checkpoints import beside
 from legalqa.cli import UserError
 
@@ -21,10 +21,13 @@ def check_output(config, run, overwrite):
     if held.exists() and not model.is_adapter(held) and not (held.is_dir() and not any(held.iterdir())):
         raise UserError(f"--output-dir {config['output_dir']} holds files that are no adapter, and is replaced as a whole at the "
                         "end; give another folder")
-    if overwrite or not model.is_adapter(held):
+    if not model.is_adapter(held):
         return None
-    holder = model.read_adapter_settings(held).get("run", "unknown")
-    if holder != run:
+    try:
+        holder = model.read_adapter_settings(held).get("run", "unknown")
+    except UserError:
+        holder = "unknown"
+    if holder != run and not overwrite:
         raise UserError(f"{config['output_dir']} holds the adapter of run {holder}; give another --output-dir, or --overwrite")
     return holder
 
@@ -36,25 +39,25 @@ def save(language_model, tokenizer, config, settings, metrics):
     """
     target = Path(config["output_dir"]).resolve()
     temporary, old = beside(target, ".saving.tmp"), beside(target, ".old.tmp")
+    advice = f"the last checkpoint holds it: free space, then: {runlog.command_line('--resume')}"
     try:
-        if old.exists() and not target.exists():
-            os.replace(old, target)
-        remove(temporary)
-        remove(old)
-        language_model.save_pretrained(temporary, safe_serialization=True)
-        tokenizer.save_pretrained(temporary)
-        runlog.write_json(temporary / model.SETTINGS_FILE, settings)
-        runlog.write_text(temporary / "README.md", model_card(config, settings, metrics))
-        runlog.sync(*(path for path in temporary.iterdir()), temporary)
-        if target.exists():
-            os.replace(target, old)
-        os.replace(temporary, target)
-        runlog.sync(target.parent)
-        remove(old)
-    except (OSError, RuntimeError, UserError) as error:
+        with runlog.writing(f"the adapter to {config['output_dir']}", advice):
+            if old.exists() and not target.exists():
+                os.replace(old, target)
+            remove(temporary)
+            remove(old)
+            language_model.save_pretrained(temporary, safe_serialization=True)
+            tokenizer.save_pretrained(temporary)
+            runlog.write_json(temporary / model.SETTINGS_FILE, settings)
+            runlog.write_text(temporary / "README.md", model_card(config, settings, metrics))
+            runlog.sync(*temporary.iterdir(), temporary)
+            if target.exists():
+                os.replace(target, old)
+            os.replace(temporary, target)
+            runlog.sync(target.parent)
+            remove(old)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(f"cannot write the adapter to {config['output_dir']}: {cli.first_line(error)}; the last checkpoint holds "
-                        f"it: free space, then: {runlog.command_line('--resume')}") from error
 
 
 def remove(path):

@@ -156,7 +156,7 @@ def effective_config(args, announce=True):
     effective = {**config.CONFIG, **config.PROFILES[name], **flags, "profile": name}
     used = {key: effective[key] for key in config.CONFIG if hasattr(args, key)}
     problems = out_of_limits(used, flag_of)
-    problems += [f"{flag_of(key)} must be one of {', '.join(names)}, not '{used[key]}'" for key, names in config.CHOICES.items()
+    problems += [f"{flag_of(key)} must be one of {', '.join(names)}, not '{used[key][:40]}'" for key, names in config.CHOICES.items()
                  if key in used and used[key] not in names]
     if problems:
         raise UserError("; ".join(problems))
@@ -165,5 +165,5 @@ def effective_config(args, announce=True):
 
 def out_of_limits(values, name_of=str):
     """["--lora-r must be from 1 to 1,024, not 0", ...]: the numbers among `values` that config.LIMITS does not allow."""
-    return [f"{name_of(key)} must be from {low:,} to {high:,}, not {values[key]}" for key, (low, high) in config.LIMITS.items()
+    return [f"{name_of(key)} must be from {low:,} to {high:,}, not {str(values[key])[:40]}" for key, (low, high) in config.LIMITS.items()
             if key in values and not (type(values[key]) in (int, float) and low <= values[key] <= high)]

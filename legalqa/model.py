@@ -21,9 +21,9 @@ def import_unsloth(model_name):
     """
     os.environ.update(UNSLOTH_DISABLE_STATISTICS="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1",
                       TOKENIZERS_PARALLELISM="true", TRANSFORMERS_VERBOSITY="error", UNSLOTH_DISABLE_AUTO_UPDATES="1")
-    # Torch's CPU threads spin while they wait for each other: beside any other busy program that made training ten times
-    # slower (2 cores, 1,024 tokens: 8-25 tokens/s spinning, 85-106 passive). It must be set before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the current folder's.
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "legalqa" / "unsloth_compiled_cache"
+    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache))
     if Path(model_name).is_dir():
         os.environ["HF_HUB_OFFLINE"] = "1"
     with contextlib.redirect_stdout(sys.stderr):
@@ -66,7 +66,9 @@ def load_tokenizer(model_name):
     from transformers import AutoTokenizer
     from legalqa.prompt import prepare_tokenizer
     with foreign.loading(f"the tokenizer of {model_name}"):
-        return prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
+        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
+        tokenizer.decode(tokenizer(["Статья 1", "бап"], padding=True).input_ids[0])  # a wrong setting fails here, not in the middle
+        return tokenizer
 
 
 def check_vocabulary(tokenizer, vocab_size, name):
@@ -78,6 +80,7 @@ def check_vocabulary(tokenizer, vocab_size, name):
 def load_base(config):
     """(model, tokenizer) of `config["model_name"]` in 4 bits or 16, by Unsloth."""
     unsloth = import_unsloth(config["model_name"])
+    from transformers import GenerationConfig
     with contextlib.redirect_stdout(sys.stderr), foreign.loading(f"the model {config['model_name']}"):
         model, _ = unsloth.FastLanguageModel.from_pretrained(
             config["model_name"], max_seq_length=config["max_seq_length"], load_in_4bit=config["load_in_4bit"],
@@ -85,11 +88,11 @@ def load_base(config):
             use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False)
     tokenizer = load_tokenizer(config["model_name"])
     check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, config["model_name"])
-    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well.
+    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well. Nothing else of its
+    # generation settings is kept: a repetition penalty or a number of beams there would change answers without a word.
     own = model.generation_config.eos_token_id
-    own = own if isinstance(own, list) else [own] if own is not None else []
-    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, *own})
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    own = [token for token in (own if isinstance(own, list) else [own]) if type(token) is int]
+    model.generation_config = GenerationConfig(eos_token_id=sorted({tokenizer.eos_token_id, *own}), pad_token_id=tokenizer.pad_token_id)
     return model, tokenizer
 
 
@@ -117,7 +120,7 @@ def count_parameters(model_config, lora_r, target_modules):
     """
     import torch
     from transformers import AutoModelForCausalLM
-    with torch.device("meta"):
+    with torch.device("meta"), foreign.loading("the model that config.json describes"):
         base = AutoModelForCausalLM.from_config(model_config)
     layers = [(name.rsplit(".", 1)[-1], module) for name, module in base.named_modules() if hasattr(module, "in_features")]
     unknown = set(target_modules) - {name for name, _ in layers}
@@ -206,6 +209,10 @@ def load_for_inference(name, config, report=lambda stage: None):
     language_model, tokenizer = load_base({**config, "model_name": base_name, "load_in_4bit": settings_4bit,
                                            "max_seq_length": settings.get("max_seq_length", config["max_seq_length"]),
                                            "gradient_checkpointing": False})
+    # Unsloth on CUDA cuts a prompt longer than `max_seq_length` at its right end: answers get the model's whole context.
+    for module in language_model.modules():
+        if hasattr(module, "max_seq_length"):
+            module.max_seq_length = language_model.config.get_text_config().max_position_embeddings
     import torch
     if not torch.cuda.is_available() and settings_4bit:
         # On a CPU each step would unpack every 4-bit weight again; unpacked once they give the same numbers.

@@ -18,6 +18,7 @@ class TrainingOrder:
     def __init__(self, lengths, rows_per_step, seed, by_length):
         self.lengths, self.rows_per_step, self.seed, self.by_length = lengths, rows_per_step, seed, by_length
         self.epoch = 0
+        self.latest = (None, None)  # (epoch, its rows): asked for at every step
 
     def __len__(self):
         return len(self.lengths)
@@ -30,6 +31,11 @@ class TrainingOrder:
 
     def rows_of(self, epoch):
         """Row indices in the order of `epoch` (0, 1, ...)."""
+        if self.latest[0] != epoch:
+            self.latest = (epoch, self.make_rows(epoch))
+        return self.latest[1]
+
+    def make_rows(self, epoch):
         rng = random.Random(f"{self.seed}-{epoch}")
         rows = rng.sample(range(len(self.lengths)), len(self.lengths))
         if not self.by_length:
@@ -44,6 +50,12 @@ class TrainingOrder:
         rest = [row for step in steps if len(step) < self.rows_per_step for row in step]
         rng.shuffle(full)
         return [row for step in full for row in step] + rest
+
+    def tokens_of_step(self, step):
+        """Tokens, padding not counted, of optimizer step `step` (0, 1, ...), all devices together."""
+        epoch, number = divmod(step, math.ceil(len(self.lengths) / self.rows_per_step))
+        rows = self.rows_of(epoch)[number * self.rows_per_step:][:self.rows_per_step]
+        return sum(self.lengths[row] for row in rows)
 
     def micro_batches(self, rows, epochs):
         """All micro-batches of `rows` rows in `epochs` epochs, as lists of row lengths in tokens."""
@@ -75,23 +87,28 @@ def drop_long(records, texts, lengths, config, file):
 
 
 def micro_batch_rows(order, config, rows_per_device_step):
-    """Rows of a micro-batch: the most, among the divisors of a device's share of a step, whose worst micro-batch keeps to
-    `micro_batch_tokens`. The step's rows, and with them the gradient, are the same whatever comes out."""
+    """Rows of a micro-batch. The step's rows, and with them the gradient, are the same whatever comes out.
+
+    Padding-free: the most, among the divisors of a device's share of a step, whose worst micro-batch keeps to
+    `micro_batch_tokens`. Padded: the whole share, which training.split_padded cuts up wherever it is over the budget.
+    """
     budget = config["micro_batch_tokens"]
     if not budget:
         return min(config["batch_size"], rows_per_device_step)
+    if not config["padding_free"]:
+        return rows_per_device_step
     divisors = [rows for rows in range(rows_per_device_step, 0, -1) if rows_per_device_step % rows == 0]
-    for rows in divisors:
-        if worst_tokens(order, rows, config) <= budget:
-            return rows
-    return 1
+    return next((rows for rows in divisors if worst_tokens(order, rows, config) <= budget), 1)
 
 
 def worst_tokens(order, rows, config):
     """Tokens of the largest micro-batch, padding included where micro-batches are padded."""
     def tokens(lengths):
         return sum(lengths) if config["padding_free"] else len(lengths) * max(lengths)
-    return max(tokens(lengths) for lengths in order.micro_batches(rows, config["num_epochs"]))
+    worst = max(tokens(lengths) for lengths in order.micro_batches(rows, config["num_epochs"]))
+    if config["micro_batch_tokens"] and not config["padding_free"]:
+        return min(worst, max(config["micro_batch_tokens"], max(order.lengths)))
+    return worst
 
 
 def padding_share(order, rows, config):

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from legalqa.cli import UserError
+from legalqa.cli import UserError, first_line
 
 PACKAGES = ("unsloth", "unsloth_zoo", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate",
             "numpy", "matplotlib")
@@ -56,6 +56,16 @@ def write_files(contents):
             with contextlib.suppress(OSError):
                 leftover.unlink()
         raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+
+
+@contextlib.contextmanager
+def writing(what, advice):
+    """Turn whatever a library raises while it writes into one line. The except is broad on purpose: on a full disk torch raises
+    RuntimeError, safetensors an error of its own, and tokenizers bare Exception."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"cannot write {what}: {first_line(error)}; {advice}") from error
 
 
 def sync(*paths):

@@ -94,7 +94,7 @@ def read_jsonl(path):
                 yield number, json.loads(line.decode("utf-8")), None, len(line)
             except UnicodeDecodeError:
                 yield number, None, "not UTF-8", len(line)
-            except (json.JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):  # ValueError: also a number of 5,000 digits
                 yield number, None, "not JSON", len(line)
 
 
@@ -105,11 +105,11 @@ def read_json(path):
         data = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8; convert it, e.g. iconv -f cp1251 -t utf-8") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
         if content.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and b"\n" in content.strip():
             yield from read_jsonl(path)
             return
-        raise UserError(f"{path}: not JSON: {getattr(error, 'msg', 'nested too deep')}"
+        raise UserError(f"{path}: not JSON: {getattr(error, 'msg', 'nested too deep, or too long a number')}"
                         f" (line {getattr(error, 'lineno', 1)})") from error
     if isinstance(data, dict):
         lists = [value for value in data.values() if isinstance(value, list) and value and isinstance(value[0], dict)]

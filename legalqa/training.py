@@ -9,10 +9,30 @@ import sys
 import time
 from pathlib import Path
 
-from legalqa import checkpoints, cli, model, runlog
+from legalqa import checkpoints, model, runlog
 from legalqa.cli import UserError
 
 MAX_NONFINITE_STEPS = 3
+SAME_SIGNAL_SEC = 2  # torchrun passes on a Ctrl-C that the terminal has already sent to each of its processes
+
+
+def gather(value):
+    """`value` of every process of a torchrun, in the order of their ranks; of one process a list of one."""
+    import torch.distributed as dist
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    values = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_main_process(value):
+    """The main process's `value`, in every process of a torchrun."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return value
+    from accelerate import PartialState
+    PartialState()  # joins the processes
+    return gather(value)[0]
 
 
 def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
@@ -22,10 +42,10 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
     """
     import torch
     from datasets import Dataset
-    from safetensors import SafetensorError
     from trl import SFTConfig, SFTTrainer
 
     class Trainer(SFTTrainer):
+        order = facts["order"]
         nonfinite_steps = []
         # Of earlier processes of this run. The Trainer's own sums start at 0 in each, which bends the loss average that a
         # save cut in two, the mean loss, the time and the speed.
@@ -33,7 +53,7 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
                              "train_tokens": 0}
 
         def _get_train_sampler(self, *_):
-            return facts["order"]
+            return self.order
 
         def restore_progress(self):
             self.began = time.monotonic()
@@ -45,7 +65,7 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
             return {"history": self.progress["history"], "loss_sum": self.accelerator.gather(self._tr_loss).mean().item(),
                     "total_loss": self._total_loss_scalar, "last_logged_step": self._globalstep_last_logged,
                     "train_sec": self.progress["train_sec"] + time.monotonic() - self.began,
-                    "train_tokens": self.progress["train_tokens"] + self._total_train_tokens}
+                    "train_tokens": sum(map(facts["order"].tokens_of_step, range(self.state.global_step)))}
 
         def _run_epoch(self, *args, **kwargs):
             if self.state.global_step >= self.state.max_steps:  # resumed after its last step: the Trainer would make one more
@@ -53,8 +73,10 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
             else:
                 super()._run_epoch(*args, **kwargs)
 
-        def training_step(self, *args, **kwargs):
-            loss = super().training_step(*args, **kwargs)
+        def training_step(self, language_model, inputs, num_items_in_batch=None):
+            loss = 0.0
+            for part in split_padded(inputs, 0 if config["padding_free"] else config["micro_batch_tokens"]):
+                loss = loss + super().training_step(language_model, part, num_items_in_batch)
             step = self.state.global_step
             if not torch.isfinite(loss):
                 self.nonfinite_steps = sorted({*self.nonfinite_steps, step})
@@ -68,28 +90,27 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
             return torch.stack([weight.isfinite().all() for weight in self.model.parameters() if weight.requires_grad]).all().item()
 
         def _save_checkpoint(self, language_model, trial):
-            if not self.weights_finite():
+            if not all(gather(self.weights_finite())):
                 return  # the last good checkpoint stays the newest
             run_dir, is_main = Path(self.args.output_dir), self.is_world_process_zero()
             saving = run_dir / "saving.tmp"
             progress = self.current_progress()
+            advice = f"the complete ones there stay; free space, then: {runlog.command_line('--resume')}"
             try:
-                if is_main:
-                    shutil.rmtree(saving, ignore_errors=True)
-                self.accelerator.wait_for_everyone()
-                self.args.output_dir = str(saving)
-                super()._save_checkpoint(language_model, trial)
-                self.accelerator.wait_for_everyone()
-                if is_main:
-                    folder = saving / f"checkpoint-{self.state.global_step}"
-                    runlog.write_json(folder / checkpoints.RUN_FILE, {"run": run, "binding": binding, "progress": progress})
-                    checkpoints.mark_complete(folder)
-                    shutil.rmtree(run_dir / folder.name, ignore_errors=True)  # a damaged one
-                    os.replace(folder, run_dir / folder.name)
-                    runlog.sync(run_dir)
-            except (OSError, SafetensorError, RuntimeError, UserError) as error:
-                raise UserError(f"cannot write a checkpoint in {run_dir}: {cli.first_line(error)}; the complete ones there "
-                                f"stay; free space, then: {runlog.command_line('--resume')}") from error
+                with runlog.writing(f"a checkpoint in {run_dir}", advice):
+                    if is_main:
+                        shutil.rmtree(saving, ignore_errors=True)
+                    self.accelerator.wait_for_everyone()
+                    self.args.output_dir = str(saving)
+                    super()._save_checkpoint(language_model, trial)
+                    self.accelerator.wait_for_everyone()
+                    if is_main:
+                        folder = saving / f"checkpoint-{self.state.global_step}"
+                        runlog.write_json(folder / checkpoints.RUN_FILE, {"run": run, "binding": binding, "progress": progress})
+                        checkpoints.mark_complete(folder)
+                        shutil.rmtree(run_dir / folder.name, ignore_errors=True)  # a damaged one
+                        os.replace(folder, run_dir / folder.name)
+                        runlog.sync(run_dir)
             finally:
                 self.args.output_dir = str(run_dir)
                 if is_main:
@@ -127,35 +148,49 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
     return trainer
 
 
-def same_on_all_ranks(value):
-    """The value of rank 0, on every rank of a torchrun."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return value
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-    PartialState()  # starts the process group
-    return broadcast_object_list([value])[0]
+def split_padded(inputs, max_tokens):
+    """The rows of a padded batch in consecutive parts of at most `max_tokens` positions (one row at least), each cut to its own
+    longest row. The loss is a sum over the step's tokens, so that the parts' gradients add up to the batch's."""
+    rows, width = inputs["input_ids"].shape
+    if not max_tokens or rows * width <= max_tokens:
+        return [inputs]
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    parts, start = [], 0
+    while start < rows:
+        end = start + 1
+        while end < rows and (end + 1 - start) * max(lengths[start:end + 1]) <= max_tokens:
+            end += 1
+        parts.append({key: value[start:end, :max(lengths[start:end])] for key, value in inputs.items()})
+        start = end
+    return parts
 
 
 def nonfinite_message(facts, steps, config):
     order, size = facts["order"], facts["rows_per_step"]
-    rows = [facts["row_numbers"][row] for step in steps for row in
-            order.rows_of(step // facts["steps_per_epoch"])[step % facts["steps_per_epoch"] * size:][:size]]
+    rows = sorted({facts["row_numbers"][row] for step in steps for row in
+                   order.rows_of(step // facts["steps_per_epoch"])[step % facts["steps_per_epoch"] * size:][:size]})
     return (f"loss or weights are NaN or infinite from step {steps[0] + 1} to step {steps[-1] + 1}; the rows of these steps in "
             f"{config['train_file']}: {', '.join(map(str, rows))}; the last good checkpoint is kept: lower --learning-rate or "
             f"mend the rows, then: {runlog.command_line('--resume', '--force')}, or start again")
 
 
 def check_supervision(trainer, tokenizer, facts, config):
-    """Decode what the first batch trains on, and refuse to start if it is not what the prompt module says."""
+    """Decode what the first batch trains on, and refuse to start if it is not what the prompt module says.
+
+    On CUDA Unsloth's own code tokenizes the rows, not TRL's: it may see a BOS in a template, cut a row, mask another span.
+    """
     batch = next(iter(trainer.get_train_dataloader()))
     ids, labels = batch["input_ids"].flatten().tolist(), batch["labels"].flatten().tolist()
     supervised = [token for token, label in zip(ids, labels) if label != -100]
-    row = facts["texts"][facts["order"].rows_of(0)[0]]
+    # Micro-batches go to the processes in turn: the first of process 1 is the second of the epoch.
+    row = facts["texts"][facts["order"].rows_of(0)[trainer.args.process_index * facts["micro_batch_rows"]]]
     expected = tokenizer(row["prompt"] + row["completion"]).input_ids
     answer = expected[len(tokenizer(row["prompt"]).input_ids):]
     if not supervised:
         raise UserError("no token of the first batch is supervised: nothing would be learned; is the answer empty?")
+    if ids[:len(expected)] != expected:
+        raise UserError(f"the first batch begins with {tokenizer.decode(ids[:len(expected)])!r}, not with the row that is its "
+                        "first; this is a version clash of trl and unsloth: install the pinned requirements")
     if config["completion_only_loss"] and (supervised[:len(answer)] != answer or answer.count(tokenizer.eos_token_id) != 1):
         raise UserError("the first batch does not train on exactly the answer and one end token; this is a version clash of "
                         "trl and unsloth: install the pinned requirements")
@@ -167,14 +202,16 @@ class StopRequest:
     """First SIGINT or SIGTERM: finish the step, save, stop. Second: leave at once."""
 
     def __init__(self):
-        self.signal = None
+        self.signal, self.signal_time = None, None
         self.previous = {number: signal.signal(number, self.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def on_signal(self, number, _):
         if self.signal is not None:
+            if "WORLD_SIZE" in os.environ and time.monotonic() - self.signal_time < SAME_SIGNAL_SEC:
+                return
             os._exit(128 + number)
-        self.signal = number
-        print("\nstopping after this step; once more to leave at once", file=sys.stderr)
+        self.signal, self.signal_time = number, time.monotonic()
+        os.write(2, b"\nstopping after this step; once more to leave at once\n")  # print() may be the very call interrupted
 
     def restore(self):
         for number, handler in self.previous.items():
@@ -193,6 +230,7 @@ def make_callback(trainer, config, run, stop):
 
     class Progress(TrainerCallback):
         bar = None
+        tokens = 0  # Unsloth's trainer on CUDA does not count them (its compute_loss replaces TRL's): the plan knows
 
         def on_train_begin(self, args, state, control, **_):
             trainer.restore_progress()
@@ -200,15 +238,17 @@ def make_callback(trainer, config, run, stop):
                             mininterval=0.5 if sys.stderr.isatty() else 15, disable=not state.is_world_process_zero)
 
         def on_log(self, args, state, control, logs=None, **_):
-            if not state.is_world_process_zero or not ("loss" in logs or "eval_loss" in logs):
+            if not ("loss" in logs or "eval_loss" in logs):
                 return
             entry = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}
             entry |= {key: logs[key] for key in ("loss", "learning_rate", "grad_norm", "eval_loss") if key in logs}
             entry["elapsed_sec"] = round(time.monotonic() - started, 2)
             history.append(entry)
+            if not state.is_world_process_zero:
+                return
             append_line(path, entry)
             if "loss" in logs:
-                speed = logs.get("num_tokens", 0) / (time.monotonic() - began)
+                speed = self.tokens / (time.monotonic() - began)
                 memory = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else model.peak_memory_bytes()
                 self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, lr {logs['learning_rate']:.1e}, {speed:,.0f} tok/s, "
                                          f"{memory / 1e9:.1f} GB")
@@ -220,14 +260,17 @@ def make_callback(trainer, config, run, stop):
 
         def on_step_end(self, args, state, control, **_):
             self.bar.update(state.global_step - self.bar.n)
+            self.tokens += trainer.order.tokens_of_step(state.global_step - 1)
+            stop.signal = next((number for number in gather(stop.signal) if number is not None), None)
             if stop.signal is not None:
                 control.should_save = control.should_training_stop = True
             elif state.global_step >= state.max_steps:
                 control.should_log = True  # the last steps too, where they do not fill a logging interval
             return control
 
-        def on_train_end(self, args, state, control, **_):
-            self.bar.close()
+        def close(self):
+            if self.bar:
+                self.bar.close()  # ends its line, before an error is printed on it
 
     return Progress()
 
@@ -251,10 +294,12 @@ def run(trainer, config, facts, run_id, stop, checkpoint):
     history = trainer.progress["history"]
     if checkpoint and trainer.is_world_process_zero():  # what a dead process logged beyond its checkpoint is made again
         runlog.write_text(history_file(config, run_id), "".join(json.dumps(entry) + "\n" for entry in history))
-    trainer.add_callback(make_callback(trainer, config, run_id, stop))
+    progress = make_callback(trainer, config, run_id, stop)
+    trainer.add_callback(progress)
+    # Inside train(): an evaluate() before it would leave the model unwrapped, and several GPUs training apart (accelerate
+    # prepares a model once, and for an evaluation without DDP).
+    trainer.args.eval_on_start = bool(facts["eval_texts"]) and not checkpoint
     try:
-        if facts["eval_texts"] and not checkpoint:
-            trainer.evaluate()
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if trainer.nonfinite_steps or not trainer.weights_finite():
             raise UserError(nonfinite_message(facts, trainer.nonfinite_steps or [trainer.state.global_step - 1], config))
@@ -262,6 +307,7 @@ def run(trainer, config, facts, run_id, stop, checkpoint):
             trainer.evaluate()
         return result
     finally:
+        progress.close()
         stop.restore()
 
 
@@ -280,19 +326,19 @@ def memory_advice(config, facts):
 
 
 def memory_message(config, facts):
-    rows, tokens, accumulation = facts["micro_batch_rows"], facts["worst_tokens"], facts["accumulation"]
-    if rows == 1:
-        advice = [f"--max-seq-length {max(facts['lengths']) // 2} (rows over it are dropped: start again, without --resume)"]
+    rows, tokens, longest = facts["micro_batch_rows"], facts["worst_tokens"], max(facts["lengths"])
+    if rows == 1 or tokens <= longest:
+        advice = [f"--max-seq-length {longest // 2} (longer rows are dropped; it is another run: start again, without --resume)"]
     elif config["micro_batch_tokens"]:
         advice = [f"--micro-batch-tokens {tokens // 2}"]
     else:
-        advice = [f"--batch-size {rows // 2} --grad-accum {accumulation * rows // (rows // 2)}"]
+        advice = [f"--batch-size {rows // 2} --grad-accum {facts['accumulation'] * rows // (rows // 2)}"]
     if not config["gradient_checkpointing"]:
         advice.append("--gradient-checkpointing")
-    if facts["eval_lengths"] and max(facts["eval_lengths"]) * config["eval_batch_size"] > tokens and config["eval_batch_size"] > 1:
+    if config["eval_batch_size"] > 1 and max(facts["eval_lengths"], default=0) * config["eval_batch_size"] > tokens:
         advice.append(f"--eval-batch-size {config['eval_batch_size'] // 2}")
-    return (f"out of memory; a micro-batch has up to {rows} row(s), {tokens:,} tokens; add {', '.join(advice)}; complete "
-            f"checkpoints stay: {runlog.command_line('--resume')}")
+    return (f"out of memory; a micro-batch has up to {tokens:,} tokens; add {', '.join(advice)}; complete checkpoints stay: "
+            f"{runlog.command_line('--resume')}")
 
 
 def evaluated_at(history, step):

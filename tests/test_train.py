@@ -1,12 +1,16 @@
 """train_8b.py run for real, through Unsloth, on a tiny Qwen3. Run: make test"""
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import tiny
-from conftest import folders
+from hypothesis import given, strategies as st
+from legalqa import checkpoints, training
+from conftest import REPOSITORY, folders
 
 
 def test_training_leaves_what_the_design_says(tiny_adapter):
@@ -48,13 +52,13 @@ def test_bad_data_is_one_line(run_script, tiny_flags, tmp_path, content, message
 
 
 @pytest.mark.parametrize("flags, message", [
-    (["--max-seq-length", "5"], "every row is longer than 5 tokens; raise --max-seq-length (shortest: "),
+    (["--max-seq-length", "8"], "every row is longer than 8 tokens; raise --max-seq-length (shortest: "),
     (["--model-name", "no_such_folder"], "model 'no_such_folder' is neither a folder nor a hub id (owner/name)"),
     (["--model-name", "owner/no-such-model"], "neither a folder nor reachable on the hub"),
     (["--lora-rank", "8"], "unknown argument --lora-rank; did you mean --lora-r?"),
-    (["--lora-r", "many"], "argument --lora-r: invalid int value: 'many'"),
+    (["--lora-r", "many"], "argument --lora-r: expected a whole number, got 'many'"),
     (["--profile", "dmo"], "unknown profile 'dmo' (known: gpu, reference, demo); did you mean demo?"),
-    (["--lora-r", "0", "--learning-rate", "-1"], "--lora-r must be positive, not 0; --learning-rate must be positive, not -1.0"),
+    (["--lora-r", "0", "--learning-rate", "-1"], "--lora-r must be from 1 to 1,024, not 0; --learning-rate must be from 1e-12 to 1,000, not -1.0"),
     (["--resume"], "nothing to resume: no complete checkpoint in"),
 ])
 def test_bad_settings_are_one_line(run_script, tiny_flags, tmp_path, flags, message):
@@ -130,3 +134,36 @@ def test_help_is_there_without_torch(run_script, tmp_path, script):
     assert done.returncode == 0 and script in done.stdout, done.stderr
     if script == "train_8b.py":
         assert "rank of the adapter (default: 16)" in done.stdout and "peak, after warm-up (default: 0.0002)" in done.stdout
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), budget=st.integers(0, 120))
+def test_split_padded_loses_nothing(lengths, budget):
+    import torch
+    width = max(lengths)
+    mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
+    ids = torch.arange(mask.numel()).reshape(mask.shape) * mask
+    parts = training.split_padded({"input_ids": ids, "attention_mask": mask, "labels": ids}, budget)
+    assert [t for part in parts for t in part["input_ids"][part["attention_mask"] == 1].tolist()] == ids[mask == 1].tolist()
+    if budget:
+        assert all(part["input_ids"].numel() <= budget or len(part["input_ids"]) == 1 for part in parts)
+
+
+def test_two_processes_make_the_same_steps_as_one(tiny_flags, tmp_path, run_script):
+    """torchrun: one writes, both train; losses, gradients and the saved adapter are one process's."""
+    flags = [str(flag) for flag in (*tiny_flags, "--load-in-4bit", "false", "--max-steps", 4, "--learning-rate", 0.01)]
+    torchrun = Path(sys.executable).with_name("torchrun")
+    done = subprocess.run([torchrun, "--nproc-per-node", "2", "--master-port", "29713", REPOSITORY / "train_8b.py", *flags,
+                           *map(str, folders(tmp_path / "two"))], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"})
+    assert done.returncode == 0, done.stderr
+    alone = run_script("train_8b.py", *flags, *folders(tmp_path / "one"))
+    assert alone.returncode == 0, alone.stderr
+    histories = []
+    for name in ("one", "two"):
+        (path,) = (tmp_path / name / "logs").glob("history_*.jsonl")
+        histories.append([{key: round(entry[key], 4) for key in ("step", "loss", "grad_norm", "eval_loss") if key in entry}
+                          for entry in map(json.loads, path.read_text().splitlines())])
+    assert histories[0] == histories[1]
+    (checkpoint,) = (tmp_path / "two" / "checkpoints").glob("*/checkpoint-4")
+    assert checkpoints.damage(checkpoint) is None and (checkpoint / "rng_state_1.pth").is_file()
+    assert done.stdout.count("of the first batch") == 1
