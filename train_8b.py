@@ -126,21 +126,26 @@ def resume_point(config, args):
 def check_same_run(saved, binding, folder, force):
     changed = checkpoints.differences(saved["binding"], binding)
     if changed and not force:
-        raise UserError(f"{folder} belongs to a run with other data or settings: {'; '.join(changed)}; give the same ones, or "
-                        "name another run (--resume RUN), or --force to go on all the same")
+        raise UserError(f"{folder} belongs to a run with other data or settings: {'; '.join(changed)}; give the same "
+                        "ones, name another run (--resume RUN), or --force to go on all the same")
     for change in changed:
         print(f"warning: resuming with another {change}", file=sys.stderr)
 
 
-def check_disk_space(config, trainable):
-    """UserError unless the checkpoints and the adapter fit: 4 bytes a parameter, checkpoints with two moments beside it."""
-    for folder, needed in ((config["checkpoint_dir"], 12 * trainable * (config["save_total_limit"] + 1)),
-                           (config["output_dir"], 4 * trainable)):
+def check_disk_space(config, trainable, run):
+    """UserError unless adapter and checkpoints will fit: 4 bytes a parameter, in a checkpoint 8 more of AdamW."""
+    there = len(checkpoints.checkpoints_of(Path(config["checkpoint_dir"]) / run))
+    needed = {config["checkpoint_dir"]: 12 * trainable * max(1, config["save_total_limit"] + 1 - there),
+              config["output_dir"]: 4 * trainable}
+    disks = {}
+    for folder, size in needed.items():
         existing = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.exists())
-        free = shutil.disk_usage(existing).free
-        if free < needed + 50e6:
-            raise UserError(f"{folder}: {needed / 1e6:,.0f} MB are needed for adapter or checkpoints, {free / 1e6:,.0f} MB are "
-                            "free; free space, or give another --checkpoint-dir or --output-dir")
+        sizes = disks.setdefault(existing.stat().st_dev, {})
+        sizes[folder] = size
+        free, total = shutil.disk_usage(existing).free, sum(sizes.values()) + 50e6  # logs, tokenizer
+        if free < total:
+            raise UserError(f"{' and '.join(sizes)}: {total / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free; "
+                            "free space, or give another --checkpoint-dir or --output-dir")
 
 
 def describe_run(config, facts, train, validation, tokenizer):
@@ -158,8 +163,9 @@ def describe_run(config, facts, train, validation, tokenizer):
 
 def print_stopped(config, run, step, steps):
     saved, _ = checkpoints.newest_complete(config["checkpoint_dir"], run)
-    print(f"stopped after step {step} of {steps}; " + (f"saved in {saved}; to go on: {runlog.command_line('--resume')}" if saved
-          else "nothing was saved: the weights are not finite"), file=sys.stderr)
+    outcome = f"saved in {saved}; to go on: {runlog.command_line('--resume')}" if saved else \
+        "nothing was saved: the weights are not finite"
+    print(f"stopped after step {step} of {steps}; {outcome}", file=sys.stderr)
 
 
 def main(argv=None):
@@ -197,7 +203,7 @@ def main(argv=None):
     if args.dry_run:
         print("dry run: nothing was trained; to train: the same command without --dry-run")
         return 0
-    check_disk_space(config, trainable)
+    check_disk_space(config, trainable, run)
 
     with contextlib.ExitStack() as guards:
         if is_main:
@@ -214,7 +220,8 @@ def main(argv=None):
         stop = training.StopRequest()
         result = training.run(trainer, config, facts, run, stop, checkpoint)
         if stop.signal is not None:
-            print_stopped(config, run, trainer.state.global_step, facts["steps"])
+            if is_main:
+                print_stopped(config, run, trainer.state.global_step, facts["steps"])
             return 128 + stop.signal
         metrics = training.run_metrics(trainer, result, trainable, total, run, checkpoint)
         if is_main:

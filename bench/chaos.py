@@ -1,10 +1,12 @@
-"""Does a run survive kill -9 at any moment? Real runs of the real scripts on a tiny model, killed, started again, compared.
+"""Does a run survive kill -9 at any moment? Real runs of the real scripts on a tiny model, killed, started again,
+compared.
 
 Each training run is killed one to four times: half of the kills at a random moment of the whole run, half within
-milliseconds of a save (checkpoint, adapter) being seen on the disk. After each kill it is started again, with --resume where a
-complete checkpoint exists. Its adapter and its losses must equal those of the unbroken run bit for bit, and at no moment may a
-complete checkpoint, or the adapter that was there before, be gone. The same for benchmark.py: no answer made twice,
-the same answers in the end. The last line is the result as JSON; exit code 1 when anything was lost or differs.
+milliseconds of a save (checkpoint, adapter) being seen on the disk. After each kill it is started again, with
+--resume where a complete checkpoint exists. Its adapter and its losses must equal those of the unbroken run bit for
+bit, and at no moment may a complete checkpoint, or the adapter that was there before, be gone. The same for
+benchmark.py: no answer made twice, the same answers in the end. The last line is the result as JSON; exit code 1 when
+anything was lost or differs.
 
   python bench/chaos.py --runs 50 --benchmark-runs 20        some 10 minutes on two cores
 """
@@ -24,13 +26,13 @@ import tiny
 import warm
 from legalqa import checkpoints, model, runlog
 
-# What can go wrong at a resume: dropout (random state), rows grouped by length (order), micro-batches of a step (split or
-# accumulated), a short last step, saves that fall inside a logging interval.
+# What can go wrong at a resume: dropout (random state), rows grouped by length (order), micro-batches of a step
+# (split or accumulated), a short last step, saves that fall inside a logging interval.
 VARIANTS = {"plain": (), "by length": ("--group-by-length",), "dropout": ("--lora-dropout", "0.2"),
             "split": ("--micro-batch-tokens", "300"), "accumulation": ("--micro-batch-tokens", "0", "--save-total-limit", "1")}
 COMMON = ("--profile", "demo", "--max-seq-length", 256, "--num-epochs", 3, "--max-steps", -1, "--logging-steps", 2, "--save-steps", 3,
           "--eval-samples", 4, "--learning-rate", 0.01, "--group-by-length", "false")
-ROWS, VALIDATION_ROWS, MOST_KILLS, TIMEOUT_SEC = 44, 6, 4, 120
+ROWS, VALIDATION_ROWS, MOST_KILLS, TIMEOUT_SEC = 44, 6, 4, 600
 
 
 def train_flags(data, folder, variant):
@@ -76,7 +78,8 @@ def kill_somewhere(process, folder, rng, usual_sec):
 
 
 def adapter_is_there(folder):
-    """Whether the old adapter or the new one is whole, under its name or, between two renames, under the one next to it."""
+    """Whether the old adapter or the new one is whole, under its name or, between two renames, under the one next to
+    it."""
     return any(model.is_adapter(path) and (path / model.ADAPTER_FILES[1]).is_file() and (path / model.SETTINGS_FILE).is_file()
                for path in (folder / "adapter", folder / "adapter.old.tmp"))
 

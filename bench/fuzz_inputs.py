@@ -1,9 +1,10 @@
-"""Thousands of damaged and hostile files and flags, given to the code that reads them: success or one line, nothing else.
+"""Thousands of damaged and hostile files and flags, given to the code that reads them: success or one line, nothing
+else.
 
-Valid data files, flags, adapters, models, checkpoints and logs are mutated (values of the wrong type, absurd numbers, missing
-keys, cut and flipped bytes, other encodings) and given to the product's own readers and main functions, in this process. A
-traceback, a hang, an error of no or of several lines, or a changed input file is a failure; hypothesis then shrinks it.
-The last line is the result as JSON; exit code 1 on a failure.
+Valid data files, flags, adapters, models, checkpoints and logs are mutated (values of the wrong type, absurd numbers,
+missing keys, cut and flipped bytes, other encodings) and given to the product's own readers and main functions, in
+this process. A traceback, a hang, an error of no or of several lines, or a changed input file is a failure;
+hypothesis then shrinks it. The last line is the result as JSON; exit code 1 on a failure.
 
   python bench/fuzz_inputs.py --inputs 5000        some 5 minutes on one core
 """
@@ -35,7 +36,7 @@ import train_8b
 from legalqa import adapters, checkpoints, cli, model, plan, prompt, records, runlog
 from legalqa.cli import UserError
 
-HANG_SEC, ROWS = 20, 12
+HANG_SEC, ROWS = 60, 12
 TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
 NASTY_TEXT = st.sampled_from(["", " ", "\0", "../../etc/passwd", "/dev/zero", "a" * 5000, "\ud800", "{{ ''.__class__.__mro__ }}",
                               "{% for i in range(9) %}{{ 1/0 }}{% endfor %}", "<|im_end|>", "\u2028", "nan", "-1", "1e309", "юрист"])

@@ -9,18 +9,19 @@ from legalqa.cli import UserError
 
 
 def check_output(config, run, overwrite):
-    """The run whose adapter is in `output_dir`, or None. UserError when `run` would destroy something there at its end."""
+    """The run whose adapter is in `output_dir`, or None. UserError when `run` would destroy something there at its
+    end."""
     target = Path(config["output_dir"]).resolve()
     inside = [str(path) for path in (Path.cwd(), *(config[key] for key in ("checkpoint_dir", "logs_dir", "train_file",
                                                                            "validation_file")))
               if Path(path).resolve().is_relative_to(target)]
     if inside:
-        raise UserError(f"--output-dir {config['output_dir']} is replaced as a whole at the end, and {', '.join(inside)} is in "
-                        "it; give a folder of the adapter's own")
+        raise UserError(f"--output-dir {config['output_dir']} is replaced as a whole at the end, and {', '.join(inside)} "
+                        "is in it; give a folder of the adapter's own")
     held = target if target.exists() else beside(target, ".old.tmp")
     if held.exists() and not model.is_adapter(held) and not (held.is_dir() and not any(held.iterdir())):
-        raise UserError(f"--output-dir {config['output_dir']} holds files that are no adapter, and is replaced as a whole at the "
-                        "end; give another folder")
+        raise UserError(f"--output-dir {config['output_dir']} holds files that are no adapter, and is replaced as a whole "
+                        "at the end; give another folder")
     if not model.is_adapter(held):
         return None
     try:
@@ -28,7 +29,8 @@ def check_output(config, run, overwrite):
     except UserError:
         holder = "unknown"
     if holder != run and not overwrite:
-        raise UserError(f"{config['output_dir']} holds the adapter of run {holder}; give another --output-dir, or --overwrite")
+        raise UserError(f"{config['output_dir']} holds the adapter of run {holder}; give another --output-dir, or "
+                        "--overwrite")
     return holder
 
 

@@ -29,7 +29,8 @@ def mark_complete(folder):
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     runlog.sync(*paths, folder)
     runlog.write_json(folder / MARKER, {"files": {
-        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": runlog.file_sha256(path)} for path in paths}})
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": runlog.file_sha256(path)}
+        for path in paths}})
 
 
 def damage(folder):
@@ -68,8 +69,11 @@ def newest_complete(checkpoint_dir, run=None):
     """(folder, [(skipped folder, why)]): the newest whole checkpoint of the newest run that has one, or of `run`."""
     skipped = []
     run_dirs = [Path(checkpoint_dir) / run] if run else sorted(Path(checkpoint_dir).glob("*"), reverse=True)
-    for run_dir in run_dirs:
-        for folder in reversed(checkpoints_of(run_dir)):
+    for run_dir in filter(Path.is_dir, run_dirs):
+        folders = checkpoints_of(run_dir)
+        if not folders:
+            skipped.append((run_dir, "no checkpoint in it"))
+        for folder in reversed(folders):
             reason = damage(folder)
             if reason is None:
                 return folder, skipped
@@ -78,7 +82,8 @@ def newest_complete(checkpoint_dir, run=None):
 
 
 def prune(run_dir, newest_step, keep):
-    """Keep the newest `keep` checkpoints up to `newest_step`, which is complete; those beyond it are of a damaged future."""
+    """Keep the newest `keep` checkpoints up to `newest_step`, which is complete; those beyond it are of a damaged
+    future."""
     folders = checkpoints_of(run_dir)
     kept = [folder for folder in folders if step_of(folder) <= newest_step][-keep:]
     for folder in folders:
@@ -102,8 +107,8 @@ def differences(saved, current):
 def lock(folder):
     """One run at a time in `folder`, while the block runs: the second gets a UserError that names the owner.
 
-    Held by the file `folder`.lock. The kernel takes the lock from a process that dies, however it dies, so the file that a
-    killed run leaves is no obstacle.
+    Held by the file `folder`.lock. The kernel takes the lock from a process that dies, however it dies, so the file
+    that a killed run leaves is no obstacle.
     """
     import fcntl
     path = beside(folder, ".lock")
@@ -119,7 +124,8 @@ def lock(folder):
             file.seek(0)
             owner = file.read().strip()
             file.close()
-            raise UserError(f"{folder} is in use by {owner or 'another run'}; wait for it, or choose another folder") from error
+            raise UserError(f"{folder} is in use by {owner or 'another run'}; wait for it, or choose another "
+                            "folder") from error
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break
@@ -135,6 +141,7 @@ def lock(folder):
 
 
 def beside(folder, suffix):
-    """`folder` + suffix, next to the real folder where `folder` is a link to it: on the same disk, so that a rename works."""
+    """`folder` + suffix, next to the real folder where `folder` is a link to it: on the same disk, so that a rename
+    works."""
     folder = Path(folder).resolve()
     return folder.with_name(folder.name + suffix)

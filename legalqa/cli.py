@@ -107,7 +107,8 @@ PARSERS = {bool: parse_bool, int: parse_int, float: parse_float, str: str, list:
 
 
 def make_parser(script, doc, keys, profile=True):
-    """A parser with a flag for each of `keys`, typed by its default in CONFIG, and `--profile` unless no profile matters."""
+    """A parser with a flag for each of `keys`, typed by its default in CONFIG, and `--profile` unless no profile
+    matters."""
     parser = Parser(prog=Path(script).name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter,
                     allow_abbrev=False)
     if profile:
@@ -143,7 +144,8 @@ def has_accelerator():
 
 
 def effective_config(args, announce=True):
-    """CONFIG, then the profile, then the flags given: the flat dict a stage works with. Says so when `auto` picks demo."""
+    """CONFIG, then the profile, then the flags given: the flat dict a stage works with. Says so when `auto` picks
+    demo."""
     name = args.profile
     if name == "auto":
         name = "gpu" if has_accelerator() else "demo"
@@ -156,14 +158,15 @@ def effective_config(args, announce=True):
     effective = {**config.CONFIG, **config.PROFILES[name], **flags, "profile": name}
     used = {key: effective[key] for key in config.CONFIG if hasattr(args, key)}
     problems = out_of_limits(used, flag_of)
-    problems += [f"{flag_of(key)} must be one of {', '.join(names)}, not '{used[key][:40]}'" for key, names in config.CHOICES.items()
-                 if key in used and used[key] not in names]
+    problems += [f"{flag_of(key)} must be one of {', '.join(names)}, not '{used[key][:40]}'"
+                 for key, names in config.CHOICES.items() if key in used and used[key] not in names]
     if problems:
         raise UserError("; ".join(problems))
     return effective
 
 
 def out_of_limits(values, name_of=str):
-    """["--lora-r must be from 1 to 1,024, not 0", ...]: the numbers among `values` that config.LIMITS does not allow."""
-    return [f"{name_of(key)} must be from {low:,} to {high:,}, not {str(values[key])[:40]}" for key, (low, high) in config.LIMITS.items()
-            if key in values and not (type(values[key]) in (int, float) and low <= values[key] <= high)]
+    """["--lora-r must be from 1 to 1,024, not 0", ...]: the numbers among `values` that config.LIMITS does not allow.
+    """
+    return [f"{name_of(key)} must be from {low:,} to {high:,}, not {str(values[key])[:40]}"
+            for key, (low, high) in config.LIMITS.items() if key in values and not (type(values[key]) in (int, float) and low <= values[key] <= high)]

@@ -1,7 +1,8 @@
-"""Model and adapter folders from strangers, checked before a weight is loaded: safetensors only, no code, no absurd sizes.
+"""Model and adapter folders from strangers, checked before a weight is loaded.
 
-Transformers and PEFT run no code of a folder here (`trust_remote_code=False`, jinja's sandbox for templates). These checks
-add what they leave open: adapter settings that import modules or unpickle files, sizes that would fill the memory, paths.
+Transformers and PEFT run no code of a folder here (`trust_remote_code=False`, jinja's sandbox for templates). These
+checks add what they leave open: adapter settings that import modules or unpickle files, sizes that would fill the
+memory, paths.
 """
 import contextlib
 import re
@@ -14,7 +15,8 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 # The largest of each that config.json may claim; Qwen3-235B has 94 layers, hidden size 4,096, vocabulary 151,936.
 SIZE_LIMITS = {"vocab_size": 2**21, "hidden_size": 2**15, "intermediate_size": 2**17, "num_hidden_layers": 512,
                "num_attention_heads": 512, "num_key_value_heads": 512, "head_dim": 1024, "max_position_embeddings": 2**24}
-# A plain LoRA is these settings; any other that is not off is refused: some import modules, unpickle caches, change the base.
+# A plain LoRA is these settings; any other that is not off is refused: some import modules, unpickle caches, change
+# the base.
 LORA_SETTINGS = {"r": lambda value: type(value) is int and 1 <= value <= 1024,
                  "lora_alpha": lambda value: type(value) in (int, float) and 0 < value < 1e6,
                  "target_modules": lambda value: isinstance(value, list) and value and all(
@@ -39,12 +41,12 @@ def loading(what):
     except Exception as error:
         if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
             raise
-        raise UserError(f"{what} cannot be loaded: {type(error).__name__}: {cli.first_line(error)}; is it damaged, or not of this "
-                        "kind? get it again") from error
+        raise UserError(f"{what} cannot be loaded: {type(error).__name__}: {cli.first_line(error)}; is it damaged, "
+                        "or not of this kind? get it again") from error
 
 
 def tensor_shapes(path):
-    """{tensor name: shape} of a safetensors file, from its header alone; UserError when the file is cut or none at all."""
+    """{tensor name: shape} of a safetensors file, from its header alone; UserError when it is cut or something else."""
     from safetensors import SafetensorError, safe_open
     try:
         with safe_open(path, framework="np") as file:
@@ -54,7 +56,8 @@ def tensor_shapes(path):
 
 
 def check_model_folder(folder):
-    """UserError unless the folder holds a model whose weights are safetensors and whose claimed sizes these weights can fill."""
+    """UserError unless the folder holds a model whose weights are safetensors and whose claimed sizes these weights
+    can fill."""
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no model in this folder (config.json is missing); give a hub id or another folder")
@@ -66,7 +69,8 @@ def check_model_folder(folder):
     for key, limit in SIZE_LIMITS.items():
         value = settings.get(key)
         if value is not None and not (type(value) is int and 1 <= value <= limit):
-            raise UserError(f"{folder}/config.json: {key} is {str(value)[:40]}, not from 1 to {limit:,}; the file is damaged or hostile")
+            raise UserError(f"{folder}/config.json: {key} is {str(value)[:40]}, not from 1 to {limit:,}; the file is "
+                            "damaged or hostile")
     for path in weights:
         tensor_shapes(path)
     least, held = least_parameters(settings), sum(path.stat().st_size for path in weights)
@@ -76,7 +80,7 @@ def check_model_folder(folder):
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         files = runlog.read_json(index).get("weight_map")
-        if not isinstance(files, dict) or not all(isinstance(name, str) and (folder / name) in weights for name in files.values()):
+        if not isinstance(files, dict) or not {str(name) for name in files.values()} <= {path.name for path in weights}:
             raise UserError(f"{index}: names files that are not in the folder; get the model again")
 
 
@@ -88,8 +92,8 @@ def least_parameters(settings):
 
 
 def lora_settings(folder):
-    """(base model's name, {"r", "lora_alpha", "target_modules", "use_rslora"}) of an adapter folder, if it is a plain LoRA whose
-    weights are a whole safetensors file of that rank; else a UserError."""
+    """(base model's name, {"r", "lora_alpha", "target_modules", "use_rslora"}) of an adapter folder, if it is a plain
+    LoRA whose weights are a whole safetensors file of that rank; else a UserError."""
     folder = Path(folder)
     where = folder / ADAPTER_CONFIG
     settings = {"use_rslora": False, **runlog.read_json(where)}
@@ -97,14 +101,16 @@ def lora_settings(folder):
     if not isinstance(base, str) or not base or "\0" in base:
         raise UserError(f"{where}: no base_model_name_or_path; which model is it an adapter of?")
     if ".." in Path(base).parts:
-        raise UserError(f"{where}: the base model's path climbs out of its folder: {base!r}; write the full path there if you trust it")
+        raise UserError(f"{where}: the base model's path climbs out of its folder: {base!r}; write the full path there if "
+                        "you trust it")
     for key, is_valid in LORA_SETTINGS.items():
         if not is_valid(settings.get(key)):
             raise UserError(f"{where}: {key} is {str(settings.get(key))[:60]}; the file is damaged or hostile")
     odd = [key for key, value in settings.items() if key not in LORA_SETTINGS and key not in WITHOUT_EFFECT
            and value not in (None, False, {}, []) and value != PLAIN_VALUES.get(key)]
     if odd or settings.get("peft_type") != "LORA":
-        raise UserError(f"{where}: not a plain LoRA ({', '.join(odd) or 'peft_type'}); only what train_8b.py makes is loaded")
+        raise UserError(f"{where}: not a plain LoRA ({', '.join(odd) or 'peft_type'}); only what train_8b.py makes is "
+                        "loaded")
     for name, shape in tensor_shapes(folder / ADAPTER_WEIGHTS).items():
         rank_axis = 0 if name.endswith(".lora_A.weight") else 1 if name.endswith(".lora_B.weight") else None
         if rank_axis is None or len(shape) != 2 or shape[rank_axis] != settings["r"]:
@@ -119,8 +125,8 @@ def check_fit(language_model, folder):
     for name, shape in tensor_shapes(Path(folder) / ADAPTER_WEIGHTS).items():
         layer, kind = name.removeprefix("base_model.model.").rsplit(".lora_", 1)
         if layer not in sizes or shape[1 if kind == "A.weight" else 0] != sizes[layer][kind == "B.weight"]:
-            raise UserError(f"{folder}: {layer} does not fit the base model ({'another size' if layer in sizes else 'no such layer'}); "
-                            "it is an adapter of another model")
+            reason = "another size" if layer in sizes else "no such layer"
+            raise UserError(f"{folder}: {layer} does not fit the base model ({reason}); it is an adapter of another model")
 
 
 SETTINGS = {"run": lambda value: isinstance(value, str), "system_prompt": lambda value: isinstance(value, str),

@@ -34,9 +34,11 @@ def write_bytes(path, data):
 
 
 def write_files(contents):
-    """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or none of them.
+    """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or none of
+    them.
 
-    A path holds the old content or the new, never a part, and a name that is there after a power cut has all its bytes.
+    A path holds the old content or the new, never a part, and a name that is there after a power cut has all its
+    bytes.
     """
     temporary = {Path(path): Path(f"{path}.tmp") for path in contents}
     try:
@@ -60,8 +62,8 @@ def write_files(contents):
 
 @contextlib.contextmanager
 def writing(what, advice):
-    """Turn whatever a library raises while it writes into one line. The except is broad on purpose: on a full disk torch raises
-    RuntimeError, safetensors an error of its own, and tokenizers bare Exception."""
+    """Turn whatever a library raises while it writes into one line. The except is broad on purpose: on a full disk
+    torch raises RuntimeError, safetensors an error of its own, and tokenizers bare Exception."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,5 @@
-"""The trainer: TRL's, with a row order that a resume repeats, checkpoints whole or not at all, and a watch on the loss."""
+"""The trainer: TRL's, with a row order that a resume repeats, checkpoints whole or not at all, and a watch on the
+loss."""
 import contextlib
 import json
 import math
@@ -47,8 +48,8 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
     class Trainer(SFTTrainer):
         order = facts["order"]
         nonfinite_steps = []
-        # Of earlier processes of this run. The Trainer's own sums start at 0 in each, which bends the loss average that a
-        # save cut in two, the mean loss, the time and the speed.
+        # Of earlier processes of this run. The Trainer's own sums start at 0 in each, which bends the loss average
+        # that a save cut in two, the mean loss, the time and the speed.
         progress = saved or {"history": [], "loss_sum": 0.0, "total_loss": 0.0, "last_logged_step": 0, "train_sec": 0.0,
                              "train_tokens": 0}
 
@@ -68,7 +69,8 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
                     "train_tokens": sum(map(facts["order"].tokens_of_step, range(self.state.global_step)))}
 
         def _run_epoch(self, *args, **kwargs):
-            if self.state.global_step >= self.state.max_steps:  # resumed after its last step: the Trainer would make one more
+            if self.state.global_step >= self.state.max_steps:
+                # Resumed after its last step: the Trainer would make one more.
                 self.control.should_training_stop = True
             else:
                 super()._run_epoch(*args, **kwargs)
@@ -87,7 +89,8 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
             return loss
 
         def weights_finite(self):
-            return torch.stack([weight.isfinite().all() for weight in self.model.parameters() if weight.requires_grad]).all().item()
+            trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+            return torch.stack([weight.isfinite().all() for weight in trained]).all().item()
 
         def _save_checkpoint(self, language_model, trial):
             if not all(gather(self.weights_finite())):
@@ -106,7 +109,8 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
                     self.accelerator.wait_for_everyone()
                     if is_main:
                         folder = saving / f"checkpoint-{self.state.global_step}"
-                        runlog.write_json(folder / checkpoints.RUN_FILE, {"run": run, "binding": binding, "progress": progress})
+                        facts_of_run = {"run": run, "binding": binding, "progress": progress}
+                        runlog.write_json(folder / checkpoints.RUN_FILE, facts_of_run)
                         checkpoints.mark_complete(folder)
                         shutil.rmtree(run_dir / folder.name, ignore_errors=True)  # a damaged one
                         os.replace(folder, run_dir / folder.name)
@@ -138,9 +142,9 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
                       eval_dataset=Dataset.from_list(facts["eval_texts"]) if facts["eval_texts"] else None)
     for weight in trainer.model.parameters():
         if weight.requires_grad:
-            # TRL makes a 4-bit model's adapter bfloat16 (on CUDA Unsloth removes that). With its 8 bits many updates of AdamW
-            # round to nothing, a CPU that computes in float32 has no fast product for it, and a resume, which loads float32,
-            # would go on as another run.
+            # TRL makes a 4-bit model's adapter bfloat16 (on CUDA Unsloth removes that). With its 8 bits many updates
+            # of AdamW round to nothing, a CPU that computes in float32 has no fast product for it, and a resume,
+            # which loads float32, would go on as another run.
             weight.data = weight.data.float()
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
@@ -149,8 +153,9 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
 
 
 def split_padded(inputs, max_tokens):
-    """The rows of a padded batch in consecutive parts of at most `max_tokens` positions (one row at least), each cut to its own
-    longest row. The loss is a sum over the step's tokens, so that the parts' gradients add up to the batch's."""
+    """The rows of a padded batch in consecutive parts of at most `max_tokens` positions (one row at least), each cut
+    to its own longest row. The loss is a sum over the step's tokens, so that the parts' gradients add up to the
+    batch's."""
     rows, width = inputs["input_ids"].shape
     if not max_tokens or rows * width <= max_tokens:
         return [inputs]
@@ -169,15 +174,16 @@ def nonfinite_message(facts, steps, config):
     order, size = facts["order"], facts["rows_per_step"]
     rows = sorted({facts["row_numbers"][row] for step in steps for row in
                    order.rows_of(step // facts["steps_per_epoch"])[step % facts["steps_per_epoch"] * size:][:size]})
-    return (f"loss or weights are NaN or infinite from step {steps[0] + 1} to step {steps[-1] + 1}; the rows of these steps in "
-            f"{config['train_file']}: {', '.join(map(str, rows))}; the last good checkpoint is kept: lower --learning-rate or "
-            f"mend the rows, then: {runlog.command_line('--resume', '--force')}, or start again")
+    return (f"loss or weights are NaN or infinite from step {steps[0] + 1} to step {steps[-1] + 1}; the rows of these "
+            f"steps in {config['train_file']}: {', '.join(map(str, rows))}; the last good checkpoint is kept: lower "
+            f"--learning-rate or mend the rows, then: {runlog.command_line('--resume', '--force')}, or start again")
 
 
 def check_supervision(trainer, tokenizer, facts, config):
     """Decode what the first batch trains on, and refuse to start if it is not what the prompt module says.
 
-    On CUDA Unsloth's own code tokenizes the rows, not TRL's: it may see a BOS in a template, cut a row, mask another span.
+    On CUDA Unsloth's own code tokenizes the rows, not TRL's: it may see a BOS in a template, cut a row, mask another
+    span.
     """
     batch = next(iter(trainer.get_train_dataloader()))
     ids, labels = batch["input_ids"].flatten().tolist(), batch["labels"].flatten().tolist()
@@ -211,7 +217,8 @@ class StopRequest:
                 return
             os._exit(128 + number)
         self.signal, self.signal_time = number, time.monotonic()
-        os.write(2, b"\nstopping after this step; once more to leave at once\n")  # print() may be the very call interrupted
+        # Not print(), which may be the very call that was interrupted.
+        os.write(2, b"\nstopping after this step; once more to leave at once\n")
 
     def restore(self):
         for number, handler in self.previous.items():
@@ -253,7 +260,8 @@ def make_callback(trainer, config, run, stop):
                 self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, lr {logs['learning_rate']:.1e}, {speed:,.0f} tok/s, "
                                          f"{memory / 1e9:.1f} GB")
                 if before:
-                    tqdm.write(f"first loss after the resume {logs['loss']:.4f}, last before it {before[-1]:.4f}", file=sys.stderr)
+                    tqdm.write(f"first loss after the resume {logs['loss']:.4f}, last before it {before[-1]:.4f}",
+                               file=sys.stderr)
                     before.clear()
             else:
                 tqdm.write(f"step {state.global_step}: evaluation loss {logs['eval_loss']:.4f}", file=sys.stderr)
@@ -290,14 +298,15 @@ def append_line(path, entry):
 
 
 def run(trainer, config, facts, run_id, stop, checkpoint):
-    """Train, from `checkpoint` if given; the Trainer's result. Evaluates before step 1: a broken evaluation fails in seconds."""
+    """Train, from `checkpoint` if given; the Trainer's result. Evaluates before step 1: a broken evaluation fails in
+    seconds."""
     history = trainer.progress["history"]
     if checkpoint and trainer.is_world_process_zero():  # what a dead process logged beyond its checkpoint is made again
         runlog.write_text(history_file(config, run_id), "".join(json.dumps(entry) + "\n" for entry in history))
     progress = make_callback(trainer, config, run_id, stop)
     trainer.add_callback(progress)
-    # Inside train(): an evaluate() before it would leave the model unwrapped, and several GPUs training apart (accelerate
-    # prepares a model once, and for an evaluation without DDP).
+    # Inside train(): an evaluate() before it would leave the model unwrapped, and several GPUs training apart
+    # (accelerate prepares a model once, and for an evaluation without DDP).
     trainer.args.eval_on_start = bool(facts["eval_texts"]) and not checkpoint
     try:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -328,7 +337,7 @@ def memory_advice(config, facts):
 def memory_message(config, facts):
     rows, tokens, longest = facts["micro_batch_rows"], facts["worst_tokens"], max(facts["lengths"])
     if rows == 1 or tokens <= longest:
-        advice = [f"--max-seq-length {longest // 2} (longer rows are dropped; it is another run: start again, without --resume)"]
+        advice = [f"--max-seq-length {longest // 2} (longer rows are dropped; as another run, without --resume)"]
     elif config["micro_batch_tokens"]:
         advice = [f"--micro-batch-tokens {tokens // 2}"]
     else:
@@ -346,7 +355,8 @@ def evaluated_at(history, step):
 
 
 def run_metrics(trainer, result, trainable, total, run_id, checkpoint):
-    """The contents of metrics_<run>.json, of the whole run: a resumed one counts the time and tokens of its earlier processes."""
+    """The contents of metrics_<run>.json, of the whole run: a resumed one counts the time and tokens of its earlier
+    processes."""
     import torch
     progress = trainer.current_progress()
     history = progress["history"]

@@ -1,7 +1,9 @@
-"""It survives: kills, stops, full disks, hostile files. Real runs of the real scripts on a tiny Qwen3, forked from a warm process.
+"""It survives: kills, stops, full disks, hostile files. Real runs of the real scripts on a tiny Qwen3, forked from a
+warm process.
 
 The long versions: bench/chaos.py and bench/fuzz_inputs.py. Run: make test
 """
+import errno
 import json
 import os
 import pickle
@@ -19,8 +21,9 @@ from pathlib import Path
 import pytest
 
 import tiny
+import train_8b
 import warm
-from legalqa import adapters, checkpoints, model, plan, runlog, training
+from legalqa import adapters, checkpoints, model, plan, records, runlog, training
 from legalqa.cli import UserError
 
 sys.path.insert(0, str(warm.REPOSITORY / "bench"))
@@ -61,7 +64,7 @@ def train(python, data, tmp_path):
     return run
 
 
-def wait_for(condition, process, seconds=60):
+def wait_for(condition, process, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.is_alive() and time.monotonic() < deadline
@@ -182,7 +185,7 @@ def test_a_stop_finishes_the_step_saves_and_says_how_to_go_on(python, data, unbr
     history = tmp_path / "logs"
     wait_for(lambda: any(path.read_text().count("\n") >= 3 for path in history.glob("history_*")), process)
     os.kill(process.pid, number)
-    process.join(60)
+    process.join(300)
     log = (tmp_path / "log").read_text("utf-8")
     assert process.exitcode == expected, log
     command = shlex.split(re.search(r"; to go on: (python .*)", log)[1])
@@ -203,7 +206,7 @@ def test_the_second_ctrl_c_leaves_at_once_and_the_lock_with_it(python, data, tmp
     os.kill(process.pid, signal.SIGINT)
     wait_for(lambda: "once more to leave at once" in (tmp_path / "log").read_text("utf-8"), process)
     os.kill(process.pid, signal.SIGINT)
-    process.join(5)
+    process.join(30)
     assert process.exitcode == 130 and not list(tmp_path.glob("checkpoints/*/checkpoint-*"))
     assert (tmp_path / "adapter.lock").exists()  # stale: its owner left without a word
     with checkpoints.lock(tmp_path / "adapter"):
@@ -277,7 +280,7 @@ def test_a_disk_that_fills_during_a_checkpoint(python, data, unbroken, tmp_path,
     process = python.start("train_8b.py", flags, tmp_path, tmp_path / "log", slow_steps)
     wait_for(lambda: list(small_disk.glob("checkpoints/*/checkpoint-3")), process)
     filler = fill(small_disk, leave=200_000)
-    process.join(60)
+    process.join(300)
     error = only_error((tmp_path / "log").read_text("utf-8"))
     assert process.exitcode == 2 and "cannot write a checkpoint" in error and "free space" in error and error.endswith("--resume")
     assert [path.name for path in small_disk.glob("checkpoints/*/*")] == ["checkpoint-3"]
@@ -316,6 +319,35 @@ def test_a_full_disk_keeps_the_adapter_and_the_logs_that_were_there(unbroken, sm
     assert {path.name for path in small_disk.iterdir()} == {"adapter", "filler", "log.json", "history.jsonl", "answers.jsonl"}
 
 
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_write_that_fails_keeps_what_was_there(unbroken, tmp_path, monkeypatch, call):
+    """As above where no file system can be mounted: the calls fail as on a full disk."""
+    shutil.copytree(unbroken[0] / "adapter", tmp_path / "adapter")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
+    (tmp_path / "log.json").write_text("old")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(UserError, match="cannot write .*log.json: No space left"):
+            runlog.write_text(tmp_path / "log.json", "new")
+        with pytest.raises(UserError, match="cannot write the adapter to .*No space left"):
+            adapters.save(Saved(), Saved(), {"output_dir": str(tmp_path / "adapter")}, {}, {})
+    assert (tmp_path / "log.json").read_text() == "old"
+    assert {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"adapter", "log.json"}
+
+
+def test_disk_space_is_counted_before_training(tmp_path, monkeypatch):
+    settings = {"checkpoint_dir": str(tmp_path / "a"), "output_dir": str(tmp_path / "b"), "save_total_limit": 2}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("usage", (), {"free": 12e6 * 3 + 4e6 + 49e6}))
+    with pytest.raises(UserError, match="a and .*b: 90 MB are needed, 89 MB are free; free space"):
+        train_8b.check_disk_space(settings, 10**6, RUN)
+    (tmp_path / "a" / RUN / "checkpoint-1").mkdir(parents=True)
+    train_8b.check_disk_space(settings, 10**6, RUN)  # a resumed run has one of its checkpoints already
+
+
 # ---- What an output folder may be
 
 @pytest.mark.parametrize("make, message", [
@@ -339,7 +371,17 @@ def test_a_linked_output_folder_stays_a_link(train, unbroken, tmp_path):
     assert code == 0 and (tmp_path / "adapter").is_symlink() and model.is_adapter(tmp_path / "real"), log
 
 
-# ---- Hostile files
+# ---- Unreadable and hostile files
+
+@pytest.mark.parametrize("make, message", [
+    (os.mkfifo, "not a regular file"), (os.mkdir, "not a regular file"), (lambda path: os.symlink(path, path), "rows.jsonl"),
+    (lambda path: os.symlink("/nowhere", path), "no such file"), (lambda path: Path(path).write_bytes(b"\xff\xfe"), "line 1: not UTF-8"),
+    (lambda path: Path(path).write_text('{"a": ' + "9" * 5000 + "}"), "line 1: not JSON"),
+])
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path, make, message):
+    make(tmp_path / "rows.jsonl")
+    with pytest.raises(UserError, match=message):
+        records.read_records(tmp_path / "rows.jsonl")
 
 class Bomb:
     def __reduce__(self):

@@ -1,8 +1,9 @@
-"""Runs of the real scripts without the ten seconds of imports: processes forked from one that has imported everything.
+"""Runs of the real scripts without the ten seconds of imports: processes forked from one that has imported
+everything.
 
-`WarmPython().start("train_8b.py", flags, cwd=..., log=...)` is a real process with its own pid, standard streams and signals, whose
-`__main__` is the script; only the import of torch, Unsloth and TRL is shared. It runs on one thread: OpenMP does not
-survive a fork once it has threads, and one thread gives the same bits every time.
+`WarmPython().start("train_8b.py", flags, cwd=..., log=...)` is a real process with its own pid, standard streams and
+signals, whose `__main__` is the script; only the import of torch, Unsloth and TRL is shared. It runs on one thread:
+OpenMP does not survive a fork once it has threads, and one thread gives the same bits every time.
 """
 import contextlib
 import multiprocessing
