@@ -10,6 +10,7 @@ Writes  nothing by itself; /save FILE writes the chat, or a training row
 import contextlib
 import difflib
 import io
+import itertools
 import json
 import os
 import re
@@ -248,7 +249,8 @@ class Chat:
                 near = difflib.get_close_matches(name, [*self.commands, "/exit"], 1, 0.5)
                 raise UserError(self.say("unknown_command", name=name, near=self.say("did_you_mean", near=near[0]) if near else ""))
             self.commands[name](argument)
-            self.tell("")
+            if name not in ("/retry", "/compare"):  # these end with an answer, which has its blank line
+                self.tell("")
         elif text:
             self.dialogue.set_language(text)
             turn = self.ask(new_record(self.dialogue, text), self.dialogue.turns)
@@ -276,8 +278,10 @@ class Chat:
         writer.close()
         for note in answer_notes(self.dialogue, turn):
             self.tell(note, "dim")
-        for line in citation_lines(self.dialogue, turn):
-            self.tell(line, "bold" if line.startswith("  -") else "dim")
+        heading, *lines = citation_lines(self.dialogue, turn) or [None]
+        if lines:
+            self.tell(heading, "dim")
+            self.print_pairs([(line[:3], line[4:]) for line in lines], ["bold" if line[2] == "-" else "dim" for line in lines], gap=1)
         self.tell("" if base else self.say("disclaimer") + "\n", "dim")
         return turn
 
@@ -290,12 +294,13 @@ class Chat:
         self.print_pairs(TEXTS[self.dialogue.language]["help"].items())
         self.tell(self.say("help_keys"))
 
-    def print_pairs(self, pairs):
+    def print_pairs(self, pairs, styles=(), gap=2):
+        """Two columns, the second wrapped within itself."""
         from rich.table import Table
-        grid = Table.grid(padding=(0, 2))
+        grid = Table.grid(padding=(0, gap))
         grid.add_column(no_wrap=True)
-        for key, value in pairs:
-            grid.add_row(str(key), str(value))
+        for (key, value), style in itertools.zip_longest(pairs, styles):
+            grid.add_row(str(key), str(value), style=style)
         self.console.print(grid)
 
     def reset(self, _):

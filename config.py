@@ -91,7 +91,7 @@ PROFILES = {
         "eval_batch_size": 8,
         "eval_samples": 64,
         "num_epochs": 1.0,
-        "max_steps": 100,  # 800 rows, about eight minutes on two cores; --max-steps -1 takes the whole epoch
+        "max_steps": 100,  # 800 rows; --max-steps -1 takes the whole epoch
         "learning_rate": 1e-3,  # a model 70 times smaller takes a higher one
         "generation_batch_size": 64,
         "save_steps": 50,
