@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import re
-import signal
 import sys
 import threading
 import time
@@ -22,12 +21,11 @@ from pathlib import Path
 
 from legalqa import cli, model, records, runlog, terminal
 from legalqa.cli import UserError
-from legalqa.dialogue import ALLOWED, DECODING, Dialogue
-from legalqa.texts import TEXTS, citation_name, citation_status, number, say
+from legalqa.dialogue import ALLOWED, DECODING, Dialogue, answer_notes, citation_lines, transcript, turn_as_json
+from legalqa.texts import TEXTS, number, say
 
 KEYS = ("language", "system_prompt", *DECODING, "load_in_4bit")
 LANGUAGES = ("ru", "kk", "en")
-SHOWN_CITATIONS = 12
 LONG_PROMPT = 400  # tokens from which reading takes seconds on a CPU, so the spinner says how many
 LEAVE_WORDS = ("exit", "quit", "выход")
 
@@ -86,32 +84,35 @@ def captured_output():
 def answer_plainly(dialogue, questions, as_json):
     """Answer (question, note) pairs: the answer alone on stdout, everything else on stderr. Exit code."""
     stdout, stderr, failed = sys.stdout, sys.stderr, False
-    with terminal.Spinner(stderr, say(dialogue.language, "weights"), say(dialogue.language, "second")), captured_output():
-        dialogue.load()
-    for question, note in questions:
-        dialogue.set_language(question)
-        notes, record = [note] if note else [], new_record(dialogue, question)
-        try:
-            text, _, more = dialogue.prepare(record, dialogue.turns)
-            turn = dialogue.answer(record, text)
-        except UserError as error:
-            failed = True
-            print(f"error: {error}", file=stderr)
+    if not dialogue.base:
+        print(say(dialogue.language, "no_adapter"), file=stderr)
+    with terminal.Spinner(stderr, say(dialogue.language, "starting"), say(dialogue.language, "second")) as spinner, captured_output():
+        dialogue.load(lambda stage: setattr(spinner, "text", say(dialogue.language, stage)))
+    with contextlib.redirect_stdout(stderr):  # whatever a library prints is no answer
+        for question, note in questions:
+            made, notes = answer_once(dialogue, question)
+            failed = failed or "error" in made
             if as_json:
-                print(json.dumps({"question": question, "error": str(error)}, ensure_ascii=False), file=stdout, flush=True)
-            continue
-        shown = terminal.printable(turn["output"]) if stdout.isatty() else turn["output"]
-        print(json.dumps(turn_as_json(dialogue, turn), ensure_ascii=False) if as_json else shown, file=stdout, flush=True)
-        notes += more + answer_notes(dialogue, turn, "cut_off_plain") + ([] if as_json else citation_lines(dialogue, turn))
-        for line in notes:
-            print(line, file=stderr)
-    print(say(dialogue.language, "disclaimer"), file=stderr)
+                print(json.dumps(made, ensure_ascii=False), file=stdout, flush=True)
+            elif "answer" in made:
+                print(terminal.printable(made["answer"]) if stdout.isatty() else made["answer"], file=stdout, flush=True)
+                notes += citation_lines(dialogue.language, made)
+            for line in [note, *notes] if note else notes:
+                print(line, file=stderr)
+        print(say(dialogue.language, "disclaimer"), file=stderr)
     return cli.EXIT_USER_ERROR if failed else 0
 
 
-def turn_as_json(dialogue, turn):
-    renamed = {"instruction": "question", "output": "answer"}
-    return {"model": dialogue.label, **{renamed.get(key, key): value for key, value in turn.items()}}
+def answer_once(dialogue, question):
+    """(the answer as JSON has it, or {"question", "error"}; what else there is to say)."""
+    dialogue.set_language(question)
+    record = new_record(dialogue, question)
+    try:
+        text, _, notes = dialogue.prepare(record, dialogue.turns)
+        turn = dialogue.answer(record, text)
+    except UserError as error:
+        return {"question": question, "error": str(error)}, [f"error: {error}"]
+    return turn_as_json(dialogue, turn), notes + answer_notes(dialogue.language, turn, "cut_off_plain")
 
 
 def piped_questions(dialogue):
@@ -128,46 +129,7 @@ def given_question(dialogue, question):
     return [(text, say(dialogue.language, "bad_bytes_argument") if broken else None)]
 
 
-# ------------------------------------------------------------------------------------------- what stands under an answer
-
-def answer_notes(dialogue, turn, cut_off="cut_off"):
-    language, limit = dialogue.language, dialogue.decoding["max_new_tokens"]
-    notes = [say(language, cut_off, tokens=limit, longer=2 * limit)] if turn["cut_off"] else []
-    notes += [say(language, "stopped")] if turn["stopped"] else []
-    return notes + ([say(language, "empty")] if not turn["output"] and not turn["stopped"] else [])
-
-
-def citation_lines(dialogue, turn):
-    """A heading and a line for every norm cited: its name, and whether acts.json has the article."""
-    language, lines = dialogue.language, {}
-    for citation in turn["citations"]:
-        status = citation_status(citation)
-        mark = {"exists": "+", "missing": "-", "repealed": "-"}.get(status, "?")
-        lines[f"  {mark} {citation_name(language, citation)}: {say(language, status)}"] = None
-    shown = list(lines)[:SHOWN_CITATIONS]
-    if len(lines) > len(shown):
-        shown.append("    " + say(language, "more", count=len(lines) - len(shown)))
-    return [say(language, "citations"), *shown] if shown else []
-
-
 # ------------------------------------------------------------------------------------------------------------ the chat
-
-@contextlib.contextmanager
-def stop_by_ctrl_c(begun):
-    """Yields a function that is true once Ctrl-C was pressed: the answer ends at the next token. Where none has `begun` yet, or
-    pressed again, Ctrl-C interrupts at once."""
-    pressed = []
-
-    def handler(*_):
-        if pressed or not begun():
-            raise KeyboardInterrupt
-        pressed.append(True)
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
 
 class Loader(threading.Thread):
     """Loads the model while the first question is typed: importing Unsloth and torch alone takes longer than reading the screen."""
@@ -186,7 +148,7 @@ class Loader(threading.Thread):
             self.on_error()
 
     def wait(self, stream):
-        """Return when the model is there, saying meanwhile what is going on; raise what went wrong."""
+        """Return when the model is there, saying meanwhile what is going on; EOFError, which ends the chat, if it will never be."""
         language = self.dialogue.language
         if self.is_alive():
             with terminal.Spinner(stream, say(language, self.stage), say(language, "second")) as spinner:
@@ -194,7 +156,7 @@ class Loader(threading.Thread):
                     spinner.text = say(language, self.stage)
                     self.join(0.1)
         if self.error:
-            raise self.error
+            raise EOFError
 
 
 class Chat:
@@ -203,7 +165,7 @@ class Chat:
     def __init__(self, dialogue, stream, read_line, wait):
         from rich.console import Console
         self.dialogue, self.stream, self.read_line, self.wait = dialogue, stream, read_line, wait
-        self.console = Console(file=stream, highlight=False, markup=False, emoji=False, width=terminal.columns(),
+        self.console = Console(file=stream, highlight=False, markup=False, emoji=False, width=terminal.columns(stream),
                                height=25)  # with a height the width holds on a dumb terminal too
         self.commands = {
             "/help": self.help, "/reset": self.reset, "/context": self.context, "/system": self.system, "/history": self.history,
@@ -219,6 +181,7 @@ class Chat:
     def run(self):
         """Until Ctrl-D, /exit or the end of input. An error or Ctrl-C ends a turn, never the chat."""
         while True:
+            self.console.width = terminal.columns(self.stream)  # the window may have changed
             try:
                 text, broken = terminal.clean_text(self.read_line(self.mark()).strip())
             except EOFError:
@@ -232,6 +195,8 @@ class Chat:
                 if broken:
                     self.tell(self.say("bad_bytes_argument"), "dim")
                 self.act(text)
+            except EOFError:
+                return
             except UserError as error:
                 self.tell(f"{error}\n")
             except KeyboardInterrupt:
@@ -269,16 +234,16 @@ class Chat:
         self.tell("")
         waiting = self.say("thinking_long", tokens=tokens) if tokens >= LONG_PROMPT else self.say("thinking")
         writer = terminal.WordWriter(self.stream, self.console.width)
-        with terminal.Spinner(self.stream, waiting, self.say("second")) as spinner, stop_by_ctrl_c(
+        with terminal.Spinner(self.stream, waiting, self.say("second")) as spinner, terminal.stop_by_ctrl_c(
                 lambda: spinner.done.is_set()) as stop:
             def show(piece):
                 spinner.stop()
                 writer.write(piece)
             turn = self.dialogue.answer(record, text, show, stop, base)
         writer.close()
-        for note in answer_notes(self.dialogue, turn):
+        for note in answer_notes(self.dialogue.language, turn):
             self.tell(note, "dim")
-        heading, *lines = citation_lines(self.dialogue, turn) or [None]
+        heading, *lines = citation_lines(self.dialogue.language, turn) or [None]
         if lines:
             self.tell(heading, "dim")
             self.print_pairs([(line[:3], line[4:]) for line in lines], ["bold" if line[2] == "-" else "dim" for line in lines], gap=1)
@@ -424,21 +389,6 @@ class Chat:
         self.print_pairs((names[key], value or none) for key, value in facts.items())
 
 
-def transcript(dialogue):
-    """The chat as Markdown: every question with its context, answer and citations."""
-    language, parts = dialogue.language, []
-    for turn in dialogue.turns:
-        parts.append(f"## {say(language, 'question')}\n\n{turn['instruction']}")
-        if turn["input"]:
-            parts.append(f"**{say(language, 'context')}**\n\n" + "\n".join(f"> {line}" for line in turn["input"].split("\n")))
-        parts.append(f"**{say(language, 'answer')}**\n\n{turn['output']}")
-        notes = answer_notes(dialogue, turn, "cut_off_plain")
-        parts += ["\n".join(f"_{note}_" for note in notes)] if notes else []
-        heading, *lines = citation_lines(dialogue, turn) or [""]
-        parts += [heading, "\n".join(f"- {line.strip()}" for line in lines)] if lines else []
-    return "\n\n".join([f"# {say(language, 'transcript', model=dialogue.label)}", *parts, f"_{say(language, 'disclaimer')}_"]) + "\n"
-
-
 def run_chat(dialogue):
     """The chat on a terminal: the prompt is there at once, the model loads behind it."""
     stream, loader = sys.stdout, None
@@ -459,10 +409,7 @@ def run_chat(dialogue):
         session, loader = terminal.make_session(names, tuple(DECODING), toolbar), Loader(dialogue, leave_prompt)
 
     def read_line(mark):
-        text = input(mark) if session is None else session.prompt([("class:prompt", mark)])
-        if loader.error:
-            raise loader.error
-        return text
+        return input(mark) if session is None else session.prompt([("class:prompt", mark)])
 
     chat = Chat(dialogue, stream, read_line, lambda: loader.wait(stream))
     chat.tell(chat.say("greeting", model=dialogue.label), "bold")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from legalqa import citations, model, prompt, records
 from legalqa.cli import UserError
-from legalqa.texts import say
+from legalqa.texts import citation_name, citation_status, say
 
+SHOWN_CITATIONS = 12
 DECODING = {"temperature": float, "top_p": float, "repetition_penalty": float, "max_new_tokens": int, "seed": int}
 ALLOWED = {
     "temperature": lambda value: 0 <= value <= 5, "top_p": lambda value: 0 < value <= 1,
@@ -30,7 +31,7 @@ class Dialogue:
         self.trained_length = saved.get("max_seq_length", config["max_seq_length"])
         self.run = saved.get("run")
         self.context, self.history_on, self.turns = "", False, []
-        self.language = "ru" if config["language"] == "kk" else config["language"]
+        self.language = config["language"]
         self.language_model = self.tokenizer = self.device = None
         self.load_sec = 0.0
 
@@ -113,3 +114,44 @@ class Dialogue:
         cited = [citations.citation_as_dict(citation) for citation in citations.parse_citations(output)]
         return {**record, "output": output, "language": records.detect_language(records.user_turn(record)), "citations": cited,
                 **made, "tokens_per_second": rate}
+
+
+# ------------------------------------------------------------------------------------------------ what is said of a turn
+
+def answer_notes(language, turn, cut_off="cut_off"):
+    notes = [say(language, cut_off, tokens=turn["new_tokens"], longer=2 * turn["new_tokens"])] if turn["cut_off"] else []
+    notes += [say(language, "stopped")] if turn["stopped"] else []
+    return notes + ([say(language, "empty")] if not turn["output"] and not turn["stopped"] else [])
+
+
+def citation_lines(language, turn):
+    """A heading and a line for every norm cited: a mark (+ - ?), its name, and whether acts.json has the article."""
+    lines = {}
+    for citation in turn["citations"]:
+        status = citation_status(citation)
+        mark = {"exists": "+", "missing": "-", "repealed": "-"}.get(status, "?")
+        lines[f"  {mark} {citation_name(language, citation)}: {say(language, status)}"] = None
+    shown = list(lines)[:SHOWN_CITATIONS]
+    if len(lines) > len(shown):
+        shown.append("    " + say(language, "more", count=len(lines) - len(shown)))
+    return [say(language, "citations"), *shown] if shown else []
+
+
+def transcript(dialogue):
+    """The chat as Markdown: every question with its context, answer and citations."""
+    language, parts = dialogue.language, []
+    for turn in dialogue.turns:
+        parts.append(f"## {say(language, 'question')}\n\n{turn['instruction']}")
+        if turn["input"]:
+            parts.append(f"**{say(language, 'context')}**\n\n" + "\n".join(f"> {line}" for line in turn["input"].split("\n")))
+        parts.append(f"**{say(language, 'answer')}**\n\n{turn['output']}")
+        notes = answer_notes(language, turn, "cut_off_plain")
+        parts += ["\n".join(f"_{note}_" for note in notes)] if notes else []
+        heading, *lines = citation_lines(language, turn) or [""]
+        parts += [heading, "\n".join(f"- {line[4:]}" for line in lines)] if lines else []
+    return "\n\n".join([f"# {say(language, 'transcript', model=dialogue.label)}", *parts, f"_{say(language, 'disclaimer')}_"]) + "\n"
+
+
+def turn_as_json(dialogue, turn):
+    renamed = {"instruction": "question", "output": "answer"}
+    return {"model": dialogue.label, **{renamed.get(key, key): value for key, value in turn.items()}}

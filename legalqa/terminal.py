@@ -2,6 +2,7 @@
 import contextlib
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -27,8 +28,12 @@ def clean_text(text):
     return cleaned, cleaned != text
 
 
-def columns():
-    return max(20, min(MAX_COLUMNS, os.get_terminal_size(sys.stdout.fileno()).columns or 80)) if sys.stdout.isatty() else 80
+def columns(stream):
+    """How wide to write on `stream`: its terminal's width within bounds, 80 where it has none."""
+    try:
+        return max(20, min(MAX_COLUMNS, os.get_terminal_size(stream.fileno()).columns or 80))
+    except OSError:
+        return 80
 
 
 @contextlib.contextmanager
@@ -46,6 +51,23 @@ def quiet_keys():
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def stop_by_ctrl_c(begun):
+    """Yields a function that is true once Ctrl-C was pressed: the answer ends at the next token. Where none has `begun` yet, or
+    pressed again, Ctrl-C interrupts at once."""
+    pressed = []
+
+    def handler(*_):
+        if pressed or not begun():
+            raise KeyboardInterrupt
+        pressed.append(True)
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class WordWriter:
@@ -109,7 +131,7 @@ class Spinner:
         while not self.done.wait(0.1):
             elapsed = time.monotonic() - started
             line = f"{SPINNER[int(elapsed * 10) % len(SPINNER)]} {self.text} {elapsed:.0f} {self.unit}"
-            self.stream.write(f"\r\x1b[K{line[:columns() - 1]}")
+            self.stream.write(f"\r\x1b[K{line[:columns(self.stream) - 1]}")
             self.stream.flush()
         self.stream.write("\r\x1b[K")
         self.stream.flush()

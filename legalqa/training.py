@@ -77,8 +77,11 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
 
         def training_step(self, language_model, inputs, num_items_in_batch=None):
             loss = 0.0
-            for part in split_padded(inputs, 0 if config["padding_free"] else config["micro_batch_tokens"]):
-                loss = loss + super().training_step(language_model, part, num_items_in_batch)
+            parts = split_padded(inputs, 0 if config["padding_free"] else config["micro_batch_tokens"])
+            for part in parts:
+                # Several processes may have different numbers of parts: they add up their gradients at the last one alone.
+                with contextlib.nullcontext() if part is parts[-1] else self.accelerator.no_sync(language_model):
+                    loss = loss + super().training_step(language_model, part, num_items_in_batch)
             step = self.state.global_step
             if not torch.isfinite(loss):
                 self.nonfinite_steps = sorted({*self.nonfinite_steps, step})

@@ -20,7 +20,9 @@ import chat
 import tiny
 import tmux
 from conftest import REPOSITORY, folders
-from legalqa import cli, model, prompt, records, terminal, texts
+from legalqa import cli
+from legalqa import dialogue as talk
+from legalqa import model, prompt, records, terminal, texts
 from legalqa.cli import UserError
 
 SESSION_FILE = REPOSITORY / "tests" / "fixtures" / "chat_session.txt"
@@ -69,7 +71,7 @@ def dialogue(loaded):
 
 
 def run_lines(dialogue, *lines, stream=None):
-    """What a person sees who types `lines`, then Ctrl-D. An exception among the lines is raised where it stands."""
+    """What a person sees who types `lines`, then Ctrl-D; blanks at the end of a line are not seen. An exception among the lines is raised where it stands."""
     stream, waiting = stream or io.StringIO(), list(lines)
 
     def read_line(mark):
@@ -83,13 +85,12 @@ def run_lines(dialogue, *lines, stream=None):
         stream.write(line + "\n")
         return line
     chat.Chat(dialogue, stream, read_line, lambda: None).run()
-    return stream.getvalue()
+    return re.sub(" +\n", "\n", stream.getvalue())
 
 
 def reply(dialogue, *lines):
     """The last thing the chat says after `lines`."""
-    shown = run_lines(dialogue, *lines).rsplit(lines[-1] + "\n", 1)[1]
-    return re.sub(r" +$", "", re.sub(r"(\[.*\] )*> $", "", shown), flags=re.MULTILINE).strip()
+    return re.sub(r"(\[.*\] )*> $", "", run_lines(dialogue, *lines).rsplit(lines[-1] + "\n", 1)[1]).strip()
 
 
 # ------------------------------------------------------------------------------------------------------- transcripts
@@ -103,7 +104,7 @@ def test_transcript(dialogue):
   + ст. 88, Трудовой кодекс Республики Казахстан: статья есть
 Это не юридическая консультация: проверьте ответ по действующему тексту закона.
 
-> 
+>
 > Демалыс қанша күн?
 
 Еңбек кодексінің 88-бабы бойынша кемінде 24 күн.
@@ -139,6 +140,20 @@ temperature 0 болғанда жауап өзгермейді. Өзгерту: 
 > """
 
 
+def test_a_failed_load_ends_the_chat(dialogue):
+    stream = io.StringIO()
+
+    def wait():
+        raise EOFError
+    chat.Chat(dialogue, stream, lambda mark: LEAVE, wait).run()
+    assert stream.getvalue() == ""
+
+
+def test_kazakh_by_config(dialogue):
+    dialogue.config["language"] = dialogue.language = "kk"
+    assert "бап бар" in run_lines(dialogue, LEAVE)
+
+
 def test_english_by_config(dialogue):
     dialogue.config["language"] = dialogue.language = "en"
     shown = run_lines(dialogue, KAZAKH)
@@ -149,7 +164,7 @@ def test_english_by_config(dialogue):
 def test_session_in_a_terminal(adapter, tmp_path):
     """The real script in a real terminal of 60 columns, from the first line to the shell's last."""
     shutil.copytree(adapter, tmp_path / "finetuned_tiny")
-    command = ["sh", "-c", f"'{sys.executable}' '{REPOSITORY / 'chat.py'}' --profile demo --max-new-tokens 60; echo exit code $?"]
+    command = ["sh", "-c", f"'{sys.executable}' '{REPOSITORY / 'chat.py'}' --profile demo --max-new-tokens 60; echo exit code $?; sleep 1000"]
     with tmux.Terminal(command, tmp_path, env={"XDG_STATE_HOME": tmp_path / "state", "PYTHONDONTWRITEBYTECODE": "1"}) as screen:
         def ready(seen):
             return seen.rstrip().rsplit("\n", 1)[-1].startswith("/help —")
@@ -257,7 +272,7 @@ def test_save(dialogue, tmp_path):
 
 {dialogue.turns[0]["output"]}
 
-""" + "".join(f"_{note}_\n\n" for note in chat.answer_notes(dialogue, dialogue.turns[0], "cut_off_plain")) + (
+""" + "".join(f"_{note}_\n\n" for note in talk.answer_notes("ru", dialogue.turns[0], "cut_off_plain")) + (
         "_Это не юридическая консультация: проверьте ответ по действующему тексту закона._\n")
 
 
@@ -269,10 +284,10 @@ def test_save_keeps_citations(dialogue):
 
 Ссылки на нормы (сверены с перечнем статей на начало 2026 года):
 
-- + ст. 178, Гражданский кодекс Республики Казахстан (Общая часть): статья есть
-- - ст. 999, Трудовой кодекс Республики Казахстан: такой статьи нет
+- ст. 178, Гражданский кодекс Республики Казахстан (Общая часть): статья есть
+- ст. 999, Трудовой кодекс Республики Казахстан: такой статьи нет
 
-_Это не""" in chat.transcript(dialogue)
+_Это не""" in talk.transcript(dialogue)
 
 
 def test_save_refuses_what_would_spoil_a_file(dialogue, tmp_path):
@@ -351,7 +366,7 @@ def test_ctrl_c_before_the_first_word_and_at_the_prompt(dialogue, monkeypatch):
         return forward(**arguments)
     monkeypatch.setattr(dialogue.language_model, "generate", press_first)
     shown = run_lines(dialogue, LEAVE, KeyboardInterrupt(), HELLO)
-    assert shown.startswith(f"> {LEAVE}\n\n\nОстановлено.\n\n> \nCtrl-D или /exit завершает чат.\n> {HELLO}\n")
+    assert shown.startswith(f"> {LEAVE}\n\n\nОстановлено.\n\n>\nCtrl-D или /exit завершает чат.\n> {HELLO}\n")
     assert [turn["output"] for turn in dialogue.turns] == [LEARNT[HELLO]]
 
 
@@ -386,7 +401,7 @@ def test_answers_cannot_steer_the_terminal(dialogue, monkeypatch):
     assert "\x1b" not in run_lines(dialogue, "x")
 
 
-class FakeTerminal(io.StringIO):
+class FakeTerminal(io.StringIO):  # a terminal without a size
     def isatty(self):
         return True
 
@@ -402,7 +417,7 @@ def test_colours(dialogue, monkeypatch, env, escapes, colours):
         monkeypatch.setenv(name, value)
     shown = run_lines(dialogue, TERM, "/status", stream=FakeTerminal())
     assert ("\x1b[" in shown) == escapes and ("\x1b[3" in shown or "\x1b[9" in shown) == colours
-    assert "  - ст. 999, Трудовой кодекс Республики Казахстан: такой статьи нет" in shown
+    assert "  - ст. 999, Трудовой кодекс Республики Казахстан: такой статьи нет" in re.sub(r"\x1b\[[\d;]*[mK]", "", shown)
 
 
 def test_streamed_pieces_are_the_answer_of_the_benchmark(dialogue):
@@ -483,8 +498,10 @@ def test_loader_hands_over_what_went_wrong(dialogue, monkeypatch, capsys):
     monkeypatch.setattr(dialogue, "load", fail)
     loader = chat.Loader(dialogue, lambda: told.append(True))
     loader.start()
-    with pytest.raises(UserError, match="no weights"):
-        loader.join() or loader.wait(sys.stdout)
+    loader.join()
+    with pytest.raises(EOFError):
+        loader.wait(sys.stdout)
+    assert str(loader.error) == "no weights"
     assert told == [True] and loader.stage == "weights" and capsys.readouterr() == ("", "")
 
 
@@ -551,16 +568,15 @@ def test_history_file_is_private_and_not_needed(monkeypatch, tmp_path):
     ("ru", (None, "Закона о туризме", "5", None, None, None), "  ? ст. 5, Закона о туризме: акта нет в перечне, не проверено"),
     ("en", (None, None, "5", None, None, None), "  ? art. 5: no act named, not checked"),
 ])
-def test_citation_lines(dialogue, language, citation, expected):
-    dialogue.language = language
+def test_citation_lines(language, citation, expected):
     keys = ("act", "act_text", "article", "paragraph", "subparagraph", "exists")
-    assert chat.citation_lines(dialogue, {"citations": [dict(zip(keys, citation))] * 2})[1:] == [expected]
+    assert talk.citation_lines(language, {"citations": [dict(zip(keys, citation))] * 2})[1:] == [expected]
 
 
-def test_long_lists_of_citations_are_cut(dialogue):
+def test_long_lists_of_citations_are_cut():
     cited = [{"act": None, "act_text": None, "article": str(number), "paragraph": None, "subparagraph": None, "exists": None}
              for number in range(30)]
-    lines = chat.citation_lines(dialogue, {"citations": cited})
+    lines = talk.citation_lines("ru", {"citations": cited})
     assert len(lines) == 14 and lines[-1] == "    и ещё 18"
 
 
@@ -572,5 +588,5 @@ def test_texts_say_the_same_in_every_language():
     assert shape(texts.TEXTS["ru"]) == shape(texts.TEXTS["kk"]) == shape(texts.TEXTS["en"])
     source = "".join(Path(REPOSITORY / name).read_text("utf-8") for name in ("chat.py", "legalqa/dialogue.py"))
     unused = [key for key in texts.TEXTS["ru"] if not re.search(f"""["']{key}["']""", source) and not key.startswith(("wants_", "history_"))
-              and key not in ("exists", "missing", "repealed", "old_act", "unknown_act", "no_act", "libraries", "adapter")]
+              and key not in ("exists", "missing", "repealed", "old_act", "unknown_act", "no_act", "libraries", "weights", "adapter")]
     assert unused == []

@@ -150,7 +150,8 @@ def test_split_padded_loses_nothing(lengths, budget):
 
 def test_two_processes_make_the_same_steps_as_one(tiny_flags, tmp_path, run_script):
     """torchrun: one writes, both train; losses, gradients and the saved adapter are one process's."""
-    flags = [str(flag) for flag in (*tiny_flags, "--load-in-4bit", "false", "--max-steps", 4, "--learning-rate", 0.01)]
+    flags = [str(flag) for flag in (*tiny_flags, "--load-in-4bit", "false", "--max-steps", 4, "--learning-rate", 0.01,
+                                     "--micro-batch-tokens", 140)]  # cuts each micro-batch, by its own rows
     torchrun = Path(sys.executable).with_name("torchrun")
     done = subprocess.run([torchrun, "--nproc-per-node", "2", "--master-port", "29713", REPOSITORY / "train_8b.py", *flags,
                            *map(str, folders(tmp_path / "two"))], capture_output=True, text=True, timeout=300,

@@ -5,14 +5,14 @@ import time
 
 
 class Terminal:
-    """`columns` x `rows`; runs `command` (a list) in `folder`. A context manager: its server ends with it."""
+    """`columns` x `rows`; runs `command`, a list that does not end by itself, in `folder`. A context manager: its server ends
+    with it."""
 
     def __init__(self, command, folder, columns=60, rows=40, env=None):
         self.socket = f"legalqa-test-{os.getpid()}-{time.monotonic_ns()}"
-        # -f /dev/null: nobody's settings; the pane stays when the command ends, so that all of it can be read
+        # -f /dev/null: nobody's settings
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), "sleep 1000",
                   env={**os.environ, "LC_ALL": "C.UTF-8"})
-        self.tmux("set-option", "-g", "remain-on-exit", "on")
         variables = [word for name, value in {"LC_ALL": "C.UTF-8", **(env or {})}.items() for word in ("-e", f"{name}={value}")]
         self.tmux("respawn-pane", "-k", "-c", str(folder), *variables, *map(str, command))
 
