@@ -24,7 +24,7 @@ REFERENCE_FLAGS = ("--completion-only-loss", "false", "--micro-batch-tokens", "0
 def train(name, flags, args, train_file, folder):
     """Metrics of one run of train_8b.py in its own process."""
     command = [sys.executable, str(REPOSITORY / "train_8b.py"), "--profile", args.profile, "--train-file", train_file,
-               "--validation-file", args.validation_file, "--eval-samples", "0", "--num-epochs", "1", "--save-steps", "100000",
+               "--validation-file", args.validation_file, "--eval-samples", "0", "--num-epochs", "1", "--max-steps", "-1", "--save-steps", "100000",
                "--logging-steps", "1", "--output-dir", str(folder / name), "--checkpoint-dir", str(folder / f"{name}_ck"),
                "--logs-dir", str(folder / f"{name}_logs"), *flags]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=REPOSITORY)
