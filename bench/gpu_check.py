@@ -207,7 +207,7 @@ def compare_batchings(work, settings):
         chosen = {**wanted, "padding_free": padding_free, "batch_size": batch_size, "grad_accum": 8 // batch_size}
         chosen["micro_batch_tokens"] = 100_000 if batch_size == 8 else 0
         facts = train_8b.make_plan(chosen, rows, [], tokenizer, 1)
-        trainer = training.make_trainer(language_model, tokenizer, chosen, facts, way, {})
+        trainer = training.make_trainer(language_model, tokenizer, chosen, facts, way, {}, None)
         (language_model.for_training if settings["device"] == "cuda" else language_model.train)()
         language_model.zero_grad()
         batches = [trainer._prepare_inputs(dict(batch)) for batch in trainer.get_train_dataloader()]

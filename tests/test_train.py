@@ -154,7 +154,7 @@ def test_two_processes_make_the_same_steps_as_one(tiny_flags, tmp_path, run_scri
                                      "--micro-batch-tokens", 140)]  # cuts each micro-batch, by its own rows
     torchrun = Path(sys.executable).with_name("torchrun")
     done = subprocess.run([torchrun, "--nproc-per-node", "2", "--master-port", "29713", REPOSITORY / "train_8b.py", *flags,
-                           *map(str, folders(tmp_path / "two"))], capture_output=True, text=True, timeout=300,
+                           *map(str, folders(tmp_path / "two"))], capture_output=True, text=True, timeout=900,
                           env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"})
     assert done.returncode == 0, done.stderr
     alone = run_script("train_8b.py", *flags, *folders(tmp_path / "one"))
