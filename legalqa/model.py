@@ -1,5 +1,6 @@
 """The model, by one engine: Unsloth on CUDA, on Apple Silicon and on a plain CPU. Every import of it is inside a function."""
 import contextlib
+import ctypes
 import os
 import sys
 import time
@@ -12,6 +13,19 @@ from legalqa.cli import UserError
 DEMO_MODEL_DIR = "models/demo"
 ADAPTER_FILES = (foreign.ADAPTER_CONFIG, foreign.ADAPTER_WEIGHTS)
 SETTINGS_FILE = "legalqa.json"
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's <malloc.h>
+
+
+def keep_freed_memory():
+    """Let the process reuse the memory it frees, in huge pages, in place of asking the kernel for cleared pages again.
+
+    A training step on the CPU frees and allocates gigabytes: with this it was 20 % faster and peaked 20 % lower
+    (bench/results/). Before torch allocates; glibc only, nothing elsewhere.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
+        libc.mallopt(M_MMAP_MAX, 0)
 
 
 def import_unsloth(model_name):
@@ -21,6 +35,7 @@ def import_unsloth(model_name):
     """
     os.environ.update(UNSLOTH_DISABLE_STATISTICS="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1",
                       TOKENIZERS_PARALLELISM="true", TRANSFORMERS_VERBOSITY="error", UNSLOTH_DISABLE_AUTO_UPDATES="1")
+    keep_freed_memory()
     # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the current folder's.
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "legalqa" / "unsloth_compiled_cache"
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache))
