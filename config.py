@@ -91,10 +91,11 @@ PROFILES = {
         "eval_batch_size": 8,
         "eval_samples": 64,
         "num_epochs": 1.0,
-        "max_steps": 100,  # 800 rows; --max-steps -1 takes the whole epoch
+        "grad_accum": 2,  # 4 rows a step: after 400 rows an evaluation loss of 2.57, with 8 rows 2.64
+        "max_steps": 160,  # 640 rows; --max-steps -1 takes the whole epoch
         "learning_rate": 1e-3,  # a model 70 times smaller takes a higher one
         "generation_batch_size": 64,
-        "save_steps": 50,
+        "save_steps": 80,
         "logging_steps": 5,
         "max_new_tokens": 192,
         "output_dir": "finetuned_demo",
