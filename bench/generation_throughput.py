@@ -1,6 +1,8 @@
 """Generation throughput: all rows in batches, as benchmark.py makes them, against one at a time. Same model, same rows, greedy.
 
-Prints tokens/s of both, the share of identical answers and the peak memory; last, the same as JSON.
+One at a time twice: as the reference run did it, 4-bit weights and the adapter beside them (every eighth row, on a CPU it is
+slow), and with all that chat.py does for speed (on a CPU weights unpacked once and the adapter merged into them). Prints
+tokens/s, the share of answers identical to the batches' and the peak memory; last, the same as JSON.
 
   python bench/generation_throughput.py --model finetuned_demo --rows 64
 """
@@ -29,6 +31,19 @@ def timed(language_model, tokenizer, prompts, decoding, batch_size):
                      "peak_memory_bytes": model.peak_memory_bytes()}
 
 
+def load_packed(name, settings):
+    """(language model, tokenizer) as Unsloth and PEFT load them, no weight unpacked or merged."""
+    from legalqa import model
+    base = model.check_adapter(name) if model.is_adapter(name) else name
+    unsloth = model.import_unsloth(base)
+    language_model, tokenizer = model.load_base({**settings, "model_name": base, "gradient_checkpointing": False})
+    if base != name:
+        from peft import PeftModel
+        language_model = PeftModel.from_pretrained(language_model, name)
+    unsloth.FastLanguageModel.for_inference(language_model)
+    return language_model.eval(), tokenizer
+
+
 def main():
     import config
     from legalqa import model, prompt, records, runlog
@@ -40,22 +55,29 @@ def main():
     parser.add_argument("--validation-file", default=config.CONFIG["validation_file"])
     args = parser.parse_args()
     settings = {**config.CONFIG, **config.PROFILES[args.profile]}
-    language_model, tokenizer, saved = model.load_for_inference(args.model, settings)
     rows = records.read_records(args.validation_file)[:args.rows]
-    prompts = [prompt.render_prompt(row, tokenizer, saved["system_prompt"]) for row in rows]
     decoding = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": args.max_new_tokens}
-    model.generate(language_model, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4})  # the first call is slower
-    single, one = timed(language_model, tokenizer, prompts, decoding, 1)
-    batched, many = timed(language_model, tokenizer, prompts, decoding, settings["generation_batch_size"])
-    identical = sum(a[0] == b[0] for a, b in zip(single, batched)) / len(rows)
-    print(f"{'':16}{'tokens/s':>10}{'seconds':>10}{'peak GB':>9}")
-    for label, result in (("one at a time", one), (f"batches of {many['batch_size']}", many)):
-        print(f"{label:16}{result['tokens_per_second']:10.1f}{result['sec']:10.1f}{result['peak_memory_bytes'] / 1e9:9.2f}")
-    ratio = many["tokens_per_second"] / one["tokens_per_second"]
-    print(f"ratio {ratio:.1f}, identical answers {100 * identical:.1f} % of {len(rows)}")
-    print(json.dumps({"ratio_tokens_per_second": ratio, "identical_share": identical, "rows": len(rows), "model": args.model,
-                      "one_at_a_time": one, "batched": many, "device": model.device_facts(),
-                      "versions": runlog.package_versions()}, ensure_ascii=False))
+    packed, tokenizer = load_packed(args.model, settings)
+    prompts = [prompt.render_prompt(row, tokenizer, settings["system_prompt"]) for row in rows]
+    model.generate(packed, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4})  # the first call is slower
+    plain_answers, plain = timed(packed, tokenizer, prompts[::8], decoding, 1)
+    del packed
+    language_model, tokenizer, _ = model.load_for_inference(args.model, settings)
+    model.generate(language_model, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4})
+    single_answers, single = timed(language_model, tokenizer, prompts, decoding, 1)
+    batch_answers, batched = timed(language_model, tokenizer, prompts, decoding, settings["generation_batch_size"])
+    results = {"one at a time, 4-bit weights": (plain, plain_answers, batch_answers[::8]),
+               "one at a time, as chat.py": (single, single_answers, batch_answers),
+               f"batches of {batched['batch_size']}": (batched, batch_answers, batch_answers)}
+    print(f"{'':30}{'tokens/s':>10}{'seconds':>9}{'peak GB':>9}{'ratio':>7}{'identical':>11}")
+    for label, (result, answers, expected) in results.items():
+        result["ratio_tokens_per_second"] = batched["tokens_per_second"] / result["tokens_per_second"]
+        result["identical_share"] = sum(a[0] == b[0] for a, b in zip(answers, expected)) / len(answers)
+        print(f"{label:30}{result['tokens_per_second']:10.1f}{result['sec']:9.1f}{result['peak_memory_bytes'] / 1e9:9.2f}"
+              f"{result['ratio_tokens_per_second']:7.1f}{100 * result['identical_share']:9.1f} %")
+    print(json.dumps({"model": args.model, "rows": len(rows), "max_new_tokens": args.max_new_tokens,
+                      "results": {label: result for label, (result, _, _) in results.items()},
+                      "device": model.device_facts(), "versions": runlog.package_versions()}, ensure_ascii=False))
 
 
 if __name__ == "__main__":

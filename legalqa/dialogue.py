@@ -43,8 +43,6 @@ class Dialogue:
     def load(self, report=lambda stage: None):
         started = time.monotonic()
         self.language_model, self.tokenizer, _ = model.load_for_inference(self.name, self.config, report)
-        if self.base:
-            model.merge_unpacked(self.language_model)
         self.device = model.device_facts()
         self.seed()
         self.load_sec = time.monotonic() - started
