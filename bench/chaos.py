@@ -31,8 +31,8 @@ from legalqa import checkpoints, model, runlog
 # (split or accumulated), a short last step, saves that fall inside a logging interval.
 VARIANTS = {"plain": (), "by length": ("--group-by-length",), "dropout": ("--lora-dropout", "0.2"),
             "split": ("--micro-batch-tokens", "300"), "accumulation": ("--micro-batch-tokens", "0", "--save-total-limit", "1")}
-COMMON = ("--profile", "demo", "--max-seq-length", 256, "--num-epochs", 3, "--max-steps", -1, "--logging-steps", 2, "--save-steps", 3,
-          "--eval-samples", 4, "--learning-rate", 0.01, "--group-by-length", "false")
+COMMON = ("--profile", "demo", "--max-seq-length", 256, "--grad-accum", 4, "--num-epochs", 3, "--max-steps", -1,
+          "--logging-steps", 2, "--save-steps", 3, "--eval-samples", 4, "--learning-rate", 0.01, "--group-by-length", "false")
 ROWS, VALIDATION_ROWS, MOST_KILLS, TIMEOUT_SEC = 44, 6, 4, 600
 
 

@@ -31,7 +31,7 @@ def is_number(value):
 
 
 def within(low, high):
-    return lambda value: is_number(value) and math.isfinite(value) and low <= value <= high
+    return lambda value: is_number(value) and low <= value <= high  # false for NaN; an int may be too large for a float
 
 
 TEXT = ("text", lambda value: isinstance(value, str))
@@ -41,7 +41,7 @@ COUNT = ("a count", lambda value: type(value) is int and 0 <= value < 10**15)
 NUMBER = ("a number", within(-1e18, 1e18))
 # A diverged run logs NaN or infinity; Python's JSON reads both.
 ANY_NUMBER = ("a number or null", lambda value: value is None or is_number(value)
-              and (not math.isfinite(value) or abs(value) <= 1e18))
+              and (abs(value) <= 1e18 or isinstance(value, float) and not math.isfinite(value)))
 AMOUNT = ("a number from 0, or null", lambda value: value is None or within(0, 1e18)(value))
 SHARE = ("a share from 0 to 1, or null", lambda value: value is None or within(0, 1)(value))
 CHANGE = ("a difference of shares, or null", lambda value: value is None or within(-1, 1)(value))

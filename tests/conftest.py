@@ -38,7 +38,7 @@ def run_script():
 def tiny_flags(tiny_model, tiny_data):
     """Flags that make train_8b.py train the tiny model on the tiny data; add folders."""
     return ("--profile", "demo", "--model-name", tiny_model, "--train-file", tiny_data[0], "--validation-file", tiny_data[1],
-            "--max-seq-length", 256, "--max-steps", -1, "--logging-steps", 1, "--save-steps", 2, "--eval-samples", 8)
+            "--max-seq-length", 256, "--grad-accum", 4, "--max-steps", -1, "--logging-steps", 1, "--save-steps", 2, "--eval-samples", 8)
 
 
 def folders(path):

@@ -49,7 +49,8 @@ def adapter(run_script, tmp_path_factory):
     rows = [{"instruction": question, "input": "", "output": answer} for question, answer in LEARNT.items()] * 8
     data = tiny.write_rows(path / "rows.jsonl", rows)
     done = run_script("train_8b.py", "--profile", "demo", "--model-name", path / "model", "--train-file", data, "--validation-file",
-                      data, "--eval-samples", 0, "--max-seq-length", 256, "--max-steps", 60, "--learning-rate", 0.01, *folders(path))
+                      data, "--eval-samples", 0, "--max-seq-length", 256, "--grad-accum", 4, "--max-steps", 60,
+                      "--learning-rate", 0.01, *folders(path))
     assert done.returncode == 0, done.stderr
     return path / "adapter"
 

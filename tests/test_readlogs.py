@@ -145,6 +145,7 @@ def test_bad_history_line_is_named(tmp_path, capsys):
     (lambda data: data["samples"][3].update(prediction=None), r"samples\[3\].prediction: text is expected"),
     (lambda data: data["samples"][0]["scores"].update(overall=math.nan),
      r"samples\[0\].scores.overall: a share"),
+    (lambda data: data["samples"][0]["scores"].update(overall=10**400), r"samples\[0\].scores.overall: a share"),
     (lambda data: data.update(samples={}), "samples: a list is expected"),
     (lambda data: data["summary"].update(num_samples=True), "summary.num_samples: a count is expected"),
 ])
