@@ -8,7 +8,7 @@ bit, and at no moment may a complete checkpoint, or the adapter that was there b
 benchmark.py: no answer made twice, the same answers in the end. The last line is the result as JSON; exit code 1 when
 anything was lost or differs.
 
-  python bench/chaos.py --runs 50 --benchmark-runs 20        some 10 minutes on two cores
+  python bench/chaos.py --runs 50 --benchmark-runs 20        some 5 minutes on two cores
 """
 import argparse
 import contextlib

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from legalqa import foreign, runlog
+from legalqa import foreign, prompt, runlog
 from legalqa.checkpoints import beside
 from legalqa.cli import UserError
 
@@ -19,8 +19,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's <malloc.h>
 def keep_freed_memory():
     """Let the process reuse the memory it frees, in huge pages, in place of asking the kernel for cleared pages again.
 
-    A training step on the CPU frees and allocates gigabytes: with this it was 20 % faster and peaked 20 % lower
-    (bench/results/). Before torch allocates; glibc only, nothing elsewhere.
+    A training step on the CPU frees and allocates gigabytes: with this it is faster and peaks lower. Before torch
+    allocates; glibc only, nothing elsewhere.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
@@ -79,9 +79,8 @@ def check_model_name(model_name):
 def load_tokenizer(model_name):
     """The tokenizer of a base model or an adapter folder, ready for prompts. Never runs code of the folder."""
     from transformers import AutoTokenizer
-    from legalqa.prompt import prepare_tokenizer
     with foreign.loading(f"the tokenizer of {model_name}"):
-        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
+        tokenizer = prompt.prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
         tokenizer.decode(tokenizer(["Статья 1", "бап"], padding=True).input_ids[0])  # a wrong setting fails here, not in the middle
         return tokenizer
 
@@ -235,17 +234,13 @@ def load_for_inference(name, config, report=lambda stage: None):
     if base:
         report("adapter")
         from peft import LoraConfig, PeftModel
-        from legalqa.prompt import prompt_sha256
         tokenizer = load_tokenizer(name)
         check_vocabulary(tokenizer, language_model.get_input_embeddings().num_embeddings, name)
         foreign.check_fit(language_model, name)
         lora = LoraConfig(**foreign.lora_settings(name)[1], task_type="CAUSAL_LM", inference_mode=True)
         with foreign.loading(f"the adapter {name}"):
             language_model = PeftModel.from_pretrained(language_model, name, config=lora, use_safetensors=True)
-        recorded = settings.get("prompt_sha256")
-        if recorded and recorded != prompt_sha256(tokenizer, settings["system_prompt"]):
-            raise UserError(f"{name}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
-                            "worse without a word; train again, or use the code of the run's commit")
+        check_prompt(name, tokenizer, settings)
         if not any(parameter.any() for key, parameter in language_model.named_parameters() if "lora_B" in key):
             raise UserError(f"{name}: the adapter changes nothing (every lora_B is zero); train again: python train_8b.py")
     import unsloth
@@ -256,6 +251,14 @@ def load_for_inference(name, config, report=lambda stage: None):
         check_adapter_applies(language_model, tokenizer, name)
         merge_unpacked(language_model)
     return language_model, tokenizer, settings
+
+
+def check_prompt(name, tokenizer, settings):
+    """UserError when the prompt that this code renders is not the one recorded in `settings`, the adapter's legalqa.json."""
+    recorded = settings.get("prompt_sha256")
+    if recorded and recorded != prompt.prompt_sha256(tokenizer, settings["system_prompt"]):
+        raise UserError(f"{name}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
+                        "worse without a word; train again, or use the code of the run's commit")
 
 
 def check_adapter_applies(language_model, tokenizer, name):
@@ -348,8 +351,8 @@ class AnswerStream:
         """Called by the library after the last token; the last piece comes from `finish`."""
 
 
-def generate_stream(language_model, tokenizer, prompt, decoding, on_text, stop=lambda: False):
-    """The answer of `generate` for one prompt, handed to `on_text` piece by piece; `stop` is asked at each token.
+def generate_stream(language_model, tokenizer, text, decoding, on_text, stop=lambda: False):
+    """The answer of `generate` for the prompt `text`, handed to `on_text` piece by piece; `stop` is asked at each token.
 
     Returns {"answer", "prompt_tokens", "new_tokens", "cut_off", "stopped", "first_token_sec", "generation_sec"}; the pieces
     joined are the answer.
@@ -358,7 +361,7 @@ def generate_stream(language_model, tokenizer, prompt, decoding, on_text, stop=l
 
     def ask_stop(ids, _):
         return torch.full((len(ids),), stop(), dtype=torch.bool, device=ids.device)
-    batch = tokenizer(prompt, return_tensors="pt").to(language_model.device)
+    batch = tokenizer(text, return_tensors="pt").to(language_model.device)
     stream = AnswerStream(tokenizer, language_model.generation_config.eos_token_id, on_text)
     with torch.inference_mode():
         language_model.generate(**batch, **generation_arguments(decoding, tokenizer), stopping_criteria=[ask_stop], streamer=stream)
@@ -371,8 +374,8 @@ def generate_stream(language_model, tokenizer, prompt, decoding, on_text, stop=l
 
 
 def merge_unpacked(language_model):
-    """Add the adapter to the weights it adapts where they are float32 (on a CPU): the same answers, a tenth faster one at a
-    time. Packed or 16-bit weights stay apart: merged, they would be rounded. `disable_adapter()` undoes it by itself."""
+    """Add the adapter to the weights it adapts where they are float32 (on a CPU): the same answers, sooner.
+    Packed or 16-bit weights stay apart: merged, they would be rounded. `disable_adapter()` undoes it by itself."""
     if all(parameter.dtype.itemsize == 4 for parameter in language_model.parameters()):
         language_model.merge_adapter()
 

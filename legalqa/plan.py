@@ -132,11 +132,11 @@ def past_tokens_per_sec(logs_dir, config, device_name):
     return None
 
 
-def rough_tokens_per_sec(body, gradient_checkpointing):
+def rough_tokens_per_sec(weights, gradient_checkpointing):
     """Training speed for a first guess, tokens/s: a timed matrix product, of which training reaches about 0.4.
 
     A token costs 2 operations a weight forward, 2 backward to the activations (the base's weights are frozen), and 2 more where
-    activations are recomputed; `body` counts the weights without the input embeddings.
+    activations are recomputed.
     """
     import time
     import torch
@@ -148,7 +148,7 @@ def rough_tokens_per_sec(body, gradient_checkpointing):
         started = time.perf_counter()
         (a @ a)[0, 0].item()
         best = min(best, time.perf_counter() - started)
-    return 0.4 * 2 * size ** 3 / best / (body * (6 if gradient_checkpointing else 4))
+    return 0.4 * 2 * size ** 3 / best / (weights * (6 if gradient_checkpointing else 4))
 
 
 def memory_estimate_bytes(model_config, trainable, total, tokens, config, device_type):

@@ -1,8 +1,7 @@
 """Answers by vLLM, where it is installed and a CUDA GPU is there: the same prompts, token by token, many times faster."""
 import importlib.util
 
-from legalqa import model, prompt
-from legalqa.cli import UserError
+from legalqa import model
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # those vLLM allocates for
 
@@ -26,10 +25,7 @@ def load(name, config):
     model.check_model_name(base or name)
     settings = {"system_prompt": config["system_prompt"]} | (model.read_adapter_settings(name) if base else {})
     tokenizer = model.load_tokenizer(name)
-    recorded = settings.get("prompt_sha256")
-    if recorded and recorded != prompt.prompt_sha256(tokenizer, settings["system_prompt"]):
-        raise UserError(f"{name}: its prompt is not the one it was trained with (legalqa.json); train again, or use the code of "
-                        "the run's commit")
+    model.check_prompt(name, tokenizer, settings)
     length = settings.get("max_seq_length", config["max_seq_length"]) + config["max_new_tokens"]
     options = {"quantization": "bitsandbytes"} if settings.get("load_in_4bit", config["load_in_4bit"]) else {}
     adapter = None
