@@ -18,16 +18,20 @@ import time
 from pathlib import Path
 
 from config import REFERENCE_RUN
-from legalqa import cli, metrics, model, prompt, readlogs, records, runlog, statistics, vllm_engine
+from legalqa import cli, runlog
+from legalqa.data import records
+from legalqa.model import base as model, prompt, vllm
+from legalqa.report import logs
+from legalqa.scoring import metrics, statistics
 from legalqa.cli import UserError
 
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
         "repetition_penalty", "generation_batch_size", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir")
 DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
 SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
-COMPARED = {"meta": {"model": readlogs.TEXT}, "samples": [{"id": readlogs.TEXT, "language": readlogs.TEXT, "scores": {str: readlogs.SHARE}}]}
-ANSWER = {"prompt_sha256": readlogs.TEXT, "prediction": readlogs.TEXT, "new_tokens": readlogs.COUNT, "cut_off": readlogs.FLAG,
-          "generation_sec": readlogs.AMOUNT}
+COMPARED = {"meta": {"model": logs.TEXT}, "samples": [{"id": logs.TEXT, "language": logs.TEXT, "scores": {str: logs.SHARE}}]}
+ANSWER = {"prompt_sha256": logs.TEXT, "prediction": logs.TEXT, "new_tokens": logs.COUNT, "cut_off": logs.FLAG,
+          "generation_sec": logs.AMOUNT}
 
 
 def parse_args(argv=None):
@@ -88,7 +92,7 @@ class Answers:
             for line in lines:
                 with contextlib.suppress(ValueError, RecursionError):  # the line that a kill cut short
                     entry = json.loads(line)
-                    if readlogs.shape_problem(entry, ANSWER) is None:
+                    if logs.shape_problem(entry, ANSWER) is None:
                         self.made[entry["prompt_sha256"]] = entry
             if lines[-1]:
                 self.append_text("\n")
@@ -148,9 +152,9 @@ def run_model(args, config, rows):
     """(samples, facts for meta) of a model's answers to `rows`."""
     name = find_model(args)
     started = time.monotonic()
-    engine = "vllm" if vllm_engine.is_available() else "unsloth"
+    engine = "vllm" if vllm.is_available() else "unsloth"
     if engine == "vllm":
-        generate, tokenizer, settings = vllm_engine.load(name, config)
+        generate, tokenizer, settings = vllm.load(name, config)
     else:
         language_model, tokenizer, settings = model.load_for_inference(name, config)
         generate = functools.partial(model.generate, language_model, tokenizer)
@@ -278,7 +282,7 @@ def compare(args, config, run, console):
     paths = args.compare or [newest_of_kind(config["logs_dir"], kind) for kind in ("base", "adapter")]
     results = [runlog.read_json(path) for path in paths]
     for path, result in zip(paths, results):
-        problem = readlogs.shape_problem(result, COMPARED)
+        problem = logs.shape_problem(result, COMPARED)
         if problem:
             raise UserError(f"{path}: not a result of benchmark.py: {problem}")
     comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])

@@ -19,10 +19,13 @@ import threading
 import time
 from pathlib import Path
 
-from legalqa import cli, model, records, runlog, terminal
+from legalqa import cli, runlog
+from legalqa.chat import terminal
+from legalqa.data import records
+from legalqa.model import base as model
 from legalqa.cli import UserError
-from legalqa.dialogue import ALLOWED, DECODING, Dialogue, answer_notes, citation_lines, transcript, turn_as_json
-from legalqa.texts import TEXTS, number, say
+from legalqa.chat.dialogue import ALLOWED, DECODING, Dialogue, answer_notes, citation_lines, transcript, turn_as_json
+from legalqa.chat.words import TEXTS, number, say
 
 KEYS = ("language", "system_prompt", *DECODING, "load_in_4bit")
 LANGUAGES = ("ru", "kk", "en")

@@ -14,15 +14,16 @@ import time
 from pathlib import Path
 from statistics import fmean, median
 
-from legalqa import cli, drawing, readlogs, wording
-from legalqa.curves import finite, points, read_curve, running_mean
-from legalqa.wording import PLOT_WORDS
+from legalqa import cli
+from legalqa.report import figures, logs, words
+from legalqa.report.curves import finite, points, read_curve, running_mean
+from legalqa.report.words import PLOT_WORDS
 
 SETTINGS = ("language", "logs_dir", "plots_dir")
 MAX_RUNS = 5
-BASE_COLOUR = drawing.ORANGE
-RUN_COLOURS = (drawing.BLUE, drawing.GREEN, drawing.VERMILION, drawing.PURPLE, drawing.SKY)
-KIND_COLOURS = ((drawing.SKY, "black"), (drawing.VERMILION, "white"), (drawing.YELLOW, "black"),
+BASE_COLOUR = figures.ORANGE
+RUN_COLOURS = (figures.BLUE, figures.GREEN, figures.VERMILION, figures.PURPLE, figures.SKY)
+KIND_COLOURS = ((figures.SKY, "black"), (figures.VERMILION, "white"), (figures.YELLOW, "black"),
                 ("white", "black"))
 MARKERS = {"first": "o", "last": "s", "lowest": "v", "peak": "^", "last_rate": "s"}
 MARKS = {"color": "black", "ms": 8, "mfc": "white", "mew": 1.8, "zorder": 5, "clip_on": False, "ls": ""}
@@ -32,7 +33,7 @@ class CannotDraw(Exception):
     """Why a picture has nothing to show, and which command would change that."""
 
 
-# ---- Training: `runs` is a list of what readlogs.choose() found
+# ---- Training: `runs` is a list of what logs.choose() found
 
 def curves_with(runs, key):
     curves = [read_curve(run) for run in runs if run["metrics"] or run["history"]]
@@ -49,8 +50,8 @@ def curve_name(curve):
     if curve["config"] is None:
         return curve["log"].run
     settings = curve["config"].data
-    adapter = drawing.short(Path(settings["output_dir"]).name, 26)
-    return f"{adapter} ({drawing.short(settings['model_name'], 34)})"
+    adapter = figures.short(Path(settings["output_dir"]).name, 26)
+    return f"{adapter} ({figures.short(settings['model_name'], 34)})"
 
 
 def training_figure(picture, curves, legend_lines, language):
@@ -58,22 +59,22 @@ def training_figure(picture, curves, legend_lines, language):
     words, models = PLOT_WORDS[language], []
     for curve, colour in zip(curves, RUN_COLOURS):
         last = curve["entries"][-1]["step"]
-        steps = f"{wording.number(last, language)} {wording.plural(last, *words['steps'])}"
+        steps = f"{words.number(last, language)} {words.plural(last, *words['steps'])}"
         label = f"{curve_name(curve)}, {steps}"
         label += "" if curve["finished"] else f", {words['unfinished']}"
         models.append((label if len(curves) == 1 else f"{curve['log'].run}: {label}", colour))
-    figure, axes = drawing.new_figure(words[picture], models, [curve["log"] for curve in curves],
+    figure, axes = figures.new_figure(words[picture], models, [curve["log"] for curve in curves],
                                       legend_lines=legend_lines)
     axes.set_xlabel(words["step"])
     longest = max(curve["entries"][-1]["step"] for curve in curves)
     axes.set_xlim(0, 1.02 * longest or 1)
-    drawing.number_ticks(axes.xaxis, language)
+    figures.number_ticks(axes.xaxis, language)
     last = curves[0]["entries"][-1]
     if len(curves) == 1 and last.get("epoch") and last["step"]:
         per_epoch = last["step"] / last["epoch"]
         top = axes.secondary_xaxis("top", functions=(lambda x: x / per_epoch, lambda x: x * per_epoch))
         top.set_xlabel(words["epoch"])
-        drawing.number_ticks(top.xaxis, language)
+        figures.number_ticks(top.xaxis, language)
     return figure, axes
 
 
@@ -100,18 +101,18 @@ def training_loss(runs, language):
         if alone:
             lowest = losses.index(min(losses))
             mark(axes, steps, losses, {"first": 0, "last": len(losses) - 1, "lowest": lowest}, language,
-                 lambda loss: wording.number(loss, language, 4))
+                 lambda loss: words.number(loss, language, 4))
         evaluations = finite(*points(curve, "eval_loss"))
         if evaluations[0]:
-            axes.plot(*evaluations, color=drawing.VERMILION if alone else colour, lw=1.6, ls="--",
+            axes.plot(*evaluations, color=figures.VERMILION if alone else colour, lw=1.6, ls="--",
                       marker="D", ms=7, mec="white", label=None if index else words["eval"], zorder=4,
                       clip_on=False)
         mark_trouble(axes, curve, words, None if alone else colour)
     axes.set_ylabel(words["loss"])
     axes.set_ylim(0, 1.08 * max(max(finite(*points(curve, key))[1], default=0)
                                 for curve in curves for key in ("loss", "eval_loss")) or 1)
-    drawing.number_ticks(axes.yaxis, language)
-    drawing.legend_below(figure, axes, 3)
+    figures.number_ticks(axes.yaxis, language)
+    figures.legend_below(figure, axes, 3)
     return figure, [curve["log"] for curve in curves]
 
 
@@ -121,7 +122,7 @@ def mark(axes, steps, values, places, language, form):
     for i in dict.fromkeys(places.values()):
         names = [word for word, place in places.items() if place == i]
         text = words["at"].format(", ".join(words[name] for name in names), form(values[i]),
-                                  wording.number(steps[i], language))
+                                  words.number(steps[i], language))
         axes.plot(steps[i], values[i], marker=MARKERS[names[0]], label=text, **MARKS)
 
 
@@ -129,16 +130,16 @@ def mark_trouble(axes, curve, words, colour):
     """Where the run was resumed, and where its loss was no number; in `colour` beside other runs."""
     known = [line.get_label() for line in axes.lines]
     for step in curve["resumed"]:
-        axes.axvline(step, color=colour or drawing.GREY, ls=":", lw=1.8)
+        axes.axvline(step, color=colour or figures.GREY, ls=":", lw=1.8)
     if curve["resumed"]:
         steps = ", ".join(map(str, curve["resumed"][:3])) + (", …" if len(curve["resumed"]) > 3 else "")
         label = words["resumed_each"] if colour else words["resumed"].format(steps)
-        axes.plot([], [], color=colour or drawing.GREY, ls=":", lw=1.8,
+        axes.plot([], [], color=colour or figures.GREY, ls=":", lw=1.8,
                   label=None if label in known else label)
     broken = [step for step, loss in zip(*points(curve, "loss")) if math.isnan(loss)]
     if broken:
         label = words["nan_each"] if colour else words["nan"].format(len(broken), broken[0], broken[-1])
-        axes.plot(broken, [0] * len(broken), "x", color=colour or drawing.VERMILION, ms=9, mew=2.2,
+        axes.plot(broken, [0] * len(broken), "x", color=colour or figures.VERMILION, ms=9, mew=2.2,
                   clip_on=False, zorder=6, label=None if label in known else label)
 
 
@@ -155,13 +156,13 @@ def learning_rate(runs, language):
         axes.plot(steps, rates, color=colour, lw=width, marker="o" if len(rates) < 10 else "")
         if alone:
             mark(axes, steps, rates, {"peak": rates.index(max(rates)), "last_rate": len(rates) - 1}, language,
-                 lambda rate: wording.scientific(rate, language))
-    axes.set_ylabel(words["rate_scaled"].format(str(exponent).translate(wording.SUPERSCRIPTS)) if exponent
+                 lambda rate: words.scientific(rate, language))
+    axes.set_ylabel(words["rate_scaled"].format(str(exponent).translate(words.SUPERSCRIPTS)) if exponent
                     else words["rate"])
     axes.set_ylim(0, 1.1 * peak or 1)
-    drawing.number_ticks(axes.yaxis, language, 10.0 ** -exponent)
+    figures.number_ticks(axes.yaxis, language, 10.0 ** -exponent)
     if alone:
-        drawing.legend_below(figure, axes, 2)
+        figures.legend_below(figure, axes, 2)
     return figure, [curve["log"] for curve in curves]
 
 
@@ -174,18 +175,18 @@ def benchmark_bars(runs, language):
         raise CannotDraw("no benchmark yet; run: python benchmark.py")
     bars = []
     for log, colour in [*((log, BASE_COLOUR) for log in bases), *zip(logs, RUN_COLOURS)]:
-        label = drawing.short(log.data["meta"]["model"])
+        label = figures.short(log.data["meta"]["model"])
         if log in bases:
             label += f" ({PLOT_WORDS[language]['base']})"
         elif len(logs) > 1:
             label += f", {log.run}"
-        count = wording.number(log.data["summary"]["num_samples"], language)
+        count = words.number(log.data["summary"]["num_samples"], language)
         bars.append((f"{label}, n = {count}", colour, log))
     return bars
 
 
 def benchmark_figure(picture, bars, language, height_in=5.6, **options):
-    return drawing.new_figure(PLOT_WORDS[language][picture], [(label, colour) for label, colour, _ in bars],
+    return figures.new_figure(PLOT_WORDS[language][picture], [(label, colour) for label, colour, _ in bars],
                               [log for _, _, log in bars], height_in, **options)
 
 
@@ -203,15 +204,15 @@ def benchmark_metrics(runs, language):
     words, bars = PLOT_WORDS[language], benchmark_bars(runs, language)
     figure, (left, right) = benchmark_figure("benchmark_metrics", bars, language, 6.4, ncols=2,
                                              width_ratios=(3, 2))
-    drawing.score_bars(left, (*wording.PUBLISHED, "citation_f1", "citation_exists"), summaries(bars), words,
+    figures.score_bars(left, (*words.PUBLISHED, "citation_f1", "citation_exists"), summaries(bars), words,
                        language)
     left.set(title=words["means"], xlabel=words["score"])
     edges = range(0, 101, 10)
-    shares = [drawing.binned(sample_scores(log, "token_f1"), edges)[1] for _, _, log in bars]
-    drawing.share_bars(right, shares, [colour for _, colour, _ in bars], edges)
+    shares = [figures.binned(sample_scores(log, "token_f1"), edges)[1] for _, _, log in bars]
+    figures.share_bars(right, shares, [colour for _, colour, _ in bars], edges)
     right.set(title=words["spread"], xlabel=words["token_f1"], ylabel=words["share"], xlim=(0, 100))
-    drawing.percent_ticks(right.xaxis, language)
-    drawing.number_ticks(right.yaxis, language)
+    figures.percent_ticks(right.xaxis, language)
+    figures.number_ticks(right.yaxis, language)
     right.grid(axis="x", visible=False)
     return figure, [log for _, _, log in bars]
 
@@ -220,16 +221,16 @@ def key_info_distribution(runs, language):
     """How many answers have 0-25, 25-50, 50-75 and 75-100 % of the key information."""
     words, bars, edges = PLOT_WORDS[language], benchmark_bars(runs, language), (0, 25, 50, 75, 100)
     figure, axes = benchmark_figure("key_info_distribution", bars, language)
-    bins = [drawing.binned(sample_scores(log, "key_info"), edges) for _, _, log in bars]
-    drawing.share_bars(axes, [shares for _, shares in bins], [colour for _, colour, _ in bars], edges)
+    bins = [figures.binned(sample_scores(log, "key_info"), edges) for _, _, log in bars]
+    figures.share_bars(axes, [shares for _, shares in bins], [colour for _, colour, _ in bars], edges)
     for patch, (count, share) in zip(axes.patches, [pair for one in bins for pair in zip(*one)]):
-        text = f"{wording.percent(share / 100, language, 0)}\n({wording.number(count, language)})"
+        text = f"{words.percent(share / 100, language, 0)}\n({words.number(count, language)})"
         axes.annotate(text, (patch.get_x() + patch.get_width() / 2, share), (0, 3),
                       textcoords="offset points", ha="center", size=11.5 if len(bars) < 4 else 9)
     axes.set(xlabel=words["key_info"], ylabel=words["share"], ylim=(0, 118), xlim=(0, 100))
     axes.set_xticks([12.5, 37.5, 62.5, 87.5], ["0–25", "25–50", "50–75", "75–100"])
     axes.tick_params(axis="x", length=0)
-    drawing.percent_ticks(axes.yaxis, language)
+    figures.percent_ticks(axes.yaxis, language)
     axes.grid(axis="x", visible=False)
     return figure, [log for _, _, log in bars]
 
@@ -255,11 +256,11 @@ def generation_time(runs, language):
         axes.hist(times, edges, color=colour, alpha=0.8, rwidth=0.94)
         for value, word, dash in ((fmean(times), "mean", "-"), (median(times), "median", (0, (2, 1.5)))):
             axes.axvline(value, color="black", lw=2.2, ls=dash,
-                         label=words[word].format(wording.number(value, language, 2)))
+                         label=words[word].format(words.number(value, language, 2)))
         axes.set(ylabel=words["count"], xlim=(0, edges[-1]))
         axes.yaxis.get_major_locator().set_params(integer=True)
         for axis in (axes.xaxis, axes.yaxis):
-            drawing.number_ticks(axis, language)
+            figures.number_ticks(axis, language)
         axes.grid(axis="x", visible=False)
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     grid[-1, 0].set_xlabel(words["seconds"])
@@ -279,10 +280,10 @@ def by_language(runs, language):
     for axes, code in zip(grid[0], codes):
         groups = [log.data["summary"]["by_language"].get(code, {"num_samples": 0, "metrics": {}})
                   for _, _, log in bars]
-        drawing.score_bars(axes, names, [(group["metrics"], bar[1]) for group, bar in zip(groups, bars)],
+        figures.score_bars(axes, names, [(group["metrics"], bar[1]) for group, bar in zip(groups, bars)],
                            words, language)
-        counts = dict.fromkeys(wording.number(group["num_samples"], language) for group in groups)
-        name = wording.LANGUAGE_NAMES[language].get(code, drawing.short(code, 12))
+        counts = dict.fromkeys(words.number(group["num_samples"], language) for group in groups)
+        name = words.LANGUAGE_NAMES[language].get(code, figures.short(code, 12))
         axes.set(title=f"{name}, n = {' / '.join(counts)}", xlabel=words["score"])
     return figure, [log for _, _, log in bars]
 
@@ -304,22 +305,22 @@ def citations(runs, language):
         kinds, left = [citation_kind(sample) for sample in log.data["samples"]], 0.0
         for kind, (colour, ink) in enumerate(KIND_COLOURS):
             share = 100 * kinds.count(kind) / max(1, len(kinds))
-            top.barh(row, share, 0.8, left, color=colour, edgecolor=drawing.GREY, lw=0.8,
+            top.barh(row, share, 0.8, left, color=colour, edgecolor=figures.GREY, lw=0.8,
                      label=None if row else words["kinds"][kind])
             if share >= 6:
-                top.text(left + share / 2, row, wording.percent(share / 100, language, 0), ha="center",
+                top.text(left + share / 2, row, words.percent(share / 100, language, 0), ha="center",
                          va="center", color=ink)
             left += share
     by_model = len(bars) < 3  # several runs may have written the same adapter folder: then name the runs
-    top.set_yticks(range(len(bars)), [drawing.short(log.data["meta"]["model"], 20)
+    top.set_yticks(range(len(bars)), [figures.short(log.data["meta"]["model"], 20)
                                       if by_model or log.data["meta"]["kind"] == "base" else log.run
                                       for _, _, log in bars])
     top.set(xlabel=words["share"], xlim=(0, 100), ylim=(len(bars) - 0.5, -0.5))
-    drawing.percent_ticks(top.xaxis, language)
+    figures.percent_ticks(top.xaxis, language)
     top.grid(visible=False)
     top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, handlelength=1.2, columnspacing=1.2,
                borderpad=0.2)
-    drawing.score_bars(bottom, wording.CITATION_METRICS, summaries(bars), words, language)
+    figures.score_bars(bottom, words.CITATION_METRICS, summaries(bars), words, language)
     bottom.set(xlabel=words["score"])
     return figure, [log for _, _, log in bars]
 
@@ -341,14 +342,14 @@ def main(argv=None):
     started = time.perf_counter()
     args = parse_args(argv)
     settings = cli.effective_config(args)
-    language = wording.checked_language(settings["language"])
+    language = words.checked_language(settings["language"])
     names = list(dict.fromkeys(args.run or [None]))
     if len(names) > MAX_RUNS:
         raise cli.UserError(f"{len(names)} runs asked for; a picture holds up to {MAX_RUNS}")
-    shelf = readlogs.Shelf(settings["logs_dir"])
-    runs = [readlogs.choose(shelf, name) for name in names]
+    shelf = logs.Shelf(settings["logs_dir"])
+    runs = [logs.choose(shelf, name) for name in names]
 
-    drawing.use_style()
+    figures.use_style()
     num_drawn = 0
     for name, draw in PICTURES.items():
         path = Path(settings["plots_dir"]) / f"{name}.png"
@@ -358,7 +359,7 @@ def main(argv=None):
             stale = "; the file of that name is of other logs" if path.exists() else ""
             print(f"{path}  not drawn: {reason}{stale}", file=sys.stderr)
             continue
-        drawing.save(figure, path, logs)
+        figures.save(figure, path, logs)
         num_drawn += 1
         print(f"{path}  from {', '.join(log.name for log in logs)}")
     if not num_drawn:

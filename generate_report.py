@@ -16,9 +16,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from config import CONFIG, PROFILES, REFERENCE_RUN
-from legalqa import acts, cli, conclusions, readlogs, runlog, wording
-from legalqa.conclusions import lookup
-from legalqa.markdown import as_markdown, code
+from legalqa import cli, runlog
+from legalqa.law import acts
+from legalqa.report import conclusions, logs, words
+from legalqa.report.conclusions import lookup
+from legalqa.report.markdown import as_markdown, code
 
 SETTINGS = ("language", "logs_dir", "plots_dir", "report_file")
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -47,7 +49,7 @@ REFERENCE = {
 
 def with_interval(text, bounds, language):
     from markupsafe import Markup
-    return Markup(f"{text} {wording.interval(bounds, language)}".strip())
+    return Markup(f"{text} {words.interval(bounds, language)}".strip())
 
 
 class Numbers:
@@ -59,19 +61,19 @@ class Numbers:
     def form(self, value, kind):
         language = self.language
         if value is None:
-            return wording.ABSENT
+            return words.ABSENT
         forms = {
             "text": as_markdown, "code": code, "list": lambda v: code(", ".join(v)),
             "flag": lambda v: YES_NO[language][v],
-            "count": lambda v: wording.number(v, language), "loss": lambda v: wording.number(v, language, 4),
-            "real": lambda v: wording.real(v, language),
-            "rounded": lambda v: wording.real(round(v, 3), language), "rate": lambda v: wording.number(v, language, 3),
-            "share": lambda v: wording.percent(v, language),
-            "share2": lambda v: wording.percent(v, language, 2),
-            "hundred": lambda v: wording.percent(v / 100, language, 2),
-            "points": lambda v: wording.points(v, language), "time": lambda v: wording.duration(v, language),
-            "bytes": lambda v: wording.gigabytes(v, language),
-            "scientific": lambda v: wording.scientific(v, language)}
+            "count": lambda v: words.number(v, language), "loss": lambda v: words.number(v, language, 4),
+            "real": lambda v: words.real(v, language),
+            "rounded": lambda v: words.real(round(v, 3), language), "rate": lambda v: words.number(v, language, 3),
+            "share": lambda v: words.percent(v, language),
+            "share2": lambda v: words.percent(v, language, 2),
+            "hundred": lambda v: words.percent(v / 100, language, 2),
+            "points": lambda v: words.points(v, language), "time": lambda v: words.duration(v, language),
+            "bytes": lambda v: words.gigabytes(v, language),
+            "scientific": lambda v: words.scientific(v, language)}
         return forms[kind](value)
 
     def value(self, stage, key, kind):
@@ -98,12 +100,12 @@ class Numbers:
         if self.logs[stage] is None:
             return NOT_RUN[self.language]
         found = lookup(self.logs[stage], [*group, "metrics", name]) or {"mean": None, "ci95": None}
-        return with_interval(wording.percent(found["mean"], self.language), found["ci95"], self.language)
+        return with_interval(words.percent(found["mean"], self.language), found["ci95"], self.language)
 
     def difference(self, name):
         """Paired difference and interval in percentage points, "+40,7 [20,9; 59,2]"."""
         found = lookup(self.logs["compare"], f"metrics.{name}")
-        return with_interval(wording.points(found["difference"], self.language), found["ci95"], self.language)
+        return with_interval(words.points(found["difference"], self.language), found["ci95"], self.language)
 
     def side(self, name):
         """"above", "below" or "across" zero: where the difference's interval lies; None without one."""
@@ -131,8 +133,8 @@ def invented_citations(benchmark):
 def cut(text, language):
     """`text`, or its start with a note of how much is left out."""
     if len(text) <= SHOWN_CHARACTERS:
-        return text or wording.ABSENT
-    shown, total = wording.number(SHOWN_CHARACTERS, language), wording.number(len(text), language)
+        return text or words.ABSENT
+    shown, total = words.number(SHOWN_CHARACTERS, language), words.number(len(text), language)
     note = {"ru": f"показано {shown} знаков из {total}",
             "en": f"{shown} of {total} characters shown"}[language]
     return f"{text[:SHOWN_CHARACTERS]}… ({note})"
@@ -141,7 +143,7 @@ def cut(text, language):
 def render_report(logs, language):
     """The report's text: a pure function of `logs`.
 
-    These are what readlogs.choose() found, "pictures", {name: path}, and "acts", {id: title}.
+    These are what logs.choose() found, "pictures", {name: path}, and "acts", {id: title}.
     """
     import jinja2
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
@@ -155,17 +157,17 @@ def render_report(logs, language):
         logs=logs, row=numbers.row, value=numbers.value, score=numbers.score, difference=numbers.difference,
         side=numbers.side,
         reference=numbers.reference, form=numbers.form, act=numbers.act, lookup=lookup, code=code,
-        names=wording.METRIC_NAMES[language],
-        published=wording.PUBLISHED, text_metrics=wording.TEXT_METRICS,
-        citation_metrics=wording.CITATION_METRICS,
-        health_metrics=wording.HEALTH_METRICS, languages=wording.LANGUAGE_NAMES[language],
-        plural=wording.plural,
+        names=words.METRIC_NAMES[language],
+        published=words.PUBLISHED, text_metrics=words.TEXT_METRICS,
+        citation_metrics=words.CITATION_METRICS,
+        health_metrics=words.HEALTH_METRICS, languages=words.LANGUAGE_NAMES[language],
+        plural=words.plural,
         conclusions=conclusions.draw(logs, numbers.form),
         weak_acts=conclusions.weak_acts(benchmark) if benchmark else [], limits=conclusions.LIMITS,
         same_samples=ids[0] == ids[-1] if ids else True, best=best, worst=worst,
         invented=invented_citations(benchmark) if benchmark else [], max_invented=MAX_INVENTED,
         cut=lambda text: cut(text, language), pictures=logs["pictures"], picture_names=PICTURES,
-        titles=wording.PLOT_WORDS[language], not_run=NOT_RUN[language])
+        titles=words.PLOT_WORDS[language], not_run=NOT_RUN[language])
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
@@ -193,7 +195,7 @@ def current_pictures(plots_dir, logs, report_file):
         if sources == expected or name == "generation_time" and sources and sources <= expected:
             pictures[name] = quote(Path(os.path.relpath(path, report_file.resolve().parent)).as_posix())
         else:
-            readlogs.warn(f"{path} was not drawn from the logs of this report: left out; "
+            logs.warn(f"{path} was not drawn from the logs of this report: left out; "
                           "run: python generate_plots.py")
     return pictures
 
@@ -224,8 +226,8 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     settings = cli.effective_config(args)
-    language, report_file = wording.checked_language(settings["language"]), Path(settings["report_file"])
-    logs = readlogs.choose(readlogs.Shelf(settings["logs_dir"]), args.run)
+    language, report_file = words.checked_language(settings["language"]), Path(settings["report_file"])
+    logs = logs.choose(logs.Shelf(settings["logs_dir"]), args.run)
     logs["pictures"] = current_pictures(settings["plots_dir"], logs, report_file)
     logs["acts"] = {key: act["title_ru"] for key, act in acts.load_acts().items()}
     text = render_report(logs, language)

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import config
-from legalqa import cli, duplicates, records, runlog, sources, splits, summary
+from legalqa import cli, runlog
+from legalqa.data import duplicates, records, sources, splits, summary
 from legalqa.cli import UserError
 
 KEYS = ("train_file", "validation_file", "validation_fraction", "near_duplicate_threshold", "seed", "tokenizer",

@@ -19,7 +19,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from legalqa import adapters, checkpoints, cli, model, plan, prompt, records, runlog, training
+from legalqa import cli, runlog
+from legalqa.data import records
+from legalqa.model import adapter, base as model, prompt
+from legalqa.training import checkpoints, plan, trainer
 from legalqa.cli import UserError
 
 KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
@@ -176,7 +179,7 @@ def main(argv=None):
     config = cli.effective_config(args)
     train, validation = read_data(config)
     run, checkpoint, saved = resume_point(config, args)
-    holder = adapters.check_output(config, run, args.overwrite or args.dry_run)
+    holder = adapter.check_output(config, run, args.overwrite or args.dry_run)
     if checkpoint and holder == run and logs_of(config, "metrics", run).is_file() and not args.force:
         print(f"run {run} is finished, its adapter is in {config['output_dir']}: nothing to resume")
         return 0
@@ -185,7 +188,7 @@ def main(argv=None):
     model.import_unsloth(config["model_name"])
     from transformers import set_seed
     set_seed(config["seed"])
-    run = run or training.from_main_process(runlog.new_run_id())
+    run = run or trainer.from_main_process(runlog.new_run_id())
     device = model.device_facts()
     if device["type"] != "cuda":
         config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
@@ -212,23 +215,23 @@ def main(argv=None):
             meta = runlog.run_meta(run, device=device, data=data, prompt_sha256=prompts["prompt_sha256"],
                                    base_model={"name": config["model_name"], "parameters": total - trainable})
             runlog.write_json(logs_of(config, "config", run), {**config, "meta": meta})
-        guards.enter_context(training.memory_advice(config, facts))
+        guards.enter_context(trainer.memory_advice(config, facts))
         language_model, _ = model.load_base(config)
         language_model = model.add_lora(language_model, config)
-        trainer = training.make_trainer(language_model, tokenizer, config, facts, run, binding, saved and saved["progress"])
-        training.check_supervision(trainer, tokenizer, facts, config)
-        stop = training.StopRequest()
-        result = training.run(trainer, config, facts, run, stop, checkpoint)
+        trainer = trainer.make_trainer(language_model, tokenizer, config, facts, run, binding, saved and saved["progress"])
+        trainer.check_supervision(trainer, tokenizer, facts, config)
+        stop = trainer.StopRequest()
+        result = trainer.run(trainer, config, facts, run, stop, checkpoint)
         if stop.signal is not None:
             if is_main:
                 print_stopped(config, run, trainer.state.global_step, facts["steps"])
             return 128 + stop.signal
-        metrics = training.run_metrics(trainer, result, trainable, total, run, checkpoint)
+        metrics = trainer.run_metrics(trainer, result, trainable, total, run, checkpoint)
         if is_main:
             settings = {**prompts, "run": run, "base_model": config["model_name"], "max_seq_length": config["max_seq_length"],
                         "load_in_4bit": config["load_in_4bit"], "train_sha256": data["train"]["sha256"],
                         "decoding": {key: config[key] for key in ("temperature", "top_p", "repetition_penalty", "max_new_tokens")}}
-            adapters.save(language_model, tokenizer, config, settings, metrics)
+            adapter.save(language_model, tokenizer, config, settings, metrics)
             runlog.write_json(logs_of(config, "metrics", run), metrics)
             print_summary(config, metrics, run)
     return 0

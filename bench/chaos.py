@@ -25,7 +25,9 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
 import tiny
 import warm
-from legalqa import checkpoints, model, runlog
+from legalqa import runlog
+from legalqa.model import base as model
+from legalqa.training import checkpoints
 
 # What can go wrong at a resume: dropout (random state), rows grouped by length (order), micro-batches of a step
 # (split or accumulated), a short last step, saves that fall inside a logging interval.

@@ -33,7 +33,10 @@ import benchmark
 import config
 import tiny
 import train_8b
-from legalqa import adapters, checkpoints, cli, model, plan, prompt, records, runlog
+from legalqa import cli, runlog
+from legalqa.data import records
+from legalqa.model import adapter, base as model, prompt
+from legalqa.training import checkpoints, plan
 from legalqa.cli import UserError
 
 HANG_SEC, ROWS = 60, 12
@@ -159,7 +162,7 @@ def read_flags(folder):
         args = train_8b.parse_args(["--checkpoint-dir", str(folder / "checkpoints"), *argv])
         settings = cli.effective_config(args)
         run, _, _ = train_8b.resume_point(settings, args)
-        adapters.check_output(settings, run, args.overwrite)
+        adapter.check_output(settings, run, args.overwrite)
     return read
 
 

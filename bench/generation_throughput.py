@@ -18,7 +18,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 def timed(language_model, tokenizer, prompts, decoding, batch_size):
     """(answers in order, {"sec", "new_tokens", "tokens_per_second", ...})."""
-    from legalqa import model
+    from legalqa.model import base as model
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
     answers, started = [None] * len(prompts), time.monotonic()
     for start in range(0, len(order), batch_size):
@@ -33,7 +33,7 @@ def timed(language_model, tokenizer, prompts, decoding, batch_size):
 
 def load_packed(name, settings):
     """(language model, tokenizer) as Unsloth and PEFT load them, no weight unpacked or merged."""
-    from legalqa import model
+    from legalqa.model import base as model
     base = model.check_adapter(name) if model.is_adapter(name) else name
     unsloth = model.import_unsloth(base)
     language_model, tokenizer = model.load_base({**settings, "model_name": base, "gradient_checkpointing": False})
@@ -46,7 +46,9 @@ def load_packed(name, settings):
 
 def main():
     import config
-    from legalqa import model, prompt, records, runlog
+    from legalqa import runlog
+    from legalqa.data import records
+    from legalqa.model import base as model, prompt
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="demo")
     parser.add_argument("--model", default="finetuned_demo")

@@ -58,7 +58,9 @@ def worker_machine(work, settings):
 def worker_make_big(work, settings):
     """The big model, its rows, and each row's tokens as the product counts them."""
     import tiny
-    from legalqa import model, plan, records
+    from legalqa.data import records
+    from legalqa.model import base as model
+    from legalqa.training import plan
     if settings["tiny"]:
         shutil.copytree(work / "tiny", work / "big")
     else:
@@ -111,7 +113,7 @@ def make_text(tokenizer, rng, tokens):
 
 def make_rows(tokenizer, count, scale):
     """Rows whose prompts and answers have the lengths of real ones (times `scale`)."""
-    from legalqa import prompt
+    from legalqa.model import prompt
     rng, around = random.Random(0), {"instruction": "a", "input": "", "output": "a"}
     frame = len(tokenizer(prompt.render_prompt(around, tokenizer)).input_ids)
     return [{"instruction": f"{number} " + make_text(tokenizer, rng, max(1, round(scale * quantile(PROMPT_TOKENS, rng.random())) - frame)),
@@ -128,7 +130,7 @@ def make_long_rows(tokenizer, tokens, count):
 def worker_tiny_checks(work, settings):
     """Unsloth's kernels; one loss whatever the batching; one answer whatever the batching; logits for plain PEFT."""
     import config
-    from legalqa import model, prompt
+    from legalqa.model import base as model, prompt
     unsloth = model.import_unsloth(str(work / "tiny"))
     import torch
     import tiny
@@ -151,7 +153,7 @@ def worker_tiny_checks(work, settings):
 
 def machine_facts(settings):
     import torch
-    from legalqa import model
+    from legalqa.model import base as model
     facts = {**model.device_facts(), "torch": torch.__version__, "cuda": torch.version.cuda, "cpu_cores": os.cpu_count()}
     if settings["device"] == "cuda":
         fields = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"],
@@ -190,7 +192,9 @@ def compare_batchings(work, settings):
     import config
     import torch
     import train_8b
-    from legalqa import model, records, training
+    from legalqa.data import records
+    from legalqa.model import base as model
+    from legalqa.training import trainer
     wanted = {**config.CONFIG, "model_name": str(work / "tiny"), "max_seq_length": 256, "eval_samples": 0, "num_epochs": 1.0,
               "checkpoint_dir": str(work / "compare"), "train_file": str(work / "tiny_train.jsonl"), "micro_batch_tokens": 100_000}
     language_model, _ = model.load_base(wanted)
@@ -207,7 +211,7 @@ def compare_batchings(work, settings):
         chosen = {**wanted, "padding_free": padding_free, "batch_size": batch_size, "grad_accum": 8 // batch_size}
         chosen["micro_batch_tokens"] = 100_000 if batch_size == 8 else 0
         facts = train_8b.make_plan(chosen, rows, [], tokenizer, 1)
-        trainer = training.make_trainer(language_model, tokenizer, chosen, facts, way, {}, None)
+        trainer = trainer.make_trainer(language_model, tokenizer, chosen, facts, way, {}, None)
         (language_model.for_training if settings["device"] == "cuda" else language_model.train)()
         language_model.zero_grad()
         batches = [trainer._prepare_inputs(dict(batch)) for batch in trainer.get_train_dataloader()]
@@ -253,7 +257,8 @@ def worker_plain_peft(work, settings):
 def worker_generation(work, settings):
     """Tokens/s of the big model's answers, one at a time and in a batch."""
     import config
-    from legalqa import model, prompt, records
+    from legalqa.data import records
+    from legalqa.model import base as model, prompt
     language_model, tokenizer, _ = model.load_for_inference(str(work / "default/adapter"), config.CONFIG)
     rows = records.read_records(work / "rows.jsonl")
     prompts = [prompt.render_prompt(row, tokenizer) for row in rows[:4 if settings["tiny"] else config.CONFIG["generation_batch_size"]]]
@@ -403,7 +408,7 @@ def step_plain_peft(check):
 def timed_recipe(name, train_file, *flags):
     """The step that trains the big model by one recipe: speed after warm-up, memory, projected hours."""
     def step(check):
-        from legalqa import plan
+        from legalqa.training import plan
         steps = WARM_UP_STEPS + TIMED_STEPS[name]
         metrics = check.train(name, "big", f"{train_file}.jsonl", *flags, "--num-epochs", 1, "--max-steps", steps, "--eval-samples", 0,
                               "--save-steps", 1_000_000, *(("--max-seq-length", 256) if check.args.tiny else ()))

@@ -17,7 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from legalqa import citations, metrics, statistics  # noqa: E402
+from legalqa.law import citations
+from legalqa.scoring import metrics, statistics
 
 LIMITS = {4000: 20, 500: 10}  # rows: seconds
 LETTERS = {"ru": "оеаинтсрвлкмдпуяызьбгчйх", "kk": "аеынітрлдсқмғбәңуөпүкшұз"}

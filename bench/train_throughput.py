@@ -36,7 +36,7 @@ def train(name, flags, args, train_file, folder):
 def answer_loss(adapter, config, rows):
     """Mean negative log-likelihood a token of the answers (and their end token), by the plain forward pass."""
     import torch
-    from legalqa import model, prompt
+    from legalqa.model import base as model, prompt
     language_model, tokenizer, _ = model.load_for_inference(adapter, config)
     total = count = 0
     for row in rows:
@@ -52,7 +52,8 @@ def answer_loss(adapter, config, rows):
 
 def main():
     import config
-    from legalqa import records, runlog
+    from legalqa import runlog
+    from legalqa.data import records
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="demo")
     parser.add_argument("--steps", type=int, default=20, help="optimizer steps of 8 rows each")
@@ -76,7 +77,7 @@ def main():
                               "peak_memory_bytes": metrics["peak_memory_bytes"], "peak_vram_bytes": metrics["peak_vram_bytes"],
                               "train_sec": metrics["train_runtime"], "steps": metrics["total_steps"],
                               "validation_loss": answer_loss(str(folder / key), settings, held_out)}
-    from legalqa import model
+    from legalqa.model import base as model
     reference, default = results["reference recipe"], results["default"]
     print(f"{'':18}{'samples/s':>10}{'tokens/s':>10}{'peak GB':>9}{'val. loss':>11}")
     for label, result in results.items():

@@ -6,7 +6,8 @@ import pytest
 
 import benchmark
 import tiny
-from legalqa import model, prompt, records
+from legalqa.data import records
+from legalqa.model import base as model, prompt
 
 
 def result_of(folder):

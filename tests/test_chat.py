@@ -21,8 +21,10 @@ import tiny
 import tmux
 from conftest import REPOSITORY, folders
 from legalqa import cli
-from legalqa import dialogue as talk
-from legalqa import model, prompt, records, terminal, texts
+from legalqa.chat import dialogue as talk
+from legalqa.chat import terminal, words
+from legalqa.data import records
+from legalqa.model import base as model, prompt
 from legalqa.cli import UserError
 
 SESSION_FILE = REPOSITORY / "tests" / "fixtures" / "chat_session.txt"
@@ -237,8 +239,8 @@ def test_commands(dialogue, lines, expected):
 def test_every_command_is_in_the_help_of_every_language(dialogue):
     names = {*chat.Chat(dialogue, io.StringIO(), None, None).commands, "/exit"} - {"/save!"}
     for language in chat.LANGUAGES:
-        assert [word.split()[0] for word in texts.TEXTS[language]["help"]] == [word.split()[0] for word in texts.TEXTS["ru"]["help"]]
-        assert {word.split()[0] for word in texts.TEXTS[language]["help"]} == names
+        assert [word.split()[0] for word in words.TEXTS[language]["help"]] == [word.split()[0] for word in words.TEXTS["ru"]["help"]]
+        assert {word.split()[0] for word in words.TEXTS[language]["help"]} == names
     assert "/compare" in reply(dialogue, "/help")
 
 
@@ -586,8 +588,8 @@ def test_texts_say_the_same_in_every_language():
         if isinstance(value, dict):
             return {key: shape(item) for key, item in value.items() if key != "help"}
         return sorted(name for _, name, _, _ in string.Formatter().parse(value) if name)
-    assert shape(texts.TEXTS["ru"]) == shape(texts.TEXTS["kk"]) == shape(texts.TEXTS["en"])
+    assert shape(words.TEXTS["ru"]) == shape(words.TEXTS["kk"]) == shape(words.TEXTS["en"])
     source = "".join(Path(REPOSITORY / name).read_text("utf-8") for name in ("chat.py", "legalqa/dialogue.py"))
-    unused = [key for key in texts.TEXTS["ru"] if not re.search(f"""["']{key}["']""", source) and not key.startswith(("wants_", "history_"))
+    unused = [key for key in words.TEXTS["ru"] if not re.search(f"""["']{key}["']""", source) and not key.startswith(("wants_", "history_"))
               and key not in ("exists", "missing", "repealed", "old_act", "unknown_act", "no_act", "libraries", "weights", "adapter")]
     assert unused == []

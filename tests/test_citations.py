@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from legalqa import acts
-from legalqa.act_names import Tokens
-from legalqa.citations import (article_exists, act_title, citation_as_dict, citation_pairs, parse_citations,
+from legalqa.law import acts
+from legalqa.law.mentions import Tokens
+from legalqa.law.citations import (article_exists, act_title, citation_as_dict, citation_pairs, parse_citations,
                                score_citations)
 
 FIXTURE = Path(__file__).with_name("fixtures") / "citations.jsonl"

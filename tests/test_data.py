@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from legalqa import records
-from legalqa.citations import article_exists, parse_citations
-from legalqa.metrics import words
+from legalqa.data import records
+from legalqa.law.citations import article_exists, parse_citations
+from legalqa.scoring.metrics import words
 
 DATA = Path(__file__).resolve().parent.parent / "combined_data"
 TRAIN, VALIDATION = (records.read_records(DATA / f"{name}.jsonl") for name in ("train", "validation"))

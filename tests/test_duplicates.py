@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from legalqa import duplicates
-from legalqa.duplicates import Comparison, alike, fingerprint, text_key
+from legalqa.data import duplicates
+from legalqa.data.duplicates import Comparison, alike, fingerprint, text_key
 
 THRESHOLD = 0.8
 LONG_ANSWER = "Заявление подают в суд по месту нахождения недвижимости в течение срока давности."

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
-from legalqa import metrics
+from legalqa.scoring import metrics
 from legalqa.cli import UserError
 
 RECORD = {"instruction": "Каков срок испытания?", "input": "", "output": "Три месяца, по статье 36 ТК РК."}

@@ -12,19 +12,20 @@ import pytest
 
 pytest.importorskip("matplotlib")
 import generate_plots  # noqa: E402
-from legalqa import cli, drawing, readlogs  # noqa: E402
+from legalqa import cli
+from legalqa.report import figures, logs
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
 @pytest.fixture(autouse=True)
 def style():
-    drawing.use_style()
+    figures.use_style()
 
 
 def chosen(*names, run=None):
-    """What readlogs.choose() finds in each of the fixture folders."""
-    return [readlogs.choose(readlogs.Shelf(FIXTURES / name), run) for name in names]
+    """What logs.choose() finds in each of the fixture folders."""
+    return [logs.choose(logs.Shelf(FIXTURES / name), run) for name in names]
 
 
 def legend_texts(figure):
@@ -205,7 +206,7 @@ def test_metric_that_is_undefined_says_so():
 
 @pytest.mark.parametrize("value, expected", [(0, 0), (0.2499, 0), (0.25, 1), (0.5, 2), (0.75, 3), (1.0, 3)])
 def test_bins_hold_their_lower_edge_and_the_last_also_its_upper(value, expected):
-    counts, shares = drawing.binned([value], (0, 25, 50, 75, 100))
+    counts, shares = figures.binned([value], (0, 25, 50, 75, 100))
     assert counts.index(1) == expected and shares[expected] == 100
 
 
@@ -323,4 +324,4 @@ def test_hostile_names_are_drawn_as_text(tmp_path):
     data["meta"]["model"] = "$\\frac{1}{0}$ _x^ " + "long " * 40 + "\u202e\n\t"
     run = {**run, "benchmark": run["benchmark"]._replace(data=data)}
     figure, _ = generate_plots.benchmark_metrics([run], "ru")
-    drawing.save(figure, tmp_path / "x.png", [run["benchmark"]])
+    figures.save(figure, tmp_path / "x.png", [run["benchmark"]])

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare_data
-from legalqa import records, runlog, sources, splits, summary
+from legalqa import runlog
+from legalqa.data import records, sources, splits, summary
 from legalqa.cli import UserError
 
 REPOSITORY = Path(prepare_data.__file__).parent

@@ -2,8 +2,8 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from legalqa import demo_model, prompt
-from legalqa.records import user_turn
+from legalqa.model import demo, prompt
+from legalqa.data.records import user_turn
 
 GEMMA_TOKENS = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
 
@@ -13,7 +13,7 @@ def gemma_tokenizer():
     letters = ["\u2581", *"абвгдежзиклмнопрстуфхцчшщыэюяқңө?.,<>_|/:abcdefghijklmnopqrstuvwxyz0123456789"]
     tokens = GEMMA_TOKENS + ["\n", "\n\n"] + [f"<0x{byte:02X}>" for byte in range(256)] + letters
     types = [3] * 6 + [4] * 2 + [6] * 256 + [1] * len(letters)
-    return prompt.prepare_tokenizer(demo_model.make_tokenizer(tokens, types))
+    return prompt.prepare_tokenizer(demo.make_tokenizer(tokens, types))
 
 
 @pytest.fixture(scope="module", params=["qwen3", "gemma", "plain"])

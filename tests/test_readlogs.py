@@ -1,4 +1,4 @@
-"""legalqa/readlogs.py: which logs belong together, and what becomes of bad ones."""
+"""legalqa/logs.py: which logs belong together, and what becomes of bad ones."""
 import json
 import math
 import shutil
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from legalqa import cli, curves, readlogs
+from legalqa import cli
+from legalqa.report import curves, logs
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RUN, BASE, ADAPTER = "20260301_100000", "20260301_094500", "20260301_103000"
@@ -19,7 +20,7 @@ def logs_dir(tmp_path):
 
 
 def choose(logs_dir, run=None):
-    return {stage: log and log.run for stage, log in readlogs.choose(readlogs.Shelf(logs_dir), run).items()}
+    return {stage: log and log.run for stage, log in logs.choose(logs.Shelf(logs_dir), run).items()}
 
 
 def edit(path, change, target=None):
@@ -71,7 +72,7 @@ def test_comparison_is_of_exactly_these_two_the_base_first(logs_dir):
 
 
 def test_live_run_is_read_from_its_history():
-    found = readlogs.choose(readlogs.Shelf(FIXTURES / "resumed"))
+    found = logs.choose(logs.Shelf(FIXTURES / "resumed"))
     assert found["metrics"] is None and found["history"].data[-1]["step"] == 120
 
 
@@ -129,7 +130,7 @@ def test_bad_history_line_is_named(tmp_path, capsys):
     path = tmp_path / f"history_{RUN}.jsonl"
     lines = ('{"step": 5, "loss": 1.0}', "nonsense", '{"step": -1}', '{"step": 10, "loss": NaN}', '{"ste')
     path.write_text("\n".join(lines))
-    entries = readlogs.choose(readlogs.Shelf(tmp_path))["history"].data
+    entries = logs.choose(logs.Shelf(tmp_path))["history"].data
     assert [entry["step"] for entry in entries] == [5, 10] and math.isnan(entries[1]["loss"])
     err = capsys.readouterr().err
     assert f"skipped line 2 of {path}: not JSON" in err
@@ -153,7 +154,7 @@ def test_wrong_shape_names_the_place(change, problem, logs_dir):
     path = logs_dir / f"benchmark_{ADAPTER}.json"
     edit(path, change)
     with pytest.raises(cli.UserError, match=f"{path.name} is not a log of .* benchmark stage: {problem}"):
-        readlogs.read_checked(path, "benchmark")
+        logs.read_checked(path, "benchmark")
 
 
 def test_unknown_run_names_the_newest(logs_dir):

@@ -23,7 +23,10 @@ import pytest
 import tiny
 import train_8b
 import warm
-from legalqa import adapters, checkpoints, model, plan, records, runlog, training
+from legalqa import runlog
+from legalqa.data import records
+from legalqa.model import adapter, base as model
+from legalqa.training import checkpoints, plan, trainer
 from legalqa.cli import UserError
 
 sys.path.insert(0, str(warm.REPOSITORY / "bench"))
@@ -93,7 +96,7 @@ def endless_steps():
 
 
 def die_before_the_adapter():
-    adapters.save = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    adapter.save = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_between_the_renames():
@@ -101,7 +104,7 @@ def die_between_the_renames():
         original(source, target)
         if str(target).endswith("adapter.old.tmp"):
             os.kill(os.getpid(), signal.SIGKILL)
-    original, adapters.os = os.replace, type("os", (), {"replace": replace})
+    original, adapter.os = os.replace, type("os", (), {"replace": replace})
 
 
 def die_while_pruning():
@@ -306,12 +309,12 @@ def test_a_full_disk_keeps_the_adapter_and_the_logs_that_were_there(unbroken, sm
         (small_disk / name).write_text('{"prompt_sha256": "old"}\n')
     fill(small_disk)
     with pytest.raises(UserError, match="cannot write the adapter to .*No space left.*free space, then: python"):
-        adapters.save(Saved(), Saved(), {"output_dir": str(small_disk / "adapter")}, {}, {})
+        adapter.save(Saved(), Saved(), {"output_dir": str(small_disk / "adapter")}, {}, {})
     assert {path.name: path.read_bytes() for path in (small_disk / "adapter").iterdir()} == before
     with pytest.raises(UserError, match="cannot write .*log.json: No space left"):
         runlog.write_json(small_disk / "log.json", {"new": "x" * 9000})
     with pytest.raises(UserError, match="cannot write .*history.jsonl: No space left.*--resume"):
-        training.append_line(small_disk / "history.jsonl", {"step": 1, "text": "x" * 9000})
+        trainer.append_line(small_disk / "history.jsonl", {"step": 1, "text": "x" * 9000})
     with pytest.raises(UserError, match="cannot write .*answers.jsonl: No space left.*start again"):
         benchmark.Answers(small_disk / "answers.jsonl").append([{"prompt_sha256": "new", "prediction": "x" * 9000}])
     for name in ("log.json", "history.jsonl", "answers.jsonl"):
@@ -333,7 +336,7 @@ def test_a_write_that_fails_keeps_what_was_there(unbroken, tmp_path, monkeypatch
         with pytest.raises(UserError, match="cannot write .*log.json: No space left"):
             runlog.write_text(tmp_path / "log.json", "new")
         with pytest.raises(UserError, match="cannot write the adapter to .*No space left"):
-            adapters.save(Saved(), Saved(), {"output_dir": str(tmp_path / "adapter")}, {}, {})
+            adapter.save(Saved(), Saved(), {"output_dir": str(tmp_path / "adapter")}, {}, {})
     assert (tmp_path / "log.json").read_text() == "old"
     assert {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} == {"adapter", "log.json"}
@@ -359,9 +362,9 @@ def test_only_an_adapter_is_ever_replaced(tmp_path, make, message):
     make(tmp_path)
     settings = {"output_dir": str(tmp_path / "out"), **dict.fromkeys(("checkpoint_dir", "logs_dir", "train_file", "validation_file"), "/x")}
     with pytest.raises(UserError, match=message):
-        adapters.check_output(settings, RUN, overwrite=True)
+        adapter.check_output(settings, RUN, overwrite=True)
     with pytest.raises(UserError, match="is in it"):
-        adapters.check_output({**settings, "logs_dir": str(tmp_path / "out" / "logs")}, RUN, overwrite=True)
+        adapter.check_output({**settings, "logs_dir": str(tmp_path / "out" / "logs")}, RUN, overwrite=True)
 
 
 def test_a_linked_output_folder_stays_a_link(train, unbroken, tmp_path):

@@ -6,12 +6,13 @@ import sys
 import time
 from pathlib import Path
 
-from legalqa import foreign, prompt, runlog
-from legalqa.checkpoints import beside
+from legalqa import runlog
+from legalqa.model import prompt, untrusted
+from legalqa.training.checkpoints import beside
 from legalqa.cli import UserError
 
 DEMO_MODEL_DIR = "models/demo"
-ADAPTER_FILES = (foreign.ADAPTER_CONFIG, foreign.ADAPTER_WEIGHTS)
+ADAPTER_FILES = (untrusted.ADAPTER_CONFIG, untrusted.ADAPTER_WEIGHTS)
 SETTINGS_FILE = "legalqa.json"
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's <malloc.h>
 
@@ -54,10 +55,10 @@ def import_unsloth(model_name):
 def check_model_name(model_name):
     """The name, if it is a folder with a model, or a hub id that is cached or reachable; else a UserError. Makes models/demo."""
     if Path(model_name) == Path(DEMO_MODEL_DIR):
-        from legalqa.demo_model import ensure_demo_model
+        from legalqa.model.demo import ensure_demo_model
         ensure_demo_model(DEMO_MODEL_DIR)
     if Path(model_name).is_dir():
-        foreign.check_model_folder(model_name)
+        untrusted.check_model_folder(model_name)
         # The adapter records this name; one that climbs out of a folder would mean another model somewhere else.
         return os.path.abspath(model_name) if ".." in Path(model_name).parts else model_name
     if model_name.count("/") != 1 or model_name.startswith((".", "/", "~")):
@@ -79,7 +80,7 @@ def check_model_name(model_name):
 def load_tokenizer(model_name):
     """The tokenizer of a base model or an adapter folder, ready for prompts. Never runs code of the folder."""
     from transformers import AutoTokenizer
-    with foreign.loading(f"the tokenizer of {model_name}"):
+    with untrusted.loading(f"the tokenizer of {model_name}"):
         tokenizer = prompt.prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
         tokenizer.decode(tokenizer(["Статья 1", "бап"], padding=True).input_ids[0])  # a wrong setting fails here, not in the middle
         return tokenizer
@@ -95,7 +96,7 @@ def load_base(config):
     """(model, tokenizer) of `config["model_name"]` in 4 bits or 16, by Unsloth."""
     unsloth = import_unsloth(config["model_name"])
     from transformers import GenerationConfig
-    with contextlib.redirect_stdout(sys.stderr), foreign.loading(f"the model {config['model_name']}"):
+    with contextlib.redirect_stdout(sys.stderr), untrusted.loading(f"the model {config['model_name']}"):
         model, _ = unsloth.FastLanguageModel.from_pretrained(
             config["model_name"], max_seq_length=config["max_seq_length"], load_in_4bit=config["load_in_4bit"],
             dtype=None, trust_remote_code=False, use_safetensors=True,
@@ -122,7 +123,7 @@ def add_lora(model, config):
 
 def load_model_config(model_name):
     from transformers import AutoConfig
-    with foreign.loading(f"config.json of {model_name}"):
+    with untrusted.loading(f"config.json of {model_name}"):
         return AutoConfig.from_pretrained(model_name, trust_remote_code=False).get_text_config()
 
 
@@ -134,7 +135,7 @@ def count_parameters(model_config, lora_r, target_modules):
     """
     import torch
     from transformers import AutoModelForCausalLM
-    with torch.device("meta"), foreign.loading("the model that config.json describes"):
+    with torch.device("meta"), untrusted.loading("the model that config.json describes"):
         base = AutoModelForCausalLM.from_config(model_config)
     layers = [(name.rsplit(".", 1)[-1], module) for name, module in base.named_modules() if hasattr(module, "in_features")]
     unknown = set(target_modules) - {name for name, _ in layers}
@@ -174,7 +175,7 @@ def read_adapter_settings(folder):
     """The legalqa.json of an adapter folder, or an empty dict for an adapter made elsewhere."""
     path = Path(folder) / SETTINGS_FILE
     settings = runlog.read_json(path) if path.is_file() else {}
-    foreign.check_settings(settings, path)
+    untrusted.check_settings(settings, path)
     return settings
 
 
@@ -200,7 +201,7 @@ def check_adapter(folder):
         raise UserError(f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because they can run "
                         "code; train again: python train_8b.py")
     read_adapter_settings(folder)
-    return foreign.lora_settings(folder)[0]
+    return untrusted.lora_settings(folder)[0]
 
 
 def load_for_inference(name, config, report=lambda stage: None):
@@ -236,9 +237,9 @@ def load_for_inference(name, config, report=lambda stage: None):
         from peft import LoraConfig, PeftModel
         tokenizer = load_tokenizer(name)
         check_vocabulary(tokenizer, language_model.get_input_embeddings().num_embeddings, name)
-        foreign.check_fit(language_model, name)
-        lora = LoraConfig(**foreign.lora_settings(name)[1], task_type="CAUSAL_LM", inference_mode=True)
-        with foreign.loading(f"the adapter {name}"):
+        untrusted.check_fit(language_model, name)
+        lora = LoraConfig(**untrusted.lora_settings(name)[1], task_type="CAUSAL_LM", inference_mode=True)
+        with untrusted.loading(f"the adapter {name}"):
             language_model = PeftModel.from_pretrained(language_model, name, config=lora, use_safetensors=True)
         check_prompt(name, tokenizer, settings)
         if not any(parameter.any() for key, parameter in language_model.named_parameters() if "lora_B" in key):

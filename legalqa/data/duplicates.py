@@ -25,7 +25,7 @@ import zlib
 from collections import defaultdict
 from typing import NamedTuple
 
-from legalqa.records import question
+from legalqa.data.records import question
 
 STEM_LETTERS = 6
 FILLER = frozenset(["респуб", "казахс", "қазақс", "рк", "қр"])

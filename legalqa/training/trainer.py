@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from legalqa import checkpoints, model, runlog
+from legalqa import runlog
+from legalqa.model import base as model
+from legalqa.training import checkpoints
 from legalqa.cli import UserError
 
 MAX_NONFINITE_STEPS = 3

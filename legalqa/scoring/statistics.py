@@ -2,7 +2,7 @@
 import warnings
 
 from legalqa.cli import UserError
-from legalqa.metrics import METRICS
+from legalqa.scoring.metrics import METRICS
 
 RESAMPLES = 2000
 MIN_FOR_BOOTSTRAP = 10  # a bootstrap of fewer values is much too narrow: no interval rather than a wrong one

@@ -2,8 +2,8 @@
 import hashlib
 from collections import Counter, defaultdict
 
-from legalqa import duplicates, records
-from legalqa.sources import SEEN_ARTICLE
+from legalqa.data import duplicates, records
+from legalqa.data.sources import SEEN_ARTICLE
 
 
 def article_of(record):

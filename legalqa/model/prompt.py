@@ -5,9 +5,9 @@ part of the prompt, at training as at inference). Its token ids are `tokenizer(t
 """
 import re
 
-from legalqa import foreign
+from legalqa.model import untrusted
 from legalqa.cli import UserError
-from legalqa.records import user_turn
+from legalqa.data.records import user_turn
 from legalqa.runlog import text_sha256
 
 # For a base model that brings no chat template.
@@ -38,7 +38,7 @@ def prepare_tokenizer(tokenizer):
 
 def apply_template(tokenizer, messages, **options):
     """The messages as text. A template is a program of whoever made the model: it runs in jinja's sandbox."""
-    with foreign.loading(f"the chat template of {tokenizer.name_or_path}"):
+    with untrusted.loading(f"the chat template of {tokenizer.name_or_path}"):
         return tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False, **options)
 
 

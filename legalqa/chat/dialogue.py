@@ -3,9 +3,11 @@ import contextlib
 import time
 from pathlib import Path
 
-from legalqa import citations, model, prompt, records
+from legalqa.data import records
+from legalqa.law import citations
+from legalqa.model import base as model, prompt
 from legalqa.cli import UserError
-from legalqa.texts import citation_name, citation_status, say
+from legalqa.chat.words import citation_name, citation_status, say
 
 SHOWN_CITATIONS = 12
 DECODING = {"temperature": float, "top_p": float, "repetition_penalty": float, "max_new_tokens": int, "seed": int}

@@ -1,7 +1,7 @@
 """Answers by vLLM, where it is installed and a CUDA GPU is there: the same prompts, token by token, many times faster."""
 import importlib.util
 
-from legalqa import model
+from legalqa.model import base as model
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # those vLLM allocates for
 

@@ -10,9 +10,9 @@ import re
 import unicodedata
 from collections import Counter
 
-from legalqa.citations import citation_as_dict, parse_citations, score_citations
+from legalqa.law.citations import citation_as_dict, parse_citations, score_citations
 from legalqa.cli import UserError
-from legalqa.records import KAZAKH_LETTERS, detect_language
+from legalqa.data.records import KAZAKH_LETTERS, detect_language
 
 METRICS = ("token_f1", "exact_match", "key_info", "length_ratio", "overall", "rouge_l", "chrf", "word_f1",
            "citation_precision", "citation_recall", "citation_f1", "citation_exists", "has_citation",

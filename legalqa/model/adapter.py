@@ -3,8 +3,9 @@ import os
 import shutil
 from pathlib import Path
 
-from legalqa import model, runlog
-from legalqa.checkpoints import beside
+from legalqa import runlog
+from legalqa.model import base as model
+from legalqa.training.checkpoints import beside
 from legalqa.cli import UserError
 
 

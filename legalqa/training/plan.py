@@ -3,7 +3,8 @@ import math
 import random
 from pathlib import Path
 
-from legalqa import prompt, runlog
+from legalqa import runlog
+from legalqa.model import prompt
 from legalqa.cli import UserError
 
 

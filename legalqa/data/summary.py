@@ -6,7 +6,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from legalqa import duplicates, records
+from legalqa.data import duplicates, records
 from legalqa.cli import UserError
 
 PERCENTILES = (5, 25, 50, 75, 95, 100)
@@ -63,7 +63,7 @@ def all_cited_acts(texts):
 
 def cited_acts(text):
     """The acts that a text cites an article of: ids of acts.json, or in words that there is none."""
-    from legalqa.citations import parse_citations
+    from legalqa.law.citations import parse_citations
     cited = parse_citations(text) if CITES.search(text) else ()
     return {citation.act or "an act not in acts.json" for citation in cited} or {"no act"}
 

@@ -2,7 +2,7 @@
 import math
 
 from legalqa.cli import UserError
-from legalqa.markdown import ABSENT  # the log has the key, without a value
+from legalqa.report.markdown import ABSENT  # the log has the key, without a value
 
 LANGUAGES = ("ru", "en")
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

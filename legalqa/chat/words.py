@@ -1,5 +1,5 @@
 """What the chat says to people, in Russian, Kazakh and English: one dict, and the sentences made from it."""
-from legalqa import acts
+from legalqa.law import acts
 
 TEXTS = {
     "ru": {

@@ -8,8 +8,8 @@ import functools
 import re
 from typing import NamedTuple
 
-from legalqa import acts
-from legalqa.acts import normalize_word
+from legalqa.law import acts
+from legalqa.law.acts import normalize_word
 
 MAX_QUOTE = 45  # tokens looked through for a closing quote or bracket
 MAX_LOOK = 12  # tokens looked through elsewhere

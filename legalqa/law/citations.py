@@ -13,11 +13,11 @@ from bisect import bisect_left
 from itertools import islice, product
 from typing import NamedTuple
 
-from legalqa import acts
-from legalqa.act_names import (AND_KK, AND_RU, ARTICLE_KK, ARTICLE_RU, CLOSING_QUOTES, DASHES, HYPHENS,
+from legalqa.law import acts
+from legalqa.law.mentions import (AND_KK, AND_RU, ARTICLE_KK, ARTICLE_RU, CLOSING_QUOTES, DASHES, HYPHENS,
                                MAX_LOOK, MONTHS_KK, MONTHS_RU, PART_RU, PLAIN_RU, QUOTES, Tokens,
                                find_mentions, month_of)
-from legalqa.acts import act_title, article_exists  # noqa: F401 (act_title is part of this module's API)
+from legalqa.law.acts import act_title, article_exists  # noqa: F401 (act_title is part of this module's API)
 
 MAX_ARTICLE = 1999  # a higher number is a year or a sum
 MAX_RANGE = 100  # numbers a range is written out to; a longer one gives its two ends
