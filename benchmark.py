@@ -20,18 +20,23 @@ from pathlib import Path
 from config import REFERENCE_RUN
 from legalqa import cli, runlog
 from legalqa.data import records
-from legalqa.model import base as model, prompt, vllm
-from legalqa.report import logs
+from legalqa.errors import UserError
+from legalqa.files import file_sha256, read_json, text_sha256, write_json
+from legalqa.model import prompt, vllm
+from legalqa.model.adapter import ADAPTER_FILES, check_adapter, is_adapter, newest_adapter
+from legalqa.model.base import load_for_inference
+from legalqa.model.device import device_facts, peak_memory_bytes
+from legalqa.model.generate import generate_batch
+from legalqa.report.logs import AMOUNT, COUNT, FLAG, SHARE, TEXT, shape_problem
 from legalqa.scoring import metrics, statistics
-from legalqa.cli import UserError
 
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
         "repetition_penalty", "generation_batch_size", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir")
 DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
 SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
-COMPARED = {"meta": {"model": logs.TEXT}, "samples": [{"id": logs.TEXT, "language": logs.TEXT, "scores": {str: logs.SHARE}}]}
-ANSWER = {"prompt_sha256": logs.TEXT, "prediction": logs.TEXT, "new_tokens": logs.COUNT, "cut_off": logs.FLAG,
-          "generation_sec": logs.AMOUNT}
+COMPARED = {"meta": {"model": TEXT}, "samples": [{"id": TEXT, "language": TEXT, "scores": {str: SHARE}}]}
+ANSWER = {"prompt_sha256": TEXT, "prediction": TEXT, "new_tokens": COUNT, "cut_off": FLAG,
+          "generation_sec": AMOUNT}
 
 
 def parse_args(argv=None):
@@ -66,19 +71,19 @@ def choose_rows(config):
 
 
 def find_model(args):
-    name = args.model or model.newest_adapter()
+    name = args.model or newest_adapter()
     if name is None:
         raise UserError("no adapter here (finetuned_*); train one: python train_8b.py, or name a model: --model NAME")
     if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-        model.check_adapter(name)
+        check_adapter(name)
     return name
 
 
 def fingerprint(name):
     """What identifies the weights: sha256 of the adapter, or of a model folder's config; the hub id itself."""
-    for file in (model.ADAPTER_FILES[1], "config.json"):
+    for file in (ADAPTER_FILES[1], "config.json"):
         if (Path(name) / file).is_file():
-            return runlog.file_sha256(Path(name) / file)
+            return file_sha256(Path(name) / file)
     return name
 
 
@@ -92,7 +97,7 @@ class Answers:
             for line in lines:
                 with contextlib.suppress(ValueError, RecursionError):  # the line that a kill cut short
                     entry = json.loads(line)
-                    if logs.shape_problem(entry, ANSWER) is None:
+                    if shape_problem(entry, ANSWER) is None:
                         self.made[entry["prompt_sha256"]] = entry
             if lines[-1]:
                 self.append_text("\n")
@@ -120,7 +125,7 @@ def generate_all(generate, prompts, decoding, batch_size, answers):
     """
     import torch
     from tqdm import tqdm
-    todo = sorted((text for text in dict.fromkeys(prompts) if runlog.text_sha256(text) not in answers.made), key=len, reverse=True)
+    todo = sorted((text for text in dict.fromkeys(prompts) if text_sha256(text) not in answers.made), key=len, reverse=True)
     if len(todo) < len(prompts) and answers.made:
         print(f"{len(prompts) - len(todo)} of {len(prompts)} answers are there from an earlier start", file=sys.stderr)
     bar = tqdm(total=len(todo) * decoding["max_new_tokens"], unit="tok", dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 15)
@@ -137,7 +142,7 @@ def generate_all(generate, prompts, decoding, batch_size, answers):
             print(f"out of memory: batches of {batch_size} from here on", file=sys.stderr)
             continue
         seconds = (time.monotonic() - started) / len(texts)
-        answers.append([{"prompt_sha256": runlog.text_sha256(text), "prediction": answer, "new_tokens": new_tokens,
+        answers.append([{"prompt_sha256": text_sha256(text), "prediction": answer, "new_tokens": new_tokens,
                          "cut_off": cut_off, "generation_sec": round(seconds, 4)}
                         for text, (answer, new_tokens, cut_off) in zip(texts, results)])
         done += len(texts)
@@ -156,28 +161,28 @@ def run_model(args, config, rows):
     if engine == "vllm":
         generate, tokenizer, settings = vllm.load(name, config)
     else:
-        language_model, tokenizer, settings = model.load_for_inference(name, config)
-        generate = functools.partial(model.generate, language_model, tokenizer)
+        language_model, tokenizer, settings = load_for_inference(name, config)
+        generate = functools.partial(generate_batch, language_model, tokenizer)
     decoding = {key: getattr(args, key) if getattr(args, key) is not None else settings.get("decoding", config)[key]
                 for key in DECODING}
-    device, is_adapter = model.device_facts(), model.is_adapter(name)
+    device, tuned = device_facts(), is_adapter(name)
     print(f"model {name} on {device['name']}, loaded in {time.monotonic() - started:.0f} s; {len(rows)} rows, "
           f"{decoding['max_new_tokens']} tokens at most", file=sys.stderr)
     prompts = [prompt.render_prompt(row, tokenizer, settings["system_prompt"]) for row in rows]
     identity = {"engine": engine, "model": fingerprint(name), "decoding": decoding, "seed": config["seed"] if decoding["temperature"] else None}
-    answers = Answers(Path(config["logs_dir"]) / f"answers_{runlog.text_sha256(json.dumps(identity))[:16]}.jsonl")
+    answers = Answers(Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl")
     from transformers import set_seed
     set_seed(config["seed"])
     batch_size = generate_all(generate, prompts, decoding, config["generation_batch_size"], answers)
-    made = [answers.made[runlog.text_sha256(text)] for text in prompts]
+    made = [answers.made[text_sha256(text)] for text in prompts]
     samples = [metrics.make_sample(row, identifier, answer["prediction"], answer["cut_off"], answer["new_tokens"], answer["generation_sec"])
                for row, identifier, answer in zip(rows, metrics.sample_ids(rows), made)]
-    facts = {"model": Path(name).name if Path(name).exists() else name, "kind": "adapter" if is_adapter else "base",
-             "base_model": model.check_adapter(name) if is_adapter else name,
-             "adapter": {"path": str(name), "sha256": fingerprint(name), "run": settings.get("run")} if is_adapter else None,
+    facts = {"model": Path(name).name if Path(name).exists() else name, "kind": "adapter" if tuned else "base",
+             "base_model": check_adapter(name) if tuned else name,
+             "adapter": {"path": str(name), "sha256": fingerprint(name), "run": settings.get("run")} if tuned else None,
              "device": device, "decoding": decoding, "batch_size": batch_size, "engine": engine,
              "prompt_sha256": prompt.prompt_sha256(tokenizer, settings["system_prompt"]),
-             "peak_memory_bytes": model.peak_memory_bytes()}
+             "peak_memory_bytes": peak_memory_bytes()}
     return samples, facts, answers.path
 
 
@@ -268,7 +273,7 @@ def print_invented(samples):
 def newest_of_kind(logs_dir, kind):
     """Path of the newest benchmark_*.json of a base model or an adapter."""
     for path in sorted(Path(logs_dir).glob("benchmark_*.json"), reverse=True):
-        if runlog.read_json(path).get("meta", {}).get("kind") == kind:
+        if read_json(path).get("meta", {}).get("kind") == kind:
             return str(path)
     wanted = "--model models/demo (or your base model)" if kind == "base" else ""
     raise UserError(f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to compare; make one: "
@@ -280,9 +285,9 @@ def compare(args, config, run, console):
     if len(args.compare) not in (0, 2):
         raise UserError(f"--compare takes two files or none, not {len(args.compare)}")
     paths = args.compare or [newest_of_kind(config["logs_dir"], kind) for kind in ("base", "adapter")]
-    results = [runlog.read_json(path) for path in paths]
+    results = [read_json(path) for path in paths]
     for path, result in zip(paths, results):
-        problem = logs.shape_problem(result, COMPARED)
+        problem = shape_problem(result, COMPARED)
         if problem:
             raise UserError(f"{path}: not a result of benchmark.py: {problem}")
     comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
@@ -290,7 +295,7 @@ def compare(args, config, run, console):
                            model_b=results[1]["meta"]["model"], num_shared=comparison["num_shared"])
     print_comparison(comparison, meta, console)
     path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
-    runlog.write_json(path, {"meta": meta, **comparison})
+    write_json(path, {"meta": meta, **comparison})
     print(f"\nwritten    {path}\nnext       python generate_plots.py && python generate_report.py")
 
 
@@ -312,10 +317,10 @@ def main(argv=None):
         samples, facts, answers_path = run_model(args, config, rows)
         validation_file, num_rows = config["validation_file"], len(records.read_records(config["validation_file"]))
     summary = {**statistics.summarize(samples, config["seed"]), "generation": generation_summary(samples)}
-    validation = {"file": validation_file, "sha256": runlog.file_sha256(validation_file), "num_rows": num_rows}
+    validation = {"file": validation_file, "sha256": file_sha256(validation_file), "num_rows": num_rows}
     result = {"meta": runlog.run_meta(run, seed=config["seed"], validation=validation, **facts), "summary": summary, "samples": samples}
     path = Path(args.output or Path(config["logs_dir"]) / f"benchmark_{run}.json")
-    runlog.write_json(path, result)
+    write_json(path, result)
     if answers_path:
         answers_path.unlink(missing_ok=True)
     print_summary(result, console)

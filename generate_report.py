@@ -16,11 +16,34 @@ from pathlib import Path
 from urllib.parse import quote
 
 from config import CONFIG, PROFILES, REFERENCE_RUN
-from legalqa import cli, runlog
+from legalqa import cli
+from legalqa.files import write_text
 from legalqa.law import acts
-from legalqa.report import conclusions, logs, words
+from legalqa.report import conclusions
 from legalqa.report.conclusions import lookup
-from legalqa.report.markdown import as_markdown, code
+from legalqa.report.logs import Shelf, choose, warn
+from legalqa.report.markdown import ABSENT, as_markdown, code
+from legalqa.report.numbers import (
+    duration,
+    gigabytes,
+    interval,
+    number,
+    percent,
+    plural,
+    points,
+    real,
+    scientific,
+)
+from legalqa.report.words import (
+    CITATION_METRICS,
+    HEALTH_METRICS,
+    LANGUAGE_NAMES,
+    METRIC_NAMES,
+    PLOT_WORDS,
+    PUBLISHED,
+    TEXT_METRICS,
+    checked_language,
+)
 
 SETTINGS = ("language", "logs_dir", "plots_dir", "report_file")
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -49,7 +72,7 @@ REFERENCE = {
 
 def with_interval(text, bounds, language):
     from markupsafe import Markup
-    return Markup(f"{text} {words.interval(bounds, language)}".strip())
+    return Markup(f"{text} {interval(bounds, language)}".strip())
 
 
 class Numbers:
@@ -61,19 +84,19 @@ class Numbers:
     def form(self, value, kind):
         language = self.language
         if value is None:
-            return words.ABSENT
+            return ABSENT
         forms = {
             "text": as_markdown, "code": code, "list": lambda v: code(", ".join(v)),
             "flag": lambda v: YES_NO[language][v],
-            "count": lambda v: words.number(v, language), "loss": lambda v: words.number(v, language, 4),
-            "real": lambda v: words.real(v, language),
-            "rounded": lambda v: words.real(round(v, 3), language), "rate": lambda v: words.number(v, language, 3),
-            "share": lambda v: words.percent(v, language),
-            "share2": lambda v: words.percent(v, language, 2),
-            "hundred": lambda v: words.percent(v / 100, language, 2),
-            "points": lambda v: words.points(v, language), "time": lambda v: words.duration(v, language),
-            "bytes": lambda v: words.gigabytes(v, language),
-            "scientific": lambda v: words.scientific(v, language)}
+            "count": lambda v: number(v, language), "loss": lambda v: number(v, language, 4),
+            "real": lambda v: real(v, language),
+            "rounded": lambda v: real(round(v, 3), language), "rate": lambda v: number(v, language, 3),
+            "share": lambda v: percent(v, language),
+            "share2": lambda v: percent(v, language, 2),
+            "hundred": lambda v: percent(v / 100, language, 2),
+            "points": lambda v: points(v, language), "time": lambda v: duration(v, language),
+            "bytes": lambda v: gigabytes(v, language),
+            "scientific": lambda v: scientific(v, language)}
         return forms[kind](value)
 
     def value(self, stage, key, kind):
@@ -100,12 +123,12 @@ class Numbers:
         if self.logs[stage] is None:
             return NOT_RUN[self.language]
         found = lookup(self.logs[stage], [*group, "metrics", name]) or {"mean": None, "ci95": None}
-        return with_interval(words.percent(found["mean"], self.language), found["ci95"], self.language)
+        return with_interval(percent(found["mean"], self.language), found["ci95"], self.language)
 
     def difference(self, name):
         """Paired difference and interval in percentage points, "+40,7 [20,9; 59,2]"."""
         found = lookup(self.logs["compare"], f"metrics.{name}")
-        return with_interval(words.points(found["difference"], self.language), found["ci95"], self.language)
+        return with_interval(points(found["difference"], self.language), found["ci95"], self.language)
 
     def side(self, name):
         """"above", "below" or "across" zero: where the difference's interval lies; None without one."""
@@ -133,8 +156,8 @@ def invented_citations(benchmark):
 def cut(text, language):
     """`text`, or its start with a note of how much is left out."""
     if len(text) <= SHOWN_CHARACTERS:
-        return text or words.ABSENT
-    shown, total = words.number(SHOWN_CHARACTERS, language), words.number(len(text), language)
+        return text or ABSENT
+    shown, total = number(SHOWN_CHARACTERS, language), number(len(text), language)
     note = {"ru": f"показано {shown} знаков из {total}",
             "en": f"{shown} of {total} characters shown"}[language]
     return f"{text[:SHOWN_CHARACTERS]}… ({note})"
@@ -157,17 +180,17 @@ def render_report(logs, language):
         logs=logs, row=numbers.row, value=numbers.value, score=numbers.score, difference=numbers.difference,
         side=numbers.side,
         reference=numbers.reference, form=numbers.form, act=numbers.act, lookup=lookup, code=code,
-        names=words.METRIC_NAMES[language],
-        published=words.PUBLISHED, text_metrics=words.TEXT_METRICS,
-        citation_metrics=words.CITATION_METRICS,
-        health_metrics=words.HEALTH_METRICS, languages=words.LANGUAGE_NAMES[language],
-        plural=words.plural,
+        names=METRIC_NAMES[language],
+        published=PUBLISHED, text_metrics=TEXT_METRICS,
+        citation_metrics=CITATION_METRICS,
+        health_metrics=HEALTH_METRICS, languages=LANGUAGE_NAMES[language],
+        plural=plural,
         conclusions=conclusions.draw(logs, numbers.form),
         weak_acts=conclusions.weak_acts(benchmark) if benchmark else [], limits=conclusions.LIMITS,
         same_samples=ids[0] == ids[-1] if ids else True, best=best, worst=worst,
         invented=invented_citations(benchmark) if benchmark else [], max_invented=MAX_INVENTED,
         cut=lambda text: cut(text, language), pictures=logs["pictures"], picture_names=PICTURES,
-        titles=words.PLOT_WORDS[language], not_run=NOT_RUN[language])
+        titles=PLOT_WORDS[language], not_run=NOT_RUN[language])
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
@@ -195,7 +218,7 @@ def current_pictures(plots_dir, logs, report_file):
         if sources == expected or name == "generation_time" and sources and sources <= expected:
             pictures[name] = quote(Path(os.path.relpath(path, report_file.resolve().parent)).as_posix())
         else:
-            logs.warn(f"{path} was not drawn from the logs of this report: left out; "
+            warn(f"{path} was not drawn from the logs of this report: left out; "
                           "run: python generate_plots.py")
     return pictures
 
@@ -226,14 +249,14 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     settings = cli.effective_config(args)
-    language, report_file = words.checked_language(settings["language"]), Path(settings["report_file"])
-    logs = logs.choose(logs.Shelf(settings["logs_dir"]), args.run)
+    language, report_file = checked_language(settings["language"]), Path(settings["report_file"])
+    logs = choose(Shelf(settings["logs_dir"]), args.run)
     logs["pictures"] = current_pictures(settings["plots_dir"], logs, report_file)
     logs["acts"] = {key: act["title_ru"] for key, act in acts.load_acts().items()}
     text = render_report(logs, language)
     if args.check:
         return check(report_file, text)
-    runlog.write_text(report_file, text)
+    write_text(report_file, text)
     for stage in ("config", "metrics", "history", "base", "benchmark", "compare"):
         if logs[stage]:
             print(f"{stage:<10} {logs[stage].name}")

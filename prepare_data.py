@@ -18,7 +18,8 @@ from pathlib import Path
 import config
 from legalqa import cli, runlog
 from legalqa.data import duplicates, records, sources, splits, summary
-from legalqa.cli import UserError
+from legalqa.errors import UserError
+from legalqa.files import file_sha256, write_files
 
 KEYS = ("train_file", "validation_file", "validation_fraction", "near_duplicate_threshold", "seed", "tokenizer",
         "max_seq_length", "logs_dir")
@@ -196,11 +197,11 @@ def write(train, validation, report, settings, paths):
     """The two files and the log under temporary names, then three renames."""
     run = runlog.new_run_id()
     log = Path(settings["logs_dir"]) / f"prepare_{run}.json"
-    files = {str(path): runlog.file_sha256(path) for path in sources.find_files(paths) if path.is_file()}
+    files = {str(path): file_sha256(path) for path in sources.find_files(paths) if path.is_file()}
     report = {"meta": runlog.run_meta(run, config=settings, sources=files), **report}
     lines = {settings[name]: (json.dumps(record, ensure_ascii=False, default=str) + "\n" for record in part)
              for name, part in (("train_file", train), ("validation_file", validation))}
-    runlog.write_files({**lines, log: [json.dumps(report, ensure_ascii=False, indent=2) + "\n"]})
+    write_files({**lines, log: [json.dumps(report, ensure_ascii=False, indent=2) + "\n"]})
     print(f"wrote {settings['train_file']}, {settings['validation_file']}, {log}")
 
 

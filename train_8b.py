@@ -21,9 +21,29 @@ from pathlib import Path
 
 from legalqa import cli, runlog
 from legalqa.data import records
-from legalqa.model import adapter, base as model, prompt
-from legalqa.training import checkpoints, plan, trainer
-from legalqa.cli import UserError
+from legalqa.errors import UserError
+from legalqa.files import file_sha256, lock, read_json, write_json
+from legalqa.model import prompt
+from legalqa.model.adapter import check_output, save_adapter
+from legalqa.model.base import (
+    add_lora,
+    check_model_name,
+    count_parameters,
+    import_unsloth,
+    load_base,
+    load_model_config,
+    load_tokenizer,
+)
+from legalqa.model.device import device_facts
+from legalqa.training import checkpoints, plan
+from legalqa.training.trainer import (
+    StopRequest,
+    check_supervision,
+    from_main_process,
+    make_trainer,
+    memory_advice,
+    run_metrics,
+)
 
 KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
         "train_file", "validation_file", "system_prompt", "batch_size", "grad_accum", "micro_batch_tokens", "num_epochs",
@@ -123,7 +143,7 @@ def resume_point(config, args):
     if folder is None:
         raise UserError(f"nothing to resume: no complete checkpoint in {config['checkpoint_dir']}"
                         f"{f' of run {run}' if run else ''}; start without --resume")
-    return folder.parent.name, folder, runlog.read_json(folder / checkpoints.RUN_FILE)
+    return folder.parent.name, folder, read_json(folder / checkpoints.RUN_FILE)
 
 
 def check_same_run(saved, binding, folder, force):
@@ -153,7 +173,7 @@ def check_disk_space(config, trainable, run):
 
 def describe_run(config, facts, train, validation, tokenizer):
     """(data files, prompt settings, what binds a checkpoint to its run)."""
-    data = {name: {"file": config[f"{name}_file"], "sha256": runlog.file_sha256(config[f"{name}_file"]),
+    data = {name: {"file": config[f"{name}_file"], "sha256": file_sha256(config[f"{name}_file"]),
                    "num_rows": len(rows), "num_used": used, "num_dropped": len(rows) - used,
                    "by_language": Counter(records.detect_language(records.question(row)) for row in rows)}
             for name, rows, used in (("train", train, len(facts["lengths"])), ("validation", validation, len(facts["eval_texts"])))
@@ -179,23 +199,23 @@ def main(argv=None):
     config = cli.effective_config(args)
     train, validation = read_data(config)
     run, checkpoint, saved = resume_point(config, args)
-    holder = adapter.check_output(config, run, args.overwrite or args.dry_run)
+    holder = check_output(config, run, args.overwrite or args.dry_run)
     if checkpoint and holder == run and logs_of(config, "metrics", run).is_file() and not args.force:
         print(f"run {run} is finished, its adapter is in {config['output_dir']}: nothing to resume")
         return 0
-    config["model_name"] = model.check_model_name(config["model_name"])
+    config["model_name"] = check_model_name(config["model_name"])
 
-    model.import_unsloth(config["model_name"])
+    import_unsloth(config["model_name"])
     from transformers import set_seed
     set_seed(config["seed"])
-    run = run or trainer.from_main_process(runlog.new_run_id())
-    device = model.device_facts()
+    run = run or from_main_process(runlog.new_run_id())
+    device = device_facts()
     if device["type"] != "cuda":
         config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
-    tokenizer = model.load_tokenizer(config["model_name"])
+    tokenizer = load_tokenizer(config["model_name"])
     facts = make_plan(config, train, validation, tokenizer, world_size)
-    model_config = model.load_model_config(config["model_name"])
-    trainable, total = model.count_parameters(model_config, config["lora_r"], config["target_modules"])
+    model_config = load_model_config(config["model_name"])
+    trainable, total = count_parameters(model_config, config["lora_r"], config["target_modules"])
     memory_bytes = plan.memory_estimate_bytes(model_config, trainable, total, facts["worst_tokens"], config, device["type"])
     if is_main:  # it measures the machine
         print_plan(config, facts, device, trainable, total, memory_bytes)
@@ -210,29 +230,29 @@ def main(argv=None):
 
     with contextlib.ExitStack() as guards:
         if is_main:
-            guards.enter_context(checkpoints.lock(config["output_dir"]))
-            guards.enter_context(checkpoints.lock(Path(config["checkpoint_dir"]) / run))
+            guards.enter_context(lock(config["output_dir"]))
+            guards.enter_context(lock(Path(config["checkpoint_dir"]) / run))
             meta = runlog.run_meta(run, device=device, data=data, prompt_sha256=prompts["prompt_sha256"],
                                    base_model={"name": config["model_name"], "parameters": total - trainable})
-            runlog.write_json(logs_of(config, "config", run), {**config, "meta": meta})
-        guards.enter_context(trainer.memory_advice(config, facts))
-        language_model, _ = model.load_base(config)
-        language_model = model.add_lora(language_model, config)
-        trainer = trainer.make_trainer(language_model, tokenizer, config, facts, run, binding, saved and saved["progress"])
-        trainer.check_supervision(trainer, tokenizer, facts, config)
-        stop = trainer.StopRequest()
-        result = trainer.run(trainer, config, facts, run, stop, checkpoint)
+            write_json(logs_of(config, "config", run), {**config, "meta": meta})
+        guards.enter_context(memory_advice(config, facts))
+        language_model, _ = load_base(config)
+        language_model = add_lora(language_model, config)
+        trainer = make_trainer(language_model, tokenizer, config, facts, run, binding, saved and saved["progress"])
+        check_supervision(trainer, tokenizer, facts, config)
+        stop = StopRequest()
+        result = run(trainer, config, facts, run, stop, checkpoint)
         if stop.signal is not None:
             if is_main:
                 print_stopped(config, run, trainer.state.global_step, facts["steps"])
             return 128 + stop.signal
-        metrics = trainer.run_metrics(trainer, result, trainable, total, run, checkpoint)
+        metrics = run_metrics(trainer, result, trainable, total, run, checkpoint)
         if is_main:
             settings = {**prompts, "run": run, "base_model": config["model_name"], "max_seq_length": config["max_seq_length"],
                         "load_in_4bit": config["load_in_4bit"], "train_sha256": data["train"]["sha256"],
                         "decoding": {key: config[key] for key in ("temperature", "top_p", "repetition_penalty", "max_new_tokens")}}
-            adapter.save(language_model, tokenizer, config, settings, metrics)
-            runlog.write_json(logs_of(config, "metrics", run), metrics)
+            save_adapter(language_model, tokenizer, config, settings, metrics)
+            write_json(logs_of(config, "metrics", run), metrics)
             print_summary(config, metrics, run)
     return 0
 

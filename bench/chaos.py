@@ -25,8 +25,9 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
 import tiny
 import warm
-from legalqa import runlog
-from legalqa.model import base as model
+
+from legalqa.files import file_sha256, read_json
+from legalqa.model.adapter import ADAPTER_FILES, SETTINGS_FILE, is_adapter, read_adapter_settings
 from legalqa.training import checkpoints
 
 # What can go wrong at a resume: dropout (random state), rows grouped by length (order), micro-batches of a step
@@ -47,11 +48,11 @@ def train_flags(data, folder, variant):
 def train_outcome(folder):
     """What must not depend on kills: the adapter's bytes, every loss, the mean loss."""
     (metrics_file,) = (folder / "logs").glob("metrics_*.json")
-    metrics = runlog.read_json(metrics_file)
+    metrics = read_json(metrics_file)
     history = [{key: value for key, value in entry.items() if key != "elapsed_sec"} for entry in metrics["history"]]
     file = folder / "logs" / metrics_file.name.replace("metrics", "history").replace(".json", ".jsonl")
     assert [json.loads(line) for line in file.read_text("utf-8").splitlines()] == metrics["history"]
-    return {"adapter": runlog.file_sha256(folder / "adapter" / "adapter_model.safetensors"), "history": history,
+    return {"adapter": file_sha256(folder / "adapter" / "adapter_model.safetensors"), "history": history,
             "train_loss": metrics["train_loss"], "epoch": metrics["epoch"], "total_flos": metrics["total_flos"]}
 
 
@@ -83,7 +84,7 @@ def kill_somewhere(process, folder, rng, usual_sec):
 def adapter_is_there(folder):
     """Whether the old adapter or the new one is whole, under its name or, between two renames, under the one next to
     it."""
-    return any(model.is_adapter(path) and (path / model.ADAPTER_FILES[1]).is_file() and (path / model.SETTINGS_FILE).is_file()
+    return any(is_adapter(path) and (path / ADAPTER_FILES[1]).is_file() and (path / SETTINGS_FILE).is_file()
                for path in (folder / "adapter", folder / "adapter.old.tmp"))
 
 
@@ -116,7 +117,7 @@ def chaotic_training(python, data, folder, variant, rng, usual_sec, unbroken, ol
         if any((folder / "logs").glob("metrics_*.json")):
             break
     outcome = train_outcome(folder)
-    run = model.read_adapter_settings(folder / "adapter")["run"]
+    run = read_adapter_settings(folder / "adapter")["run"]
     leftovers = [path.name for pattern in ("*.tmp", "*.lock", f"checkpoints/{run}/*.tmp", f"checkpoints/{run}.lock", f"logs/*{run}*.tmp")
                  for path in folder.glob(pattern)]
     wrong = [key for key in unbroken if outcome[key] != unbroken[key]] + leftovers
@@ -167,7 +168,7 @@ def benchmark_flags(data, folder, adapter):
 
 def benchmark_outcome(folder):
     path = max(folder.glob("benchmark_*.json"))  # a kill after the result was written leaves one, and the next start makes another
-    return [[sample[key] for key in ("id", "prediction", "new_tokens", "scores")] for sample in runlog.read_json(path)["samples"]]
+    return [[sample[key] for key in ("id", "prediction", "new_tokens", "scores")] for sample in read_json(path)["samples"]]
 
 
 def unbroken_run(python, script, flags, folder):

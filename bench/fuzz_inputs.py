@@ -27,17 +27,21 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 os.environ.update(HF_HUB_OFFLINE="1", UNSLOTH_DISABLE_STATISTICS="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
 
-from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
+import tiny
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 
 import benchmark
 import config
-import tiny
 import train_8b
-from legalqa import cli, runlog
+from legalqa import cli
 from legalqa.data import records
-from legalqa.model import adapter, base as model, prompt
+from legalqa.errors import UserError
+from legalqa.files import read_json, write_json
+from legalqa.model import prompt
+from legalqa.model.adapter import SETTINGS_FILE, check_adapter, check_output
+from legalqa.model.base import check_model_name, load_for_inference, load_tokenizer
 from legalqa.training import checkpoints, plan
-from legalqa.cli import UserError
 
 HANG_SEC, ROWS = 60, 12
 TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
@@ -121,13 +125,13 @@ def make_good_files(folder):
     checkpoint.mkdir(parents=True)
     for name in checkpoints.NEEDED_FILES:
         (checkpoint / name).write_text("{}")
-    runlog.write_json(checkpoint / checkpoints.RUN_FILE, {"run": "20260101_000000", "binding": {}, "progress": {}})
+    write_json(checkpoint / checkpoints.RUN_FILE, {"run": "20260101_000000", "binding": {}, "progress": {}})
     checkpoints.mark_complete(checkpoint)
     (folder / "logs").mkdir()
     shutil.copytree(REPOSITORY / "tests" / "fixtures" / "logs", folder / "report_logs")
     facts = {"run": "20260101_000000", "device": {"type": "cpu", "name": "cpu", "memory_bytes": 1}}
-    runlog.write_json(folder / "logs" / "config_20260101_000000.json", {**config.CONFIG, "meta": facts})
-    runlog.write_json(folder / "logs" / "metrics_20260101_000000.json", {"tokens_per_second": 9.0, "history": []})
+    write_json(folder / "logs" / "config_20260101_000000.json", {**config.CONFIG, "meta": facts})
+    write_json(folder / "logs" / "metrics_20260101_000000.json", {"tokens_per_second": 9.0, "history": []})
     for name in ("a", "b"):
         run_quietly(lambda: benchmark.main(["--predictions", str(folder / "predictions.jsonl"), "--output", str(folder / f"{name}.json"),
                                             "--logs-dir", str(folder / "logs")]))
@@ -143,7 +147,7 @@ def make_adapter(folder):
     get_peft_model(base, LoraConfig(r=8, target_modules=["q_proj"], init_lora_weights=False)).save_pretrained(folder / "adapter")
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "adapter")
-    runlog.write_json(folder / "adapter" / model.SETTINGS_FILE, {
+    write_json(folder / "adapter" / SETTINGS_FILE, {
         "run": "20260101_000000", "system_prompt": "", "max_seq_length": 256, "load_in_4bit": True,
         "prompt_sha256": prompt.prompt_sha256(prompt.prepare_tokenizer(tokenizer), ""),
         "decoding": {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 9}})
@@ -162,7 +166,7 @@ def read_flags(folder):
         args = train_8b.parse_args(["--checkpoint-dir", str(folder / "checkpoints"), *argv])
         settings = cli.effective_config(args)
         run, _, _ = train_8b.resume_point(settings, args)
-        adapter.check_output(settings, run, args.overwrite)
+        check_output(settings, run, args.overwrite)
     return read
 
 
@@ -176,7 +180,7 @@ def read_checkpoint(folder):
     def read():
         found, _ = checkpoints.newest_complete(folder / "checkpoints")
         if found:
-            checkpoints.differences(runlog.read_json(found / checkpoints.RUN_FILE)["binding"], {})
+            checkpoints.differences(read_json(found / checkpoints.RUN_FILE)["binding"], {})
     return read
 
 
@@ -203,15 +207,15 @@ def surfaces(folder):
         ("compare", 5, folder / "a.json", whole, stage(
             "benchmark", "--compare", folder / "a.json", folder / "b.json", "--output", folder / "new.json", "--logs-dir", logs)),
         ("answers", 4, folder / "answers.jsonl", mutated_lines, lambda: benchmark.Answers(folder / "answers.jsonl")),
-        ("adapter config", 8, adapter / "adapter_config.json", whole, lambda: model.check_adapter(adapter)),
-        ("adapter weights", 5, adapter / "adapter_model.safetensors", None, lambda: model.check_adapter(adapter)),
-        ("adapter settings", 6, adapter / "legalqa.json", whole, lambda: model.check_adapter(adapter)),
-        ("tokenizer", 5, adapter / "tokenizer.json", whole, lambda: model.load_tokenizer(str(adapter))),
-        ("tokenizer config", 5, adapter / "tokenizer_config.json", whole, lambda: model.load_tokenizer(str(adapter))),
-        ("chat template", 4, adapter / "chat_template.jinja", None, lambda: model.load_tokenizer(str(adapter))),
-        ("model config", 8, base / "config.json", whole, lambda: (model.check_model_name(str(base)), dry_run(folder)())),
-        ("model weights", 4, base / "model.safetensors", None, lambda: model.check_model_name(str(base))),
-        *[(f"load with {file.name}", 0.3, file, make, lambda: model.load_for_inference(str(adapter), settings))
+        ("adapter config", 8, adapter / "adapter_config.json", whole, lambda: check_adapter(adapter)),
+        ("adapter weights", 5, adapter / "adapter_model.safetensors", None, lambda: check_adapter(adapter)),
+        ("adapter settings", 6, adapter / "legalqa.json", whole, lambda: check_adapter(adapter)),
+        ("tokenizer", 5, adapter / "tokenizer.json", whole, lambda: load_tokenizer(str(adapter))),
+        ("tokenizer config", 5, adapter / "tokenizer_config.json", whole, lambda: load_tokenizer(str(adapter))),
+        ("chat template", 4, adapter / "chat_template.jinja", None, lambda: load_tokenizer(str(adapter))),
+        ("model config", 8, base / "config.json", whole, lambda: (check_model_name(str(base)), dry_run(folder)())),
+        ("model weights", 4, base / "model.safetensors", None, lambda: check_model_name(str(base))),
+        *[(f"load with {file.name}", 0.3, file, make, lambda: load_for_inference(str(adapter), settings))
           for file, make in ((adapter / "adapter_config.json", whole), (adapter / "adapter_model.safetensors", None),
                              (adapter / "tokenizer.json", whole), (adapter / "tokenizer_config.json", whole),
                              (base / "config.json", whole), (base / "generation_config.json", whole),

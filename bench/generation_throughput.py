@@ -18,25 +18,27 @@ sys.path.insert(0, str(REPOSITORY))
 
 def timed(language_model, tokenizer, prompts, decoding, batch_size):
     """(answers in order, {"sec", "new_tokens", "tokens_per_second", ...})."""
-    from legalqa.model import base as model
+    from legalqa.model.device import peak_memory_bytes
+    from legalqa.model.generate import generate_batch
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
     answers, started = [None] * len(prompts), time.monotonic()
     for start in range(0, len(order), batch_size):
         chosen = order[start:start + batch_size]
-        for i, result in zip(chosen, model.generate(language_model, tokenizer, [prompts[i] for i in chosen], decoding)):
+        for i, result in zip(chosen, generate_batch(language_model, tokenizer, [prompts[i] for i in chosen], decoding)):
             answers[i] = result
         print(f"  batch size {batch_size}: {start + len(chosen)}/{len(order)}", end="\r", file=sys.stderr)
     seconds, tokens = time.monotonic() - started, sum(new_tokens for _, new_tokens, _ in answers)
     return answers, {"batch_size": batch_size, "sec": seconds, "new_tokens": tokens, "tokens_per_second": tokens / seconds,
-                     "peak_memory_bytes": model.peak_memory_bytes()}
+                     "peak_memory_bytes": peak_memory_bytes()}
 
 
 def load_packed(name, settings):
     """(language model, tokenizer) as Unsloth and PEFT load them, no weight unpacked or merged."""
-    from legalqa.model import base as model
-    base = model.check_adapter(name) if model.is_adapter(name) else name
-    unsloth = model.import_unsloth(base)
-    language_model, tokenizer = model.load_base({**settings, "model_name": base, "gradient_checkpointing": False})
+    from legalqa.model.adapter import check_adapter, is_adapter
+    from legalqa.model.base import import_unsloth, load_base
+    base = check_adapter(name) if is_adapter(name) else name
+    unsloth = import_unsloth(base)
+    language_model, tokenizer = load_base({**settings, "model_name": base, "gradient_checkpointing": False})
     if base != name:
         from peft import PeftModel
         language_model = PeftModel.from_pretrained(language_model, name)
@@ -48,7 +50,10 @@ def main():
     import config
     from legalqa import runlog
     from legalqa.data import records
-    from legalqa.model import base as model, prompt
+    from legalqa.model import prompt
+    from legalqa.model.base import load_for_inference
+    from legalqa.model.device import device_facts
+    from legalqa.model.generate import generate_batch
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="demo")
     parser.add_argument("--model", default="finetuned_demo")
@@ -61,11 +66,11 @@ def main():
     decoding = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": args.max_new_tokens}
     packed, tokenizer = load_packed(args.model, settings)
     prompts = [prompt.render_prompt(row, tokenizer, settings["system_prompt"]) for row in rows]
-    model.generate(packed, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4})  # the first call is slower
+    generate_batch(packed, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4})  # the first call is slower
     plain_answers, plain = timed(packed, tokenizer, prompts[::8], decoding, 1)
     del packed
-    language_model, tokenizer, _ = model.load_for_inference(args.model, settings)
-    model.generate(language_model, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4})
+    language_model, tokenizer, _ = load_for_inference(args.model, settings)
+    generate_batch(language_model, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4})
     single_answers, single = timed(language_model, tokenizer, prompts, decoding, 1)
     batch_answers, batched = timed(language_model, tokenizer, prompts, decoding, settings["generation_batch_size"])
     results = {"one at a time, 4-bit weights": (plain, plain_answers, batch_answers[::8]),
@@ -79,7 +84,7 @@ def main():
               f"{result['ratio_tokens_per_second']:7.1f}{100 * result['identical_share']:9.1f} %")
     print(json.dumps({"model": args.model, "rows": len(rows), "max_new_tokens": args.max_new_tokens,
                       "results": {label: result for label, (result, _, _) in results.items()},
-                      "device": model.device_facts(), "versions": runlog.package_versions()}, ensure_ascii=False))
+                      "device": device_facts(), "versions": runlog.package_versions()}, ensure_ascii=False))
 
 
 if __name__ == "__main__":

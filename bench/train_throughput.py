@@ -36,8 +36,10 @@ def train(name, flags, args, train_file, folder):
 def answer_loss(adapter, config, rows):
     """Mean negative log-likelihood a token of the answers (and their end token), by the plain forward pass."""
     import torch
-    from legalqa.model import base as model, prompt
-    language_model, tokenizer, _ = model.load_for_inference(adapter, config)
+
+    from legalqa.model import prompt
+    from legalqa.model.base import load_for_inference
+    language_model, tokenizer, _ = load_for_inference(adapter, config)
     total = count = 0
     for row in rows:
         asked = tokenizer(prompt.render_prompt(row, tokenizer)).input_ids
@@ -77,7 +79,7 @@ def main():
                               "peak_memory_bytes": metrics["peak_memory_bytes"], "peak_vram_bytes": metrics["peak_vram_bytes"],
                               "train_sec": metrics["train_runtime"], "steps": metrics["total_steps"],
                               "validation_loss": answer_loss(str(folder / key), settings, held_out)}
-    from legalqa.model import base as model
+    from legalqa.model.device import device_facts
     reference, default = results["reference recipe"], results["default"]
     print(f"{'':18}{'samples/s':>10}{'tokens/s':>10}{'peak GB':>9}{'val. loss':>11}")
     for label, result in results.items():
@@ -85,7 +87,7 @@ def main():
               f"{result['peak_memory_bytes'] / 1e9:9.2f}{result['validation_loss']:11.4f}")
     ratio = default["samples_per_second"] / reference["samples_per_second"]
     print(f"ratio             {ratio:10.2f}{default['tokens_per_second'] / reference['tokens_per_second']:10.2f}")
-    print(json.dumps({"ratio_samples_per_second": ratio, "rows": len(rows), "results": results, "device": model.device_facts(),
+    print(json.dumps({"ratio_samples_per_second": ratio, "rows": len(rows), "results": results, "device": device_facts(),
                       "versions": runlog.package_versions()}, ensure_ascii=False))
 
 

@@ -11,12 +11,9 @@ import tokenize
 from pathlib import Path
 
 import config
+from legalqa.errors import UserError, first_line
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
-
-
-class UserError(Exception):
-    """What is wrong, where, and what to do: printed as one line on stderr, exit code 2."""
 
 
 def run_main(main):
@@ -38,12 +35,6 @@ def run_main(main):
     except MemoryError:
         print("error: out of memory; close other programs, or give a smaller model or file", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
-
-
-def first_line(error):
-    """A library's error as a part of one line: torch and transformers write paragraphs."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def config_comments():

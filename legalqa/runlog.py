@@ -1,9 +1,5 @@
 """What a run leaves behind: JSON written whole or not at all, and the facts that make a number traceable."""
-import contextlib
-import errno
-import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import shlex
@@ -11,8 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-from legalqa.cli import UserError, first_line
 
 PACKAGES = ("unsloth", "unsloth_zoo", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate",
             "numpy", "matplotlib")
@@ -22,86 +16,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def new_run_id():
     """YYYYmmdd_HHMMSS, local time."""
     return time.strftime("%Y%m%d_%H%M%S")
-
-
-def write_text(path, text):
-    """Write through a temporary file, fsync and rename: `path` holds the old text or the new, never a part."""
-    write_files({path: [text]})
-
-
-def write_bytes(path, data):
-    write_files({path: [data]})
-
-
-def write_files(contents):
-    """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or none of
-    them.
-
-    A path holds the old content or the new, never a part, and a name that is there after a power cut has all its
-    bytes.
-    """
-    temporary = {Path(path): Path(f"{path}.tmp") for path in contents}
-    try:
-        for path, pieces in zip(temporary, contents.values()):
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary[path], "wb") as file:
-                file.writelines(piece.encode("utf-8") if isinstance(piece, str) else piece for piece in pieces)
-                file.flush()
-                os.fsync(file.fileno())
-        for path in temporary:
-            os.replace(temporary[path], path)
-            sync(path.parent)
-    except OSError as error:
-        for leftover in temporary.values():
-            with contextlib.suppress(OSError):
-                leftover.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
-
-
-@contextlib.contextmanager
-def writing(what, advice):
-    """Turn whatever a library raises while it writes into one line. The except is broad on purpose: on a full disk
-    torch raises RuntimeError, safetensors an error of its own, and tokenizers bare Exception."""
-    try:
-        yield
-    except Exception as error:
-        raise UserError(f"cannot write {what}: {first_line(error)}; {advice}") from error
-
-
-def sync(*paths):
-    """Flush files, and the entries of folders, to the disk: what is renamed after this survives a power cut whole."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def write_json(path, data):
-    write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
-
-
-def read_json(path):
-    """The JSON of `path`; a UserError that names it when it cannot be read as a JSON object."""
-    try:
-        data = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: not JSON, not UTF-8, a number of 5,000 digits
-        raise UserError(f"cannot read {path}: {error}") from error
-    if not isinstance(data, dict):
-        raise UserError(f"cannot read {path}: a JSON object is expected, found {type(data).__name__}")
-    return data
-
-
-def file_sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def text_sha256(text):
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def package_versions():

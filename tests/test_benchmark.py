@@ -3,11 +3,13 @@ import json
 import shutil
 
 import pytest
+import tiny
 
 import benchmark
-import tiny
 from legalqa.data import records
-from legalqa.model import base as model, prompt
+from legalqa.model import prompt
+from legalqa.model.base import load_for_inference
+from legalqa.model.generate import generate_batch
 
 
 def result_of(folder):
@@ -41,19 +43,19 @@ def test_scores_every_row_once(tuned, tiny_data):
 
 def test_batched_answers_equal_single_ones(tiny_adapter, tiny_data):
     import config
-    language_model, tokenizer, _ = model.load_for_inference(str(tiny_adapter), {**config.CONFIG, **config.PROFILES["demo"]})
+    language_model, tokenizer, _ = load_for_inference(str(tiny_adapter), {**config.CONFIG, **config.PROFILES["demo"]})
     prompts = [prompt.render_prompt(row, tokenizer) for row in records.read_records(tiny_data[1])]
     decoding = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 12}
-    together = model.generate(language_model, tokenizer, prompts, decoding)
-    assert together == [model.generate(language_model, tokenizer, [text], decoding)[0] for text in prompts]
+    together = generate_batch(language_model, tokenizer, prompts, decoding)
+    assert together == [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
     # The token that comes at the most different places of these answers ends the next ones: rows leave the batch at different steps.
     asked = [tokenizer(text, return_tensors="pt") for text in prompts]
     made = [language_model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1]:].tolist() for ids in asked]
     places = {token: {ids.index(token) for ids in made if token in ids} for ids in made for token in ids}
     language_model.generation_config.eos_token_id = [max(places, key=lambda token: len(places[token]))]
-    together = model.generate(language_model, tokenizer, prompts, decoding)
+    together = generate_batch(language_model, tokenizer, prompts, decoding)
     assert len({new_tokens for _, new_tokens, _ in together}) > 2
-    assert together == [model.generate(language_model, tokenizer, [text], decoding)[0] for text in prompts]
+    assert together == [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
 
 
 def test_goes_on_where_it_died(tuned, run_script, tiny_adapter, flags, tmp_path):
@@ -62,9 +64,9 @@ def test_goes_on_where_it_died(tuned, run_script, tiny_adapter, flags, tmp_path)
     kept = {"prompt_sha256": None, "prediction": "сохранённый ответ", "new_tokens": 3, "cut_off": False, "generation_sec": 0.1}
     from transformers import AutoTokenizer
     tokenizer = prompt.prepare_tokenizer(AutoTokenizer.from_pretrained(tiny_adapter))
-    kept["prompt_sha256"] = benchmark.runlog.text_sha256(prompt.render_prompt(first, tokenizer))
+    kept["prompt_sha256"] = benchmark.text_sha256(prompt.render_prompt(first, tokenizer))
     identity = {"engine": "unsloth", "model": benchmark.fingerprint(str(tiny_adapter)), "decoding": result["meta"]["decoding"], "seed": None}
-    name = f"answers_{benchmark.runlog.text_sha256(json.dumps(identity))[:16]}.jsonl"
+    name = f"answers_{benchmark.text_sha256(json.dumps(identity))[:16]}.jsonl"
     (tmp_path / name).write_text(json.dumps(kept) + '\n{"prompt_sha256": "cut', "utf-8")
     done = run_script("benchmark.py", "--model", tiny_adapter, *flags, "--logs-dir", tmp_path)
     assert done.returncode == 0 and "1 of 12 answers are there" in done.stderr, done.stderr

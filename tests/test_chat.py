@@ -15,17 +15,18 @@ import sys
 from pathlib import Path
 
 import pytest
-
-import chat
 import tiny
 import tmux
 from conftest import REPOSITORY, folders
+
+import chat
 from legalqa import cli
 from legalqa.chat import dialogue as talk
 from legalqa.chat import terminal, words
 from legalqa.data import records
-from legalqa.model import base as model, prompt
-from legalqa.cli import UserError
+from legalqa.errors import UserError
+from legalqa.model import prompt
+from legalqa.model.generate import generate_batch
 
 SESSION_FILE = REPOSITORY / "tests" / "fixtures" / "chat_session.txt"
 LEARNT = {
@@ -400,7 +401,7 @@ def test_answers_cannot_steer_the_terminal(dialogue, monkeypatch):
     def generate(language_model, tokenizer, text, decoding, on_text, stop):
         on_text("раз \x1b]0;title\x07\x1b[31mдва\u200b")
         return {"answer": "раз два", **made}
-    monkeypatch.setattr(model, "generate_stream", generate)
+    monkeypatch.setattr(talk, "generate_stream", generate)
     assert "\x1b" not in run_lines(dialogue, "x")
 
 
@@ -432,7 +433,7 @@ def test_streamed_pieces_are_the_answer_of_the_benchmark(dialogue):
         pieces = []
         turn = dialogue.answer(record, text, pieces.append)
         assert "".join(pieces) == turn["output"]
-        ((answer, new_tokens, cut_off),) = model.generate(dialogue.language_model, dialogue.tokenizer, [text], dialogue.decoding)
+        ((answer, new_tokens, cut_off),) = generate_batch(dialogue.language_model, dialogue.tokenizer, [text], dialogue.decoding)
         assert (turn["output"], turn["new_tokens"], turn["cut_off"]) == (answer, new_tokens, cut_off)
 
 
@@ -589,7 +590,7 @@ def test_texts_say_the_same_in_every_language():
             return {key: shape(item) for key, item in value.items() if key != "help"}
         return sorted(name for _, name, _, _ in string.Formatter().parse(value) if name)
     assert shape(words.TEXTS["ru"]) == shape(words.TEXTS["kk"]) == shape(words.TEXTS["en"])
-    source = "".join(Path(REPOSITORY / name).read_text("utf-8") for name in ("chat.py", "legalqa/dialogue.py"))
+    source = "".join(Path(REPOSITORY / name).read_text("utf-8") for name in ("chat.py", "legalqa/chat/dialogue.py"))
     unused = [key for key in words.TEXTS["ru"] if not re.search(f"""["']{key}["']""", source) and not key.startswith(("wants_", "history_"))
               and key not in ("exists", "missing", "repealed", "old_act", "unknown_act", "no_act", "libraries", "weights", "adapter")]
     assert unused == []

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legalqa.law import acts
+from legalqa.law.acts import act_title, article_exists
+from legalqa.law.citations import citation_as_dict, parse_citations
 from legalqa.law.mentions import Tokens
-from legalqa.law.citations import (article_exists, act_title, citation_as_dict, citation_pairs, parse_citations,
-                               score_citations)
+from legalqa.scoring.citation_scores import citation_pairs, score_citations
 
 FIXTURE = Path(__file__).with_name("fixtures") / "citations.jsonl"
 PIECES = ("ст . , ( ) « » \" 1 2 28 52-54 65-1 1) 100 – - № 414-V п пп ч пункта части статьи статей и или кодекс Закон "

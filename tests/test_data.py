@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from legalqa.data import records
-from legalqa.law.citations import article_exists, parse_citations
+from legalqa.law.acts import article_exists
+from legalqa.law.citations import parse_citations
 from legalqa.scoring.metrics import words
 
 DATA = Path(__file__).resolve().parent.parent / "combined_data"

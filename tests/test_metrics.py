@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
+from legalqa.errors import UserError
 from legalqa.scoring import metrics
-from legalqa.cli import UserError
 
 RECORD = {"instruction": "Каков срок испытания?", "input": "", "output": "Три месяца, по статье 36 ТК РК."}
 TEXTS = st.lists(st.sampled_from("срок договор статья 28 28-бап жұмыс беруші — «Әділет» № 375-V офлайн. офлайн ст. ТК РК "

@@ -12,8 +12,9 @@ import pytest
 
 pytest.importorskip("matplotlib")
 import generate_plots  # noqa: E402
-from legalqa import cli
-from legalqa.report import figures, logs
+from legalqa.errors import UserError
+from legalqa.report import figures
+from legalqa.report.logs import Shelf, choose
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -25,7 +26,7 @@ def style():
 
 def chosen(*names, run=None):
     """What logs.choose() finds in each of the fixture folders."""
-    return [logs.choose(logs.Shelf(FIXTURES / name), run) for name in names]
+    return [choose(Shelf(FIXTURES / name), run) for name in names]
 
 
 def legend_texts(figure):
@@ -308,13 +309,13 @@ def test_command_names_what_it_cannot_draw(tmp_path, capsys):
 ])
 def test_user_errors(flags, message, tmp_path):
     base = ["--logs-dir", str(FIXTURES / "logs"), "--plots-dir", str(tmp_path)]
-    with pytest.raises(cli.UserError, match=message.replace("?", r"\?")):
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
         generate_plots.main(base + flags)
 
 
 def test_nothing_logged_yet(tmp_path):
     shutil.copy(next((FIXTURES / "few").glob("config_*")), tmp_path)
-    with pytest.raises(cli.UserError, match="nothing to draw"):
+    with pytest.raises(UserError, match="nothing to draw"):
         generate_plots.main(["--logs-dir", str(tmp_path), "--plots-dir", str(tmp_path / "plots")])
 
 

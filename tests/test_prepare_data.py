@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import prepare_data
 from legalqa import runlog
 from legalqa.data import records, sources, splits, summary
-from legalqa.cli import UserError
+from legalqa.errors import UserError
+from legalqa.files import read_json
 
 REPOSITORY = Path(prepare_data.__file__).parent
 WORDS = {"ru": "абвгдежиклмнопрст", "kk": "абвгәіңғқұөһү"}
@@ -64,7 +65,7 @@ def parts(tmp_path):
 
 
 def logged(tmp_path):
-    return runlog.read_json(runlog.newest(tmp_path / "out/logs", "prepare"))
+    return read_json(runlog.newest(tmp_path / "out/logs", "prepare"))
 
 
 # ---------------------------------------------------------------- text

@@ -1,9 +1,10 @@
 """Section 7 of the design: what is trained is what is asked, and one end token. Qwen3's template and Gemma's."""
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from legalqa.model import demo, prompt
 from legalqa.data.records import user_turn
+from legalqa.model import demo, prompt
 
 GEMMA_TOKENS = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
 

@@ -1,4 +1,4 @@
-"""legalqa/logs.py: which logs belong together, and what becomes of bad ones."""
+"""legalqa/report/logs.py: which logs belong together, and what becomes of bad ones."""
 import json
 import math
 import shutil
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from legalqa import cli
-from legalqa.report import curves, logs
+from legalqa.errors import UserError
+from legalqa.report import curves
+from legalqa.report.logs import Shelf, choose, read_checked
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RUN, BASE, ADAPTER = "20260301_100000", "20260301_094500", "20260301_103000"
@@ -19,8 +20,8 @@ def logs_dir(tmp_path):
     return tmp_path / "logs"
 
 
-def choose(logs_dir, run=None):
-    return {stage: log and log.run for stage, log in logs.choose(logs.Shelf(logs_dir), run).items()}
+def chosen(logs_dir, run=None):
+    return {stage: log and log.run for stage, log in choose(Shelf(logs_dir), run).items()}
 
 
 def edit(path, change, target=None):
@@ -30,25 +31,25 @@ def edit(path, change, target=None):
 
 
 def test_what_belongs_together(logs_dir):
-    assert choose(logs_dir) == {"config": RUN, "metrics": RUN, "history": None, "benchmark": ADAPTER,
+    assert chosen(logs_dir) == {"config": RUN, "metrics": RUN, "history": None, "benchmark": ADAPTER,
                                 "base": BASE, "compare": "20260301_103500"}
-    assert choose(logs_dir, RUN) == choose(logs_dir, ADAPTER) == choose(logs_dir)
-    assert choose(logs_dir, BASE) == {"config": None, "metrics": None, "history": None, "benchmark": None,
+    assert chosen(logs_dir, RUN) == chosen(logs_dir, ADAPTER) == chosen(logs_dir)
+    assert chosen(logs_dir, BASE) == {"config": None, "metrics": None, "history": None, "benchmark": None,
                                       "base": BASE, "compare": None}
 
 
 def test_newest_run_does_not_borrow_an_older_runs_scores(logs_dir, capsys):
     for path in (FIXTURES / "few").iterdir():
         shutil.copy(path, logs_dir)
-    assert choose(logs_dir)["metrics"] == "20260304_090000" and choose(logs_dir)["benchmark"] is None
+    assert chosen(logs_dir)["metrics"] == "20260304_090000" and chosen(logs_dir)["benchmark"] is None
     assert f"--run {ADAPTER} shows it" in capsys.readouterr().err
-    assert choose(logs_dir, RUN)["benchmark"] == ADAPTER
-    assert choose(logs_dir, ADAPTER)["metrics"] == RUN
+    assert chosen(logs_dir, RUN)["benchmark"] == ADAPTER
+    assert chosen(logs_dir, ADAPTER)["metrics"] == RUN
 
 
 def test_run_that_has_not_logged_a_step_yet_does_not_hide_the_last_one(logs_dir):
     shutil.copy(logs_dir / f"config_{RUN}.json", logs_dir / "config_20260401_100000.json")
-    assert choose(logs_dir)["metrics"] == RUN
+    assert chosen(logs_dir)["metrics"] == RUN
 
 
 def test_base_is_of_the_same_validation_file_and_model(logs_dir):
@@ -57,22 +58,22 @@ def test_base_is_of_the_same_validation_file_and_model(logs_dir):
          logs_dir / "benchmark_20260301_113000.json")
     edit(path, lambda data: data["meta"].update(base_model="other"),
          logs_dir / "benchmark_20260301_123000.json")
-    assert choose(logs_dir)["base"] == BASE
+    assert chosen(logs_dir)["base"] == BASE
     edit(path, lambda data: data["samples"].pop(), logs_dir / "benchmark_20260301_133000.json")
-    assert choose(logs_dir)["base"] == BASE  # the newer one has other samples
+    assert chosen(logs_dir)["base"] == BASE  # the newer one has other samples
     path.unlink()
-    assert choose(logs_dir)["base"] == "20260301_133000" and choose(logs_dir)["compare"] is None
+    assert chosen(logs_dir)["base"] == "20260301_133000" and chosen(logs_dir)["compare"] is None
 
 
 def test_comparison_is_of_exactly_these_two_the_base_first(logs_dir):
     def swap(data):
         data["meta"].update(a=data["meta"]["b"], b=data["meta"]["a"])
     edit(logs_dir / "compare_20260301_103500.json", swap)
-    assert choose(logs_dir)["compare"] is None
+    assert chosen(logs_dir)["compare"] is None
 
 
 def test_live_run_is_read_from_its_history():
-    found = logs.choose(logs.Shelf(FIXTURES / "resumed"))
+    found = choose(Shelf(FIXTURES / "resumed"))
     assert found["metrics"] is None and found["history"].data[-1]["step"] == 120
 
 
@@ -103,7 +104,7 @@ BAD = {"cut off": b'{"meta": {"run": "x"', "empty": b"", "a list": b"[1, 2]",
 def test_bad_log_is_named_and_skipped(content, logs_dir, capsys):
     path = logs_dir / f"benchmark_{ADAPTER}.json"
     path.write_bytes(content)
-    assert choose(logs_dir)["benchmark"] is None and choose(logs_dir)["metrics"] == RUN
+    assert chosen(logs_dir)["benchmark"] is None and chosen(logs_dir)["metrics"] == RUN
     err = capsys.readouterr().err
     assert "warning: skipped: " in err and path.name in err and err.count(path.name) == 2  # once a Shelf
     assert "Traceback" not in err
@@ -112,25 +113,25 @@ def test_bad_log_is_named_and_skipped(content, logs_dir, capsys):
 def test_all_bad_is_one_error(tmp_path, capsys):
     (tmp_path / f"metrics_{RUN}.json").write_text("{")
     (tmp_path / f"benchmark_{RUN}.json").write_text("[]")
-    with pytest.raises(cli.UserError,
+    with pytest.raises(UserError,
                        match=r"no readable log in .* \(2 skipped, named above\); run: python train_8b.py"):
-        choose(tmp_path)
+        chosen(tmp_path)
 
 
 def test_damaged_metrics_fall_back_to_the_history_then_to_an_older_run(logs_dir):
     for path in (FIXTURES / "resumed").iterdir():
         shutil.copy(path, logs_dir)
     (logs_dir / "metrics_20260302_090000.json").write_text("{")
-    assert choose(logs_dir)["history"] == "20260302_090000"
+    assert chosen(logs_dir)["history"] == "20260302_090000"
     (logs_dir / "history_20260302_090000.jsonl").write_text('{"step": 5, "loss"')  # not one whole line
-    assert choose(logs_dir)["metrics"] == RUN
+    assert chosen(logs_dir)["metrics"] == RUN
 
 
 def test_bad_history_line_is_named(tmp_path, capsys):
     path = tmp_path / f"history_{RUN}.jsonl"
     lines = ('{"step": 5, "loss": 1.0}', "nonsense", '{"step": -1}', '{"step": 10, "loss": NaN}', '{"ste')
     path.write_text("\n".join(lines))
-    entries = logs.choose(logs.Shelf(tmp_path))["history"].data
+    entries = choose(Shelf(tmp_path))["history"].data
     assert [entry["step"] for entry in entries] == [5, 10] and math.isnan(entries[1]["loss"])
     err = capsys.readouterr().err
     assert f"skipped line 2 of {path}: not JSON" in err
@@ -153,10 +154,10 @@ def test_bad_history_line_is_named(tmp_path, capsys):
 def test_wrong_shape_names_the_place(change, problem, logs_dir):
     path = logs_dir / f"benchmark_{ADAPTER}.json"
     edit(path, change)
-    with pytest.raises(cli.UserError, match=f"{path.name} is not a log of .* benchmark stage: {problem}"):
-        logs.read_checked(path, "benchmark")
+    with pytest.raises(UserError, match=f"{path.name} is not a log of .* benchmark stage: {problem}"):
+        read_checked(path, "benchmark")
 
 
 def test_unknown_run_names_the_newest(logs_dir):
-    with pytest.raises(cli.UserError, match=f"no run 'x' in .*; the newest there: {RUN}, {ADAPTER}, {BASE}"):
-        choose(logs_dir, "x")
+    with pytest.raises(UserError, match=f"no run 'x' in .*; the newest there: {RUN}, {ADAPTER}, {BASE}"):
+        chosen(logs_dir, "x")

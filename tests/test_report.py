@@ -4,7 +4,6 @@ Run: python -m pytest tests/test_report.py. After a wanted change: PYTHONPATH=. 
 writes the golden files anew; read their diff.
 """
 import copy
-import json
 import math
 import re
 import subprocess
@@ -14,8 +13,22 @@ from pathlib import Path
 import pytest
 
 import generate_report
-from legalqa import cli
-from legalqa.report import conclusions, logs, markdown, words
+from legalqa.errors import UserError
+from legalqa.report import conclusions, markdown
+from legalqa.report.logs import Log, Shelf, choose, is_number
+from legalqa.report.markdown import ABSENT
+from legalqa.report.numbers import (
+    duration,
+    gigabytes,
+    interval,
+    number,
+    percent,
+    plural,
+    points,
+    real,
+    scientific,
+)
+from legalqa.report.words import HEALTH_METRICS, LANGUAGES, METRICS
 
 FIXTURES = Path(__file__).parent / "fixtures"
 PICTURES = {name: f"plots/{name}.png" for name in generate_report.PICTURES[:-1]}  # the last one was not drawn
@@ -24,7 +37,7 @@ ACTS = {"labor_code": "Трудовой кодекс Республики Каз
 
 
 def fixture_logs(name="logs", pictures=None):
-    logs = logs.choose(logs.Shelf(FIXTURES / name))
+    logs = choose(Shelf(FIXTURES / name))
     return {**logs, "pictures": PICTURES if pictures is None else pictures, "acts": ACTS}
 
 
@@ -32,12 +45,12 @@ def golden(language):
     return FIXTURES / f"RESULTS.{language}.md"
 
 
-@pytest.mark.parametrize("language", words.LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_report_is_the_golden_one(language):
     assert generate_report.render_report(fixture_logs(), language) == golden(language).read_text("utf-8")
 
 
-@pytest.mark.parametrize("language", words.LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_rendering_changes_nothing_and_repeats(language):
     logs = fixture_logs()
     before = copy.deepcopy(logs)
@@ -52,10 +65,10 @@ def parsed(cell, language):
     return float(text), 0.501 * 10.0 ** -len(text.partition(".")[2])
 
 
-@pytest.mark.parametrize("language", words.LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_every_keyed_number_is_in_the_named_file(language):
     """Tables with a key column: the file named under the table has that key, with the value shown."""
-    logs = {log.name: log for log in fixture_logs().values() if isinstance(log, logs.Log)}
+    logs = {log.name: log for log in fixture_logs().values() if isinstance(log, Log)}
     text, checked = golden(language).read_text("utf-8"), 0
     for block in text.split("\n## "):
         source = re.search(r"\*(?:Источник|Source): `(logs/[^`]+)`, (?:ключи во|keys in the) ", block)
@@ -66,19 +79,19 @@ def test_every_keyed_number_is_in_the_named_file(language):
             value = conclusions.lookup(logs[source[1]], key)
             checked += 1
             if value is None:
-                assert cell == words.ABSENT, label
-            elif logs.is_number(value) and not re.search("·10|мин|min", cell):
+                assert cell == ABSENT, label
+            elif is_number(value) and not re.search("·10|мин|min", cell):
                 shown, half = parsed(cell.strip("`"), language)
                 assert any(abs(shown - value / unit) <= half for unit in (1, 1e9)), (label, cell, value)
     assert checked >= 50
 
 
-@pytest.mark.parametrize("language", words.LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_benchmark_cells_are_means_and_bounds_of_the_named_files(language):
     logs = fixture_logs()
     rows = dict(re.findall(r"^\| [^|]+ [↑↓] \| `(\w+)` \| ([^|]+ \| [^|]+) \|",
                            golden(language).read_text("utf-8").split("\n## ")[7], flags=re.M))
-    assert list(rows) == list(words.METRICS)
+    assert list(rows) == list(METRICS)
     for name, cells in rows.items():
         for stage, cell in zip(("base", "benchmark"), cells.split(" | ")):
             score = logs[stage].data["summary"]["metrics"][name]
@@ -90,20 +103,20 @@ def test_benchmark_cells_are_means_and_bounds_of_the_named_files(language):
 
 def test_metric_names_are_those_that_are_computed():
     from legalqa.scoring import metrics
-    assert words.METRICS == metrics.METRICS and set(words.HEALTH_METRICS) == metrics.LOWER_IS_BETTER
+    assert METRICS == metrics.METRICS and set(HEALTH_METRICS) == metrics.LOWER_IS_BETTER
 
 
-@pytest.mark.parametrize("language", words.LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_both_languages_have_the_same_tables_and_sections(language):
     def skeleton(text):
         return [line.count("|") for line in text.splitlines() if line.startswith(("|", "#"))]
-    ru, en = (golden(code).read_text("utf-8") for code in words.LANGUAGES)
+    ru, en = (golden(code).read_text("utf-8") for code in LANGUAGES)
     assert skeleton(ru) == skeleton(en)
     ours = re.sub(r"(?m)^\| (Question|Reference answer|Model's answer|Citations|`).*$", "", en)
     assert not re.search("[а-яё]", ours, re.IGNORECASE)
 
 
-@pytest.mark.parametrize("language", words.LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", ["few", "nan", "resumed"])
 def test_missing_stages_say_so(name, language):
     text = generate_report.render_report(fixture_logs(name, {}), language)
@@ -116,7 +129,7 @@ def test_each_log_alone_renders():
     logs = fixture_logs()
     for keep in ("config", "metrics", "benchmark", "base"):
         alone = {key: log if key == keep else None for key, log in logs.items()}
-        for language in words.LANGUAGES:
+        for language in LANGUAGES:
             assert generate_report.render_report({**alone, "pictures": {}, "acts": ACTS},
                                                  language).startswith("*")
 
@@ -188,7 +201,7 @@ def test_examples_are_the_extremes_and_never_both():
     def sample(name, overall):
         return {"id": name, "scores": {"overall": overall}}
     def ids(*scores):
-        log = logs.Log("x", "x", {"samples": [sample(f"s{i}", score) for i, score in enumerate(scores)]})
+        log = Log("x", "x", {"samples": [sample(f"s{i}", score) for i, score in enumerate(scores)]})
         best, worst = generate_report.examples(log)
         return [s["id"] for s in best], [s["id"] for s in worst]
     assert ids(.1, .9, .5, .7, .3, .8, .2) == (["s1", "s5", "s3"], ["s0", "s6", "s4"])
@@ -316,9 +329,9 @@ except SystemExit:
 
 
 def test_user_errors(tmp_path):
-    with pytest.raises(cli.UserError, match="unknown language 'fr'; known: ru, en"):
+    with pytest.raises(UserError, match="unknown language 'fr'; known: ru, en"):
         run_main(tmp_path, "--language", "fr")
-    with pytest.raises(cli.UserError, match="no logs in .*; run: python train_8b.py"):
+    with pytest.raises(UserError, match="no logs in .*; run: python train_8b.py"):
         generate_report.main(["--logs-dir", str(tmp_path)])
 
 
@@ -328,28 +341,28 @@ def test_user_errors(tmp_path):
                                              (21, "шаг"), (22, "шага"),
                                              (112, "шагов"), (121, "шаг"), (0, "шагов")])
 def test_russian_plural(count, expected):
-    assert words.plural(count, "шаг", "шага", "шагов") == expected
+    assert plural(count, "шаг", "шага", "шагов") == expected
 
 
 @pytest.mark.parametrize("text, expected", [
-    (words.number(21303, "ru"), "21\u00a0303"), (words.number(21303, "en"), "21,303"),
-    (words.number(-0.0001, "ru", 2), "0,00"),
-    (words.number(math.nan, "ru"), "NaN"), (words.number(-math.inf, "en"), "−∞"),
-    (words.number(None, "ru"), "—"),
-    (words.real(0.0002, "ru"), "0,0002"), (words.real(3.0, "en"), "3"),
-    (words.percent(0.2671, "ru", 2), "26,71\u00a0%"),
-    (words.percent(0.2671, "en"), "26.7%"), (words.interval([0.1, 0.25], "ru"), "[10,0; 25,0]"),
-    (words.points(0.042, "ru"), "+4,2"),
-    (words.points(-0.042, "en"), "−4.2"), (words.duration(86147, "ru"),
+    (number(21303, "ru"), "21\u00a0303"), (number(21303, "en"), "21,303"),
+    (number(-0.0001, "ru", 2), "0,00"),
+    (number(math.nan, "ru"), "NaN"), (number(-math.inf, "en"), "−∞"),
+    (number(None, "ru"), "—"),
+    (real(0.0002, "ru"), "0,0002"), (real(3.0, "en"), "3"),
+    (percent(0.2671, "ru", 2), "26,71\u00a0%"),
+    (percent(0.2671, "en"), "26.7%"), (interval([0.1, 0.25], "ru"), "[10,0; 25,0]"),
+    (points(0.042, "ru"), "+4,2"),
+    (points(-0.042, "en"), "−4.2"), (duration(86147, "ru"),
                                              "23\u00a0ч 55\u00a0мин 47\u00a0с"),
-    (words.duration(59.96, "en"), "1\u00a0min 0\u00a0s"), (words.duration(4.25, "ru"), "4,2\u00a0с"),
-    (words.scientific(2e-4, "ru"), "2·10⁻⁴"), (words.scientific(0, "ru"), "0"),
-    (words.gigabytes(11.2e9, "ru"), "11,2\u00a0ГБ"),
+    (duration(59.96, "en"), "1\u00a0min 0\u00a0s"), (duration(4.25, "ru"), "4,2\u00a0с"),
+    (scientific(2e-4, "ru"), "2·10⁻⁴"), (scientific(0, "ru"), "0"),
+    (gigabytes(11.2e9, "ru"), "11,2\u00a0ГБ"),
 ])
 def test_number_formats(text, expected):
     assert text == expected
 
 
 if __name__ == "__main__":
-    for code in words.LANGUAGES:
+    for code in LANGUAGES:
         golden(code).write_text(generate_report.render_report(fixture_logs(), code), "utf-8")

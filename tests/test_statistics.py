@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from legalqa.errors import UserError
 from legalqa.scoring import metrics, statistics
-from legalqa.cli import UserError
 
 SPREAD = [0.1, 0.9, 0.4, 0.6, 0.35, 0.5, 0.75, 0.2, 0.3, 0.8, 0.45, 0.55]
 

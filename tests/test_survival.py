@@ -19,15 +19,18 @@ import time
 from pathlib import Path
 
 import pytest
-
 import tiny
-import train_8b
 import warm
-from legalqa import runlog
+
+import train_8b
 from legalqa.data import records
-from legalqa.model import adapter, base as model
-from legalqa.training import checkpoints, plan, trainer
-from legalqa.cli import UserError
+from legalqa.errors import UserError
+from legalqa.files import lock, write_json, write_text
+from legalqa.model import adapter as adapter_room
+from legalqa.model.adapter import check_adapter, check_output, is_adapter, save_adapter
+from legalqa.model.base import check_model_name, load_tokenizer
+from legalqa.training import checkpoints, plan
+from legalqa.training.trainer import append_line
 
 sys.path.insert(0, str(warm.REPOSITORY / "bench"))
 import chaos
@@ -96,7 +99,7 @@ def endless_steps():
 
 
 def die_before_the_adapter():
-    adapter.save = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    train_8b.save_adapter = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_between_the_renames():
@@ -104,7 +107,7 @@ def die_between_the_renames():
         original(source, target)
         if str(target).endswith("adapter.old.tmp"):
             os.kill(os.getpid(), signal.SIGKILL)
-    original, adapter.os = os.replace, type("os", (), {"replace": replace})
+    original, adapter_room.os = os.replace, type("os", (), {"replace": replace})
 
 
 def die_while_pruning():
@@ -159,7 +162,7 @@ def test_killed_after_training_is_finished_by_resume(train, unbroken, tmp_path, 
     if old_adapter:
         assert chaos.adapter_is_there(tmp_path) and not (tmp_path / "adapter").exists()
         with pytest.raises(UserError, match=r"a save was cut off.*--resume.*adapter\.old\.tmp"):
-            model.check_adapter(tmp_path / "adapter")
+            check_adapter(tmp_path / "adapter")
     code, log = train("--resume")
     assert code == 0, log
     assert chaos.train_outcome(tmp_path) == unbroken[1] and not list(tmp_path.glob("*.tmp"))
@@ -202,7 +205,7 @@ def test_the_second_ctrl_c_leaves_at_once_and_the_lock_with_it(python, data, tmp
     process = python.start("train_8b.py", chaos.train_flags(data, tmp_path, "plain"), tmp_path, tmp_path / "log", endless_steps)
     wait_for(lambda: list(tmp_path.glob("logs/history_*")), process)
     with pytest.raises(UserError, match=rf"adapter is in use by process {process.pid} since \d{{4}}-.*choose another folder"):
-        with checkpoints.lock(tmp_path / "adapter"):
+        with lock(tmp_path / "adapter"):
             pass
     code, log = python.run("train_8b.py", chaos.train_flags(data, tmp_path, "plain"), tmp_path, tmp_path / "log2")
     assert code == 2 and f"in use by process {process.pid}" in only_error(log)
@@ -212,7 +215,7 @@ def test_the_second_ctrl_c_leaves_at_once_and_the_lock_with_it(python, data, tmp
     process.join(30)
     assert process.exitcode == 130 and not list(tmp_path.glob("checkpoints/*/checkpoint-*"))
     assert (tmp_path / "adapter.lock").exists()  # stale: its owner left without a word
-    with checkpoints.lock(tmp_path / "adapter"):
+    with lock(tmp_path / "adapter"):
         assert f"process {os.getpid()} since" in (tmp_path / "adapter.lock").read_text()
     assert not (tmp_path / "adapter.lock").exists()
 
@@ -309,12 +312,12 @@ def test_a_full_disk_keeps_the_adapter_and_the_logs_that_were_there(unbroken, sm
         (small_disk / name).write_text('{"prompt_sha256": "old"}\n')
     fill(small_disk)
     with pytest.raises(UserError, match="cannot write the adapter to .*No space left.*free space, then: python"):
-        adapter.save(Saved(), Saved(), {"output_dir": str(small_disk / "adapter")}, {}, {})
+        save_adapter(Saved(), Saved(), {"output_dir": str(small_disk / "adapter")}, {}, {})
     assert {path.name: path.read_bytes() for path in (small_disk / "adapter").iterdir()} == before
     with pytest.raises(UserError, match="cannot write .*log.json: No space left"):
-        runlog.write_json(small_disk / "log.json", {"new": "x" * 9000})
+        write_json(small_disk / "log.json", {"new": "x" * 9000})
     with pytest.raises(UserError, match="cannot write .*history.jsonl: No space left.*--resume"):
-        trainer.append_line(small_disk / "history.jsonl", {"step": 1, "text": "x" * 9000})
+        append_line(small_disk / "history.jsonl", {"step": 1, "text": "x" * 9000})
     with pytest.raises(UserError, match="cannot write .*answers.jsonl: No space left.*start again"):
         benchmark.Answers(small_disk / "answers.jsonl").append([{"prompt_sha256": "new", "prediction": "x" * 9000}])
     for name in ("log.json", "history.jsonl", "answers.jsonl"):
@@ -334,9 +337,9 @@ def test_a_write_that_fails_keeps_what_was_there(unbroken, tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
         with pytest.raises(UserError, match="cannot write .*log.json: No space left"):
-            runlog.write_text(tmp_path / "log.json", "new")
+            write_text(tmp_path / "log.json", "new")
         with pytest.raises(UserError, match="cannot write the adapter to .*No space left"):
-            adapter.save(Saved(), Saved(), {"output_dir": str(tmp_path / "adapter")}, {}, {})
+            save_adapter(Saved(), Saved(), {"output_dir": str(tmp_path / "adapter")}, {}, {})
     assert (tmp_path / "log.json").read_text() == "old"
     assert {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} == {"adapter", "log.json"}
@@ -362,16 +365,16 @@ def test_only_an_adapter_is_ever_replaced(tmp_path, make, message):
     make(tmp_path)
     settings = {"output_dir": str(tmp_path / "out"), **dict.fromkeys(("checkpoint_dir", "logs_dir", "train_file", "validation_file"), "/x")}
     with pytest.raises(UserError, match=message):
-        adapter.check_output(settings, RUN, overwrite=True)
+        check_output(settings, RUN, overwrite=True)
     with pytest.raises(UserError, match="is in it"):
-        adapter.check_output({**settings, "logs_dir": str(tmp_path / "out" / "logs")}, RUN, overwrite=True)
+        check_output({**settings, "logs_dir": str(tmp_path / "out" / "logs")}, RUN, overwrite=True)
 
 
 def test_a_linked_output_folder_stays_a_link(train, unbroken, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "adapter").symlink_to(tmp_path / "real")
     code, log = train("--max-steps", 1)
-    assert code == 0 and (tmp_path / "adapter").is_symlink() and model.is_adapter(tmp_path / "real"), log
+    assert code == 0 and (tmp_path / "adapter").is_symlink() and is_adapter(tmp_path / "real"), log
 
 
 # ---- Unreadable and hostile files
@@ -437,7 +440,7 @@ def test_a_hostile_adapter_or_base_is_refused_before_it_is_loaded(adapter, file,
     monkeypatch.chdir(adapter.parent)
     damage(adapter / file)
     with pytest.raises(UserError, match=message) as caught:
-        model.check_model_name(model.check_adapter(adapter))
+        check_model_name(check_adapter(adapter))
     assert "\n" not in str(caught.value) and not (adapter.parent / "exploded").exists()
 
 
@@ -457,7 +460,7 @@ def test_a_hostile_tokenizer_is_one_line(adapter, file, damage, message, monkeyp
     (adapter / "evil.py").write_text("open('exploded', 'w')\nclass Evil: pass\n")
     damage(adapter / file)
     with pytest.raises(UserError, match=message) as caught:
-        model.load_tokenizer(str(adapter))
+        load_tokenizer(str(adapter))
     assert "\n" not in str(caught.value) and not (adapter.parent / "exploded").exists()
 
 

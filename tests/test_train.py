@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-
 import tiny
-from hypothesis import given, strategies as st
-from legalqa.training import checkpoints, trainer
 from conftest import REPOSITORY, folders
+from hypothesis import given
+from hypothesis import strategies as st
+
+from legalqa.training import checkpoints
+from legalqa.training.trainer import split_padded
 
 
 def test_training_leaves_what_the_design_says(tiny_adapter):
@@ -84,12 +86,14 @@ def test_long_rows_are_named_and_dropped(run_script, tiny_flags, tiny_data, tmp_
 def test_adapter_loads_with_plain_peft_and_answers_alike(tiny_adapter):
     """No Unsloth and nothing of this repository in the other process; the answers are those of benchmark.py's path."""
     import config
-    from legalqa.model import base as model, prompt
+    from legalqa.model import prompt
+    from legalqa.model.base import load_for_inference
+    from legalqa.model.generate import generate_batch
     settings = {**config.CONFIG, **config.PROFILES["demo"]}
-    language_model, tokenizer, _ = model.load_for_inference(str(tiny_adapter), settings)
+    language_model, tokenizer, _ = load_for_inference(str(tiny_adapter), settings)
     prompts = [prompt.render_prompt(row, tokenizer) for row in tiny.make_rows(4)]
     decoding = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 8}
-    ours = [answer for answer, _, _ in model.generate(language_model, tokenizer, prompts, decoding)]
+    ours = [answer for answer, _, _ in generate_batch(language_model, tokenizer, prompts, decoding)]
     script = """
 import json, sys
 from peft import AutoPeftModelForCausalLM
@@ -113,11 +117,12 @@ print(json.dumps(answers))
 
 def test_lora_of_qwen3_8b_has_the_published_size():
     from transformers import Qwen3Config
+
     import config
-    from legalqa.model import base as model
+    from legalqa.model.base import count_parameters
     published = Qwen3Config(hidden_size=4096, num_hidden_layers=36, num_attention_heads=32, num_key_value_heads=8, head_dim=128,
                             intermediate_size=12288, vocab_size=151936, tie_word_embeddings=False)
-    trainable, total = model.count_parameters(published, config.CONFIG["lora_r"], config.CONFIG["target_modules"])
+    trainable, total = count_parameters(published, config.CONFIG["lora_r"], config.CONFIG["target_modules"])
     assert trainable == 43_646_976 and round(100 * trainable / total, 2) == 0.53
 
 
@@ -142,7 +147,7 @@ def test_split_padded_loses_nothing(lengths, budget):
     width = max(lengths)
     mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
     ids = torch.arange(mask.numel()).reshape(mask.shape) * mask
-    parts = trainer.split_padded({"input_ids": ids, "attention_mask": mask, "labels": ids}, budget)
+    parts = split_padded({"input_ids": ids, "attention_mask": mask, "labels": ids}, budget)
     assert [t for part in parts for t in part["input_ids"][part["attention_mask"] == 1].tolist()] == ids[mask == 1].tolist()
     if budget:
         assert all(part["input_ids"].numel() <= budget or len(part["input_ids"]) == 1 for part in parts)

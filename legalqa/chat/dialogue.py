@@ -3,11 +3,15 @@ import contextlib
 import time
 from pathlib import Path
 
-from legalqa.data import records
-from legalqa.law import citations
-from legalqa.model import base as model, prompt
-from legalqa.cli import UserError
 from legalqa.chat.words import citation_name, citation_status, say
+from legalqa.data import records
+from legalqa.errors import UserError
+from legalqa.law import citations
+from legalqa.model import prompt
+from legalqa.model.adapter import check_adapter, is_adapter, read_adapter_settings
+from legalqa.model.base import load_for_inference, merge_unpacked
+from legalqa.model.device import device_facts
+from legalqa.model.generate import generate_stream
 
 SHOWN_CITATIONS = 12
 DECODING = {"temperature": float, "top_p": float, "repetition_penalty": float, "max_new_tokens": int, "seed": int}
@@ -24,8 +28,8 @@ class Dialogue:
 
     def __init__(self, name, config, given):
         self.name, self.config = name, config
-        self.base = model.check_adapter(name) if model.is_adapter(name) else None
-        saved = model.read_adapter_settings(name) if self.base else {}
+        self.base = check_adapter(name) if is_adapter(name) else None
+        saved = read_adapter_settings(name) if self.base else {}
         self.decoding = {key: config[key] for key in DECODING} | saved.get("decoding", {}) | {
             key: given[key] for key in DECODING if key in given}
         self.trained_system = saved.get("system_prompt", config["system_prompt"])
@@ -44,8 +48,8 @@ class Dialogue:
 
     def load(self, report=lambda stage: None):
         started = time.monotonic()
-        self.language_model, self.tokenizer, _ = model.load_for_inference(self.name, self.config, report)
-        self.device = model.device_facts()
+        self.language_model, self.tokenizer, _ = load_for_inference(self.name, self.config, report)
+        self.device = device_facts()
         self.seed()
         self.load_sec = time.monotonic() - started
 
@@ -102,12 +106,12 @@ class Dialogue:
         adapter = self.language_model.disable_adapter() if base else contextlib.nullcontext()
         try:
             with adapter:
-                made = model.generate_stream(self.language_model, self.tokenizer, text, self.decoding, on_text, stop)
+                made = generate_stream(self.language_model, self.tokenizer, text, self.decoding, on_text, stop)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise UserError(say(self.language, "out_of_memory", tokens=len(self.tokenizer(text).input_ids))) from error
         finally:
             if base:
-                model.merge_unpacked(self.language_model)
+                merge_unpacked(self.language_model)
         output = made.pop("answer")
         rest = made["generation_sec"] - made["first_token_sec"]
         rate = round((made["new_tokens"] - 1) / rest, 2) if made["new_tokens"] > 1 and rest else None

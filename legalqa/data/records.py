@@ -3,7 +3,7 @@ import json
 import re
 from pathlib import Path
 
-from legalqa.cli import UserError
+from legalqa.errors import UserError
 
 SHOWN_PROBLEMS = 3
 FIELDS = ("instruction", "input", "output")

@@ -6,8 +6,8 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
-from legalqa.cli import UserError
 from legalqa.data.records import FIELDS, HALF_SURROGATE, record_problem
+from legalqa.errors import UserError
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 SAVED_DATASET = ("state.json", "dataset_dict.json")  # what `datasets.save_to_disk` leaves in its folder

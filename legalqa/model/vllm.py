@@ -1,7 +1,15 @@
 """Answers by vLLM, where it is installed and a CUDA GPU is there: the same prompts, token by token, many times faster."""
 import importlib.util
 
-from legalqa.model import base as model
+from legalqa.files import read_json
+from legalqa.model.adapter import (
+    ADAPTER_FILES,
+    check_adapter,
+    check_prompt,
+    is_adapter,
+    read_adapter_settings,
+)
+from legalqa.model.base import check_model_name, load_tokenizer
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # those vLLM allocates for
 
@@ -21,16 +29,16 @@ def load(name, config):
     """
     from vllm import LLM, SamplingParams
     from vllm.lora.request import LoRARequest
-    base = model.check_adapter(name) if model.is_adapter(name) else None
-    model.check_model_name(base or name)
-    settings = {"system_prompt": config["system_prompt"]} | (model.read_adapter_settings(name) if base else {})
-    tokenizer = model.load_tokenizer(name)
-    model.check_prompt(name, tokenizer, settings)
+    base = check_adapter(name) if is_adapter(name) else None
+    check_model_name(base or name)
+    settings = {"system_prompt": config["system_prompt"]} | (read_adapter_settings(name) if base else {})
+    tokenizer = load_tokenizer(name)
+    check_prompt(name, tokenizer, settings)
     length = settings.get("max_seq_length", config["max_seq_length"]) + config["max_new_tokens"]
     options = {"quantization": "bitsandbytes"} if settings.get("load_in_4bit", config["load_in_4bit"]) else {}
     adapter = None
     if base:
-        rank = model.runlog.read_json(f"{name}/{model.ADAPTER_FILES[0]}")["r"]
+        rank = read_json(f"{name}/{ADAPTER_FILES[0]}")["r"]
         options |= {"enable_lora": True, "max_lora_rank": next(allowed for allowed in LORA_RANKS if allowed >= rank)}
         adapter = LoRARequest("adapter", 1, str(name))
     engine = LLM(model=base or name, tokenizer=str(name), max_model_len=length, seed=config["seed"], **options)

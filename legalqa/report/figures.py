@@ -5,8 +5,9 @@ no legend can cover data and nothing overlaps however long the names are.
 """
 import io
 
-from legalqa import runlog
-from legalqa.report import words
+from legalqa.files import write_bytes
+from legalqa.report.numbers import percent, real
+from legalqa.report.words import METRIC_NAMES
 
 DPI, WIDTH_IN = 150, 10
 # Okabe and Ito's palette: told apart by colour-blind readers; orange and blue also differ in a grey print.
@@ -82,7 +83,7 @@ def save(figure, path, logs):
     about.add_itxt("Source", ", ".join(log.name for log in logs))
     image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
     image.convert("RGB").save(content, "png", pnginfo=about, dpi=(DPI, DPI))
-    runlog.write_bytes(path, content.getvalue())
+    write_bytes(path, content.getvalue())
 
 
 def short(text, limit=38):
@@ -94,7 +95,7 @@ def short(text, limit=38):
 
 def number_ticks(axis, language, scale=1.0):
     from matplotlib.ticker import FuncFormatter
-    axis.set_major_formatter(FuncFormatter(lambda value, _: words.real(round(value * scale, 9), language)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: real(round(value * scale, 9), language)))
 
 
 def percent_ticks(axis, language):
@@ -118,9 +119,9 @@ def score_bars(axes, names, groups, words, language):
             if len(groups) < 3:
                 axes.plot([low, high], [y, y], color="white", lw=2.8)  # a rim: black drowns in the dark bar
             axes.plot([low, high], [y, y], color="black", lw=1.4, marker="|", ms=7, mew=1.4, clip_on=False)
-            axes.text(max(high, mean) + 1.5, y, words.percent(score["mean"], language), va="center",
+            axes.text(max(high, mean) + 1.5, y, percent(score["mean"], language), va="center",
                       size=11.5 if len(groups) < 4 else 8.5)
-    axes.set_yticks(range(len(names)), [words.METRIC_NAMES[language][name] for name in names])
+    axes.set_yticks(range(len(names)), [METRIC_NAMES[language][name] for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 122)  # room for the number beside a bar of 100 %
     percent_ticks(axes.xaxis, language)

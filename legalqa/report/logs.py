@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import config
-from legalqa import runlog
-from legalqa.cli import UserError
+from legalqa.errors import UserError
+from legalqa.files import read_json
 
 TRAINING_STAGES = ("config", "metrics", "history")
 
@@ -173,7 +173,7 @@ class Shelf:
 
 
 def read_checked(path, stage):
-    data = runlog.read_json(path)
+    data = read_json(path)
     problem = shape_problem(data, SHAPES[stage])
     if problem:
         raise UserError(f"{path} is not a log of this toolkit's {stage} stage: {problem}")

@@ -10,9 +10,10 @@ import re
 import unicodedata
 from collections import Counter
 
-from legalqa.law.citations import citation_as_dict, parse_citations, score_citations
-from legalqa.cli import UserError
 from legalqa.data.records import KAZAKH_LETTERS, detect_language
+from legalqa.errors import UserError
+from legalqa.law.citations import citation_as_dict, parse_citations
+from legalqa.scoring.citation_scores import score_citations
 
 METRICS = ("token_f1", "exact_match", "key_info", "length_ratio", "overall", "rouge_l", "chrf", "word_f1",
            "citation_precision", "citation_recall", "citation_f1", "citation_exists", "has_citation",

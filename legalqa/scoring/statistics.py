@@ -1,7 +1,7 @@
 """Means that say how sure they are: 95 % intervals, breakdowns, and the paired difference of two runs."""
 import warnings
 
-from legalqa.cli import UserError
+from legalqa.errors import UserError
 from legalqa.scoring.metrics import METRICS
 
 RESAMPLES = 2000

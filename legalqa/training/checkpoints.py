@@ -1,13 +1,11 @@
 """Checkpoints that can be trusted: complete or recognised as not, resumed only under the same data and settings."""
 import contextlib
-import os
 import shutil
 import sys
-import time
 from pathlib import Path
 
-from legalqa import runlog
-from legalqa.cli import UserError
+from legalqa.errors import UserError
+from legalqa.files import file_sha256, read_json, sync, write_json
 
 MARKER = "complete.json"
 # What a resume needs beside the Trainer's own files: {"run", "binding", "progress"}.
@@ -27,9 +25,9 @@ def mark_complete(folder):
     """
     folder = Path(folder)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    runlog.sync(*paths, folder)
-    runlog.write_json(folder / MARKER, {"files": {
-        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": runlog.file_sha256(path)}
+    sync(*paths, folder)
+    write_json(folder / MARKER, {"files": {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in paths}})
 
 
@@ -39,14 +37,14 @@ def damage(folder):
     if not (folder / MARKER).is_file():
         return "half-written: no completeness marker"
     try:
-        files = runlog.read_json(folder / MARKER)["files"]
+        files = read_json(folder / MARKER)["files"]
         for name in sorted(NEEDED_FILES | set(files)):
             path = folder / name
             if not path.resolve().is_relative_to(folder.resolve()):
                 return f"{name} lies outside the folder"
             if not path.is_file():
                 return f"{name} is missing"
-            if path.stat().st_size != files[name]["bytes"] or runlog.file_sha256(path) != files[name]["sha256"]:
+            if path.stat().st_size != files[name]["bytes"] or file_sha256(path) != files[name]["sha256"]:
                 return f"{name} differs from what was written"
     except (UserError, KeyError, TypeError, ValueError):
         return f"{MARKER} is damaged"
@@ -103,45 +101,3 @@ def differences(saved, current):
             if key in saved and saved[key] != current[key]]
 
 
-@contextlib.contextmanager
-def lock(folder):
-    """One run at a time in `folder`, while the block runs: the second gets a UserError that names the owner.
-
-    Held by the file `folder`.lock. The kernel takes the lock from a process that dies, however it dies, so the file
-    that a killed run leaves is no obstacle.
-    """
-    import fcntl
-    path = beside(folder, ".lock")
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a+", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}; choose another folder") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            owner = file.read().strip()
-            file.close()
-            raise UserError(f"{folder} is in use by {owner or 'another run'}; wait for it, or choose another "
-                            "folder") from error
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                break
-        file.close()  # its owner ended, and deleted it, between our open and our lock
-    with file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        file.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def beside(folder, suffix):
-    """`folder` + suffix, next to the real folder where `folder` is a link to it: on the same disk, so that a rename
-    works."""
-    folder = Path(folder).resolve()
-    return folder.with_name(folder.name + suffix)

@@ -3,9 +3,9 @@ import math
 import random
 from pathlib import Path
 
-from legalqa import runlog
+from legalqa.errors import UserError
+from legalqa.files import read_json
 from legalqa.model import prompt
-from legalqa.cli import UserError
 
 
 class TrainingOrder:
@@ -124,8 +124,8 @@ def past_tokens_per_sec(logs_dir, config, device_name):
     """Training speed of the newest finished run of this model on this device, non-padding tokens/s; None without one."""
     for path in sorted(Path(logs_dir).glob("metrics_*.json"), reverse=True):
         try:
-            settings = runlog.read_json(path.with_name(path.name.replace("metrics_", "config_")))
-            speed, device = runlog.read_json(path)["tokens_per_second"], settings["meta"]["device"]["name"]
+            settings = read_json(path.with_name(path.name.replace("metrics_", "config_")))
+            speed, device = read_json(path)["tokens_per_second"], settings["meta"]["device"]["name"]
         except (UserError, KeyError, TypeError):
             continue
         if settings.get("model_name") == config["model_name"] and device == device_name and type(speed) in (int, float) and speed > 0:
@@ -140,6 +140,7 @@ def rough_tokens_per_sec(weights, gradient_checkpointing):
     activations are recomputed.
     """
     import time
+
     import torch
     cuda = torch.cuda.is_available()
     size = 4096 if cuda else 1024

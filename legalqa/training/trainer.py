@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 from legalqa import runlog
-from legalqa.model import base as model
+from legalqa.errors import UserError
+from legalqa.files import sync, write_json, write_text, writing
+from legalqa.model.device import peak_memory_bytes
 from legalqa.training import checkpoints
-from legalqa.cli import UserError
 
 MAX_NONFINITE_STEPS = 3
 SAME_SIGNAL_SEC = 2  # torchrun passes on a Ctrl-C that the terminal has already sent to each of its processes
@@ -105,7 +106,7 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
             progress = self.current_progress()
             advice = f"the complete ones there stay; free space, then: {runlog.command_line('--resume')}"
             try:
-                with runlog.writing(f"a checkpoint in {run_dir}", advice):
+                with writing(f"a checkpoint in {run_dir}", advice):
                     if is_main:
                         shutil.rmtree(saving, ignore_errors=True)
                     self.accelerator.wait_for_everyone()
@@ -115,11 +116,11 @@ def make_trainer(language_model, tokenizer, config, facts, run, binding, saved):
                     if is_main:
                         folder = saving / f"checkpoint-{self.state.global_step}"
                         facts_of_run = {"run": run, "binding": binding, "progress": progress}
-                        runlog.write_json(folder / checkpoints.RUN_FILE, facts_of_run)
+                        write_json(folder / checkpoints.RUN_FILE, facts_of_run)
                         checkpoints.mark_complete(folder)
                         shutil.rmtree(run_dir / folder.name, ignore_errors=True)  # a damaged one
                         os.replace(folder, run_dir / folder.name)
-                        runlog.sync(run_dir)
+                        sync(run_dir)
             finally:
                 self.args.output_dir = str(run_dir)
                 if is_main:
@@ -261,7 +262,7 @@ def make_callback(trainer, config, run, stop):
             append_line(path, entry)
             if "loss" in logs:
                 speed = self.tokens / (time.monotonic() - began)
-                memory = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else model.peak_memory_bytes()
+                memory = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else peak_memory_bytes()
                 self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, lr {logs['learning_rate']:.1e}, {speed:,.0f} tok/s, "
                                          f"{memory / 1e9:.1f} GB")
                 if before:
@@ -307,7 +308,7 @@ def run(trainer, config, facts, run_id, stop, checkpoint):
     seconds."""
     history = trainer.progress["history"]
     if checkpoint and trainer.is_world_process_zero():  # what a dead process logged beyond its checkpoint is made again
-        runlog.write_text(history_file(config, run_id), "".join(json.dumps(entry) + "\n" for entry in history))
+        write_text(history_file(config, run_id), "".join(json.dumps(entry) + "\n" for entry in history))
     progress = make_callback(trainer, config, run_id, stop)
     trainer.add_callback(progress)
     # Inside train(): an evaluate() before it would leave the model unwrapped, and several GPUs training apart
@@ -380,7 +381,7 @@ def run_metrics(trainer, result, trainable, total, run_id, checkpoint):
         "eval_loss": evaluations[-1] if evaluations else None, "min_eval_loss": min(evaluations, default=None),
         "total_steps": trainer.state.global_step, "trainable_parameters": trainable, "total_parameters": total,
         "trainable_percent": 100 * trainable / total, "tokens_per_second": progress["train_tokens"] / seconds,
-        "peak_memory_bytes": model.peak_memory_bytes(),
+        "peak_memory_bytes": peak_memory_bytes(),
         "peak_vram_bytes": torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None,
         "history": history,
     }
