@@ -9,6 +9,7 @@ Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while
   python benchmark.py --compare                           adapter minus base, the newest of each, on the rows both have
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
+
 import contextlib
 import functools
 import json
@@ -30,24 +31,45 @@ from legalqa.model.generate import generate_batch
 from legalqa.report.logs import AMOUNT, COUNT, FLAG, SHARE, TEXT, shape_problem
 from legalqa.scoring import metrics, statistics
 
+# fmt: off
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
         "repetition_penalty", "generation_batch_size", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir")
+# fmt: on
 DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
 SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
 COMPARED = {"meta": {"model": TEXT}, "samples": [{"id": TEXT, "language": TEXT, "scores": {str: SHARE}}]}
-ANSWER = {"prompt_sha256": TEXT, "prediction": TEXT, "new_tokens": COUNT, "cut_off": FLAG,
-          "generation_sec": AMOUNT}
+ANSWER = {
+    "prompt_sha256": TEXT,
+    "prediction": TEXT,
+    "new_tokens": COUNT,
+    "cut_off": FLAG,
+    "generation_sec": AMOUNT,
+}
 
 
 def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, KEYS)
-    parser.add_argument("--model", metavar="NAME", help="adapter folder, merged folder or hub id (default: newest finetuned_*)")
-    parser.add_argument("--predictions", metavar="FILE", help="score these JSONL rows, which have a `prediction`")
-    parser.add_argument("--compare", nargs="*", metavar="FILE",
-                        help="paired difference B - A of two benchmark_*.json (default: the newest base and adapter in logs_dir)")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="adapter folder, merged folder or hub id (default: newest finetuned_*)",
+    )
+    parser.add_argument(
+        "--predictions", metavar="FILE", help="score these JSONL rows, which have a `prediction`"
+    )
+    parser.add_argument(
+        "--compare",
+        nargs="*",
+        metavar="FILE",
+        help="paired difference B - A of two benchmark_*.json (default: the newest base and adapter in logs_dir)",
+    )
     parser.add_argument("--output", metavar="FILE", help="write the result here instead of logs_dir")
-    parser.add_argument("--examples", action="store_true", help=f"print the {SHOWN_EXAMPLES} best and worst answers")
-    parser.add_argument("--invented", action="store_true", help="print every cited article that does not exist")
+    parser.add_argument(
+        "--examples", action="store_true", help=f"print the {SHOWN_EXAMPLES} best and worst answers"
+    )
+    parser.add_argument(
+        "--invented", action="store_true", help="print every cited article that does not exist"
+    )
     return parser.parse_args(argv)
 
 
@@ -57,8 +79,11 @@ def choose_rows(config):
     if Path(config["train_file"]).is_file():
         clean = records.without_leaks(rows, records.read_records(config["train_file"]))
         if len(clean) < len(rows):
-            print(f"warning: {len(rows) - len(clean)} validation rows ask what a training row asks; left out, they would "
-                  "flatter the model", file=sys.stderr)
+            print(
+                f"warning: {len(rows) - len(clean)} validation rows ask what a training row asks; left out, they would "
+                "flatter the model",
+                file=sys.stderr,
+            )
         rows = clean
     if config["num_samples"] == "all":
         return rows
@@ -66,14 +91,19 @@ def choose_rows(config):
         raise UserError(f"--num-samples must be a positive number or `all`, not '{config['num_samples']}'")
     count = int(config["num_samples"])
     if count > len(rows):
-        print(f"warning: {count} samples asked, {config['validation_file']} has {len(rows)}: all of them are used", file=sys.stderr)
+        print(
+            f"warning: {count} samples asked, {config['validation_file']} has {len(rows)}: all of them are used",
+            file=sys.stderr,
+        )
     return random.Random(config["seed"]).sample(rows, min(count, len(rows)))
 
 
 def find_model(args):
     name = args.model or newest_adapter()
     if name is None:
-        raise UserError("no adapter here (finetuned_*); train one: python train_8b.py, or name a model: --model NAME")
+        raise UserError(
+            "no adapter here (finetuned_*); train one: python train_8b.py, or name a model: --model NAME"
+        )
     if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
         check_adapter(name)
     return name
@@ -113,8 +143,10 @@ class Answers:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}; the answers made so far are in it; free space and "
-                            "start again") from error
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror}; the answers made so far are in it; free space and "
+                "start again"
+            ) from error
 
 
 def generate_all(generate, prompts, decoding, batch_size, answers):
@@ -125,26 +157,50 @@ def generate_all(generate, prompts, decoding, batch_size, answers):
     """
     import torch
     from tqdm import tqdm
-    todo = sorted((text for text in dict.fromkeys(prompts) if text_sha256(text) not in answers.made), key=len, reverse=True)
+
+    todo = sorted(
+        (text for text in dict.fromkeys(prompts) if text_sha256(text) not in answers.made),
+        key=len,
+        reverse=True,
+    )
     if len(todo) < len(prompts) and answers.made:
-        print(f"{len(prompts) - len(todo)} of {len(prompts)} answers are there from an earlier start", file=sys.stderr)
-    bar = tqdm(total=len(todo) * decoding["max_new_tokens"], unit="tok", dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 15)
+        print(
+            f"{len(prompts) - len(todo)} of {len(prompts)} answers are there from an earlier start",
+            file=sys.stderr,
+        )
+    bar = tqdm(
+        total=len(todo) * decoding["max_new_tokens"],
+        unit="tok",
+        dynamic_ncols=True,
+        mininterval=0.5 if sys.stderr.isatty() else 15,
+    )
     done = made_tokens = 0
     while done < len(todo):
-        texts = todo[done:done + batch_size]
+        texts = todo[done : done + batch_size]
         started = time.monotonic()
         try:
             results = generate(texts, decoding, on_step=lambda: bar.update(len(texts)))
         except (torch.OutOfMemoryError, MemoryError):
             if batch_size == 1:
-                raise UserError("out of memory with a single row; lower --max-new-tokens or --max-seq-length") from None
+                raise UserError(
+                    "out of memory with a single row; lower --max-new-tokens or --max-seq-length"
+                ) from None
             batch_size //= 2
             print(f"out of memory: batches of {batch_size} from here on", file=sys.stderr)
             continue
         seconds = (time.monotonic() - started) / len(texts)
-        answers.append([{"prompt_sha256": text_sha256(text), "prediction": answer, "new_tokens": new_tokens,
-                         "cut_off": cut_off, "generation_sec": round(seconds, 4)}
-                        for text, (answer, new_tokens, cut_off) in zip(texts, results)])
+        answers.append(
+            [
+                {
+                    "prompt_sha256": text_sha256(text),
+                    "prediction": answer,
+                    "new_tokens": new_tokens,
+                    "cut_off": cut_off,
+                    "generation_sec": round(seconds, 4),
+                }
+                for text, (answer, new_tokens, cut_off) in zip(texts, results)
+            ]
+        )
         done += len(texts)
         made_tokens += sum(new_tokens for _, new_tokens, _ in results)
         bar.n, bar.total = made_tokens, made_tokens * len(todo) // done  # the rest at the mean length so far
@@ -163,26 +219,54 @@ def run_model(args, config, rows):
     else:
         language_model, tokenizer, settings = load_for_inference(name, config)
         generate = functools.partial(generate_batch, language_model, tokenizer)
-    decoding = {key: getattr(args, key) if getattr(args, key) is not None else settings.get("decoding", config)[key]
-                for key in DECODING}
+    decoding = {
+        key: getattr(args, key) if getattr(args, key) is not None else settings.get("decoding", config)[key]
+        for key in DECODING
+    }
     device, tuned = device_facts(), is_adapter(name)
-    print(f"model {name} on {device['name']}, loaded in {time.monotonic() - started:.0f} s; {len(rows)} rows, "
-          f"{decoding['max_new_tokens']} tokens at most", file=sys.stderr)
+    print(
+        f"model {name} on {device['name']}, loaded in {time.monotonic() - started:.0f} s; {len(rows)} rows, "
+        f"{decoding['max_new_tokens']} tokens at most",
+        file=sys.stderr,
+    )
     prompts = [prompt.render_prompt(row, tokenizer, settings["system_prompt"]) for row in rows]
-    identity = {"engine": engine, "model": fingerprint(name), "decoding": decoding, "seed": config["seed"] if decoding["temperature"] else None}
+    identity = {
+        "engine": engine,
+        "model": fingerprint(name),
+        "decoding": decoding,
+        "seed": config["seed"] if decoding["temperature"] else None,
+    }
     answers = Answers(Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl")
     from transformers import set_seed
+
     set_seed(config["seed"])
     batch_size = generate_all(generate, prompts, decoding, config["generation_batch_size"], answers)
     made = [answers.made[text_sha256(text)] for text in prompts]
-    samples = [metrics.make_sample(row, identifier, answer["prediction"], answer["cut_off"], answer["new_tokens"], answer["generation_sec"])
-               for row, identifier, answer in zip(rows, metrics.sample_ids(rows), made)]
-    facts = {"model": Path(name).name if Path(name).exists() else name, "kind": "adapter" if tuned else "base",
-             "base_model": check_adapter(name) if tuned else name,
-             "adapter": {"path": str(name), "sha256": fingerprint(name), "run": settings.get("run")} if tuned else None,
-             "device": device, "decoding": decoding, "batch_size": batch_size, "engine": engine,
-             "prompt_sha256": prompt.prompt_sha256(tokenizer, settings["system_prompt"]),
-             "peak_memory_bytes": peak_memory_bytes()}
+    samples = [
+        metrics.make_sample(
+            row,
+            identifier,
+            answer["prediction"],
+            answer["cut_off"],
+            answer["new_tokens"],
+            answer["generation_sec"],
+        )
+        for row, identifier, answer in zip(rows, metrics.sample_ids(rows), made)
+    ]
+    facts = {
+        "model": Path(name).name if Path(name).exists() else name,
+        "kind": "adapter" if tuned else "base",
+        "base_model": check_adapter(name) if tuned else name,
+        "adapter": {"path": str(name), "sha256": fingerprint(name), "run": settings.get("run")}
+        if tuned
+        else None,
+        "device": device,
+        "decoding": decoding,
+        "batch_size": batch_size,
+        "engine": engine,
+        "prompt_sha256": prompt.prompt_sha256(tokenizer, settings["system_prompt"]),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
     return samples, facts, answers.path
 
 
@@ -195,9 +279,13 @@ def generation_summary(samples):
     if any(sample["new_tokens"] is None or sample["generation_sec"] is None for sample in samples):
         return None
     seconds, tokens = (sum(sample[key] for sample in samples) for key in ("generation_sec", "new_tokens"))
-    return {"total_sec": round(seconds, 2), "mean_sec_per_sample": seconds / len(samples), "new_tokens": tokens,
-            "tokens_per_second": tokens / seconds if seconds else None,
-            "cut_off_rate": sum(sample["cut_off"] for sample in samples) / len(samples)}
+    return {
+        "total_sec": round(seconds, 2),
+        "mean_sec_per_sample": seconds / len(samples),
+        "new_tokens": tokens,
+        "tokens_per_second": tokens / seconds if seconds else None,
+        "cut_off_rate": sum(sample["cut_off"] for sample in samples) / len(samples),
+    }
 
 
 def percent(value, sign=""):
@@ -211,37 +299,72 @@ def interval_text(ci95, sign=""):
 def make_table(title, *columns):
     from rich import box
     from rich.table import Table
+
     table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="left" if column in ("metric", "group", "") else "right", no_wrap=True)
+        table.add_column(
+            column, justify="left" if column in ("metric", "group", "") else "right", no_wrap=True
+        )
     return table
 
 
 def print_summary(result, console):
     summary = result["summary"]
-    table = make_table(f"{result['meta']['model']}: {summary['num_samples']} samples, scores in %",
-                       "metric", "mean", "95 % interval", "n", "ru", "kk", "reference")
+    table = make_table(
+        f"{result['meta']['model']}: {summary['num_samples']} samples, scores in %",
+        "metric",
+        "mean",
+        "95 % interval",
+        "n",
+        "ru",
+        "kk",
+        "reference",
+    )
     for name in metrics.METRICS:
         entry = summary["metrics"][name]
         languages = [summary["by_language"].get(language) for language in ("ru", "kk")]
-        table.add_row(name, percent(entry["mean"]), interval_text(entry["ci95"]), str(entry["num_samples"]),
-                      *(percent(group and group["metrics"][name]["mean"]) for group in languages),
-                      percent(REFERENCE_RUN["benchmark"].get(name)))
+        table.add_row(
+            name,
+            percent(entry["mean"]),
+            interval_text(entry["ci95"]),
+            str(entry["num_samples"]),
+            *(percent(group and group["metrics"][name]["mean"]) for group in languages),
+            percent(REFERENCE_RUN["benchmark"].get(name)),
+        )
     console.print(table)
     shown = ("overall", "citation_f1", "citation_exists")
-    groups = make_table("by article seen in training, and by act (the five most frequent)", "group", "n", *shown)
+    groups = make_table(
+        "by article seen in training, and by act (the five most frequent)", "group", "n", *shown
+    )
     seen = [(f"{key} article", group) for key, group in summary.get("by_seen_article", {}).items()]
     for key, group in seen + list(summary["by_act"].items())[:SHOWN_ACTS]:
-        groups.add_row(key, str(group["num_samples"]), *(percent(group["metrics"][name]["mean"]) for name in shown))
+        groups.add_row(
+            key, str(group["num_samples"]), *(percent(group["metrics"][name]["mean"]) for name in shown)
+        )
     console.print(groups)
 
 
 def print_comparison(comparison, meta, console):
-    table = make_table(f"B = {meta['model_b']}, A = {meta['model_a']}: {comparison['num_shared']} shared samples, scores in %",
-                       "metric", "A", "B", "B - A", "95 % interval", "n", "")
+    table = make_table(
+        f"B = {meta['model_b']}, A = {meta['model_a']}: {comparison['num_shared']} shared samples, scores in %",
+        "metric",
+        "A",
+        "B",
+        "B - A",
+        "95 % interval",
+        "n",
+        "",
+    )
     for name, entry in comparison["metrics"].items():
-        table.add_row(name, percent(entry["a"]), percent(entry["b"]), percent(entry["difference"], "+"),
-                      interval_text(entry["ci95"], "+"), str(entry["num_samples"]), verdict(name, entry))
+        table.add_row(
+            name,
+            percent(entry["a"]),
+            percent(entry["b"]),
+            percent(entry["difference"], "+"),
+            interval_text(entry["ci95"], "+"),
+            str(entry["num_samples"]),
+            verdict(name, entry),
+        )
     console.print(table)
 
 
@@ -259,12 +382,19 @@ def print_examples(samples):
     ranked = sorted(samples, key=lambda sample: sample["scores"]["overall"], reverse=True)
     for title, chosen in (("best", ranked[:SHOWN_EXAMPLES]), ("worst", ranked[::-1][:SHOWN_EXAMPLES])):
         for sample in chosen:
-            print(f"\n{title}: overall {percent(sample['scores']['overall'])} %, {sample['id']}\n  question   {records.question(sample)}\n"
-                  f"  reference  {sample['reference']}\n  answer     {sample['prediction']}")
+            print(
+                f"\n{title}: overall {percent(sample['scores']['overall'])} %, {sample['id']}\n  question   {records.question(sample)}\n"
+                f"  reference  {sample['reference']}\n  answer     {sample['prediction']}"
+            )
 
 
 def print_invented(samples):
-    invented = [(sample, citation) for sample in samples for citation in sample["citations"]["prediction"] if citation["exists"] is False]
+    invented = [
+        (sample, citation)
+        for sample in samples
+        for citation in sample["citations"]["prediction"]
+        if citation["exists"] is False
+    ]
     print(f"\n{len(invented)} cited articles do not exist" + (":" if invented else ""))
     for sample, citation in invented:
         print(f"  {citation['act']} {citation['article']}: «{citation['text']}» in {sample['id']}")
@@ -276,8 +406,10 @@ def newest_of_kind(logs_dir, kind):
         if read_json(path).get("meta", {}).get("kind") == kind:
             return str(path)
     wanted = "--model models/demo (or your base model)" if kind == "base" else ""
-    raise UserError(f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to compare; make one: "
-                    f"python benchmark.py {wanted}".rstrip())
+    raise UserError(
+        f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to compare; make one: "
+        f"python benchmark.py {wanted}".rstrip()
+    )
 
 
 def compare(args, config, run, console):
@@ -291,8 +423,14 @@ def compare(args, config, run, console):
         if problem:
             raise UserError(f"{path}: not a result of benchmark.py: {problem}")
     comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
-    meta = runlog.run_meta(run, a=paths[0], b=paths[1], model_a=results[0]["meta"]["model"],
-                           model_b=results[1]["meta"]["model"], num_shared=comparison["num_shared"])
+    meta = runlog.run_meta(
+        run,
+        a=paths[0],
+        b=paths[1],
+        model_a=results[0]["meta"]["model"],
+        model_b=results[1]["meta"]["model"],
+        num_shared=comparison["num_shared"],
+    )
     print_comparison(comparison, meta, console)
     path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
     write_json(path, {"meta": meta, **comparison})
@@ -303,6 +441,7 @@ def main(argv=None):
     args = parse_args(argv)
     config = cli.effective_config(args, announce=args.compare is None and not args.predictions)
     from rich.console import Console
+
     console, run = Console(), runlog.new_run_id()
     if args.compare is not None:
         compare(args, config, run, console)
@@ -310,15 +449,27 @@ def main(argv=None):
     answers_path = None
     if args.predictions:
         samples = read_predictions(args.predictions)
-        facts = {"model": Path(args.predictions).stem, "kind": "predictions", "base_model": None, "adapter": None}
+        facts = {
+            "model": Path(args.predictions).stem,
+            "kind": "predictions",
+            "base_model": None,
+            "adapter": None,
+        }
         validation_file, num_rows = args.predictions, len(samples)
     else:
         rows = choose_rows(config)
         samples, facts, answers_path = run_model(args, config, rows)
-        validation_file, num_rows = config["validation_file"], len(records.read_records(config["validation_file"]))
+        validation_file, num_rows = (
+            config["validation_file"],
+            len(records.read_records(config["validation_file"])),
+        )
     summary = {**statistics.summarize(samples, config["seed"]), "generation": generation_summary(samples)}
     validation = {"file": validation_file, "sha256": file_sha256(validation_file), "num_rows": num_rows}
-    result = {"meta": runlog.run_meta(run, seed=config["seed"], validation=validation, **facts), "summary": summary, "samples": samples}
+    result = {
+        "meta": runlog.run_meta(run, seed=config["seed"], validation=validation, **facts),
+        "summary": summary,
+        "samples": samples,
+    }
     path = Path(args.output or Path(config["logs_dir"]) / f"benchmark_{run}.json")
     write_json(path, result)
     if answers_path:
@@ -329,11 +480,15 @@ def main(argv=None):
     if args.invented:
         print_invented(samples)
     if summary["generation"]:
-        print(f"\ngenerated  {summary['generation']['new_tokens']:,} tokens in {summary['generation']['total_sec']:.0f} s, "
-              f"{summary['generation']['tokens_per_second']:.0f} tokens/s")
+        print(
+            f"\ngenerated  {summary['generation']['new_tokens']:,} tokens in {summary['generation']['total_sec']:.0f} s, "
+            f"{summary['generation']['tokens_per_second']:.0f} tokens/s"
+        )
     print(f"written    {path}")
     if facts["kind"] == "adapter":
-        print(f"next       python benchmark.py --model {facts['base_model']}   (the base on the same rows, then --compare)")
+        print(
+            f"next       python benchmark.py --model {facts['base_model']}   (the base on the same rows, then --compare)"
+        )
     else:
         print("next       python benchmark.py --compare   (the newest adapter minus the newest base)")
     return 0

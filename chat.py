@@ -7,6 +7,7 @@ Writes  nothing by itself; /save FILE writes the chat, or a training row
   python chat.py --question "Сколько дней длится отпуск?"    the answer alone on stdout, notes on stderr
   python chat.py --json < questions.txt > answers.jsonl      one question a line, one JSON object an answer
 """
+
 import contextlib
 import difflib
 import io
@@ -46,19 +47,30 @@ LEAVE_WORDS = ("exit", "quit", "выход")
 
 def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, KEYS)
-    parser.add_argument("--model", metavar="NAME", help="adapter folder, merged folder or hub id (default: newest finetuned_*, "
-                                                        "else the demo base model)")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="adapter folder, merged folder or hub id (default: newest finetuned_*, "
+        "else the demo base model)",
+    )
     parser.add_argument("--question", metavar="TEXT", help="answer this, print the answer alone, exit")
-    parser.add_argument("--context", metavar="TEXT", default="", help="text that the questions are about; the row's `input`")
-    parser.add_argument("--json", action="store_true", help="one JSON object an answer: text, citations, tokens, seconds")
+    parser.add_argument(
+        "--context", metavar="TEXT", default="", help="text that the questions are about; the row's `input`"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object an answer: text, citations, tokens, seconds"
+    )
     return parser.parse_args(argv)
 
 
 def make_dialogue(args, config):
     """The dialogue that the flags ask for, model not loaded yet; every wrong flag named at once."""
     given = {key: getattr(args, key) for key in KEYS if getattr(args, key) is not None}
-    problems = [f"{cli.flag_of(key)}: {value} is out of range" for key, value in given.items()
-                if key in ALLOWED and not ALLOWED[key](value)]
+    problems = [
+        f"{cli.flag_of(key)}: {value} is out of range"
+        for key, value in given.items()
+        if key in ALLOWED and not ALLOWED[key](value)
+    ]
     if config["language"] not in LANGUAGES:
         problems.append(f"--language must be one of {', '.join(LANGUAGES)}, not '{config['language']}'")
     if args.question is not None and not args.question.strip():
@@ -95,12 +107,18 @@ def captured_output():
 
 # ------------------------------------------------------------------------------------ --question and piped lines
 
+
 def answer_plainly(dialogue, questions, as_json):
     """Answer (question, note) pairs: the answer alone on stdout, everything else on stderr. Exit code."""
     stdout, stderr, failed = sys.stdout, sys.stderr, False
     if not dialogue.base:
         print(say(dialogue.language, "no_adapter"), file=stderr)
-    with terminal.Spinner(stderr, say(dialogue.language, "starting"), say(dialogue.language, "second")) as spinner, captured_output():
+    with (
+        terminal.Spinner(
+            stderr, say(dialogue.language, "starting"), say(dialogue.language, "second")
+        ) as spinner,
+        captured_output(),
+    ):
         dialogue.load(lambda stage: setattr(spinner, "text", say(dialogue.language, stage)))
     with contextlib.redirect_stdout(stderr):  # whatever a library prints is no answer
         for question, note in questions:
@@ -109,7 +127,11 @@ def answer_plainly(dialogue, questions, as_json):
             if as_json:
                 print(json.dumps(made, ensure_ascii=False), file=stdout, flush=True)
             elif "answer" in made:
-                print(terminal.printable(made["answer"]) if stdout.isatty() else made["answer"], file=stdout, flush=True)
+                print(
+                    terminal.printable(made["answer"]) if stdout.isatty() else made["answer"],
+                    file=stdout,
+                    flush=True,
+                )
                 notes += citation_lines(dialogue.language, made)
             for line in [note, *notes] if note else notes:
                 print(line, file=stderr)
@@ -145,6 +167,7 @@ def given_question(dialogue, question):
 
 # ------------------------------------------------------------------------------------------------------------ the chat
 
+
 class Loader(threading.Thread):
     """Loads the model while the first question is typed: importing Unsloth and torch alone takes longer than reading the screen."""
 
@@ -178,13 +201,25 @@ class Chat:
 
     def __init__(self, dialogue, stream, read_line, wait):
         from rich.console import Console
+
         self.dialogue, self.stream, self.read_line, self.wait = dialogue, stream, read_line, wait
-        self.console = Console(file=stream, highlight=False, markup=False, emoji=False, width=terminal.columns(stream),
-                               height=25)  # with a height the width holds on a dumb terminal too
+        self.console = Console(
+            file=stream, highlight=False, markup=False, emoji=False, width=terminal.columns(stream), height=25
+        )  # with a height the width holds on a dumb terminal too
         self.commands = {
-            "/help": self.help, "/reset": self.reset, "/context": self.context, "/system": self.system, "/history": self.history,
-            "/set": self.set, "/retry": self.retry, "/undo": self.undo, "/compare": self.compare, "/save": self.save,
-            "/save!": self.save_over, "/status": self.status}
+            "/help": self.help,
+            "/reset": self.reset,
+            "/context": self.context,
+            "/system": self.system,
+            "/history": self.history,
+            "/set": self.set,
+            "/retry": self.retry,
+            "/undo": self.undo,
+            "/compare": self.compare,
+            "/save": self.save,
+            "/save!": self.save_over,
+            "/status": self.status,
+        }
 
     def say(self, key, **values):
         return say(self.dialogue.language, key, **values)
@@ -218,15 +253,24 @@ class Chat:
 
     def mark(self):
         context, turns = self.dialogue.context, self.dialogue.turns
-        return ((self.say("history_mark", count=len(turns)) if self.dialogue.history_on else "")
-                + (self.say("context_mark", length=len(context)) if context else "") + "> ")
+        return (
+            (self.say("history_mark", count=len(turns)) if self.dialogue.history_on else "")
+            + (self.say("context_mark", length=len(context)) if context else "")
+            + "> "
+        )
 
     def act(self, text):
         if re.match(r"/[^\W\d]", text):
             name, argument = re.match(r"(\S+)\s*(.*)", text, re.DOTALL).groups()
             if name not in self.commands:
                 near = difflib.get_close_matches(name, [*self.commands, "/exit"], 1, 0.5)
-                raise UserError(self.say("unknown_command", name=name, near=self.say("did_you_mean", near=near[0]) if near else ""))
+                raise UserError(
+                    self.say(
+                        "unknown_command",
+                        name=name,
+                        near=self.say("did_you_mean", near=near[0]) if near else "",
+                    )
+                )
             self.commands[name](argument)
             if name not in ("/retry", "/compare"):  # these end with an answer, which has its blank line
                 self.tell("")
@@ -248,11 +292,15 @@ class Chat:
         self.tell("")
         waiting = self.say("thinking_long", tokens=tokens) if tokens >= LONG_PROMPT else self.say("thinking")
         writer = terminal.WordWriter(self.stream, self.console.width)
-        with terminal.Spinner(self.stream, waiting, self.say("second")) as spinner, terminal.stop_by_ctrl_c(
-                lambda: spinner.done.is_set()) as stop:
+        with (
+            terminal.Spinner(self.stream, waiting, self.say("second")) as spinner,
+            terminal.stop_by_ctrl_c(lambda: spinner.done.is_set()) as stop,
+        ):
+
             def show(piece):
                 spinner.stop()
                 writer.write(piece)
+
             turn = self.dialogue.answer(record, text, show, stop, base)
         writer.close()
         for note in answer_notes(self.dialogue.language, turn):
@@ -260,7 +308,11 @@ class Chat:
         heading, *lines = citation_lines(self.dialogue.language, turn) or [None]
         if lines:
             self.tell(heading, "dim")
-            self.print_pairs([(line[:3], line[4:]) for line in lines], ["bold" if line[2] == "-" else "dim" for line in lines], gap=1)
+            self.print_pairs(
+                [(line[:3], line[4:]) for line in lines],
+                ["bold" if line[2] == "-" else "dim" for line in lines],
+                gap=1,
+            )
         self.tell("" if base else self.say("disclaimer") + "\n", "dim")
         return turn
 
@@ -276,6 +328,7 @@ class Chat:
     def print_pairs(self, pairs, styles=(), gap=2):
         """Two columns, the second wrapped within itself."""
         from rich.table import Table
+
         grid = Table.grid(padding=(0, gap))
         grid.add_column(no_wrap=True)
         for (key, value), style in itertools.zip_longest(pairs, styles):
@@ -289,7 +342,11 @@ class Chat:
     def context(self, text):
         context = self.dialogue.context
         if not text:
-            self.tell(self.say("context_is", length=len(context), text=context) if context else self.say("context_none"))
+            self.tell(
+                self.say("context_is", length=len(context), text=context)
+                if context
+                else self.say("context_none")
+            )
             return
         self.dialogue.context = "" if text == "off" else text
         self.tell(self.say("context_off") if text == "off" else self.say("context_set", length=len(text)))
@@ -316,12 +373,20 @@ class Chat:
         name, _, value = text.partition(" ")
         if name not in DECODING:
             near = difflib.get_close_matches(name, DECODING, 1, 0.5)
-            raise UserError(self.say("set_unknown", name=name, keys=", ".join(DECODING),
-                                     near=self.say("did_you_mean", near=near[0]) if near else ""))
+            raise UserError(
+                self.say(
+                    "set_unknown",
+                    name=name,
+                    keys=", ".join(DECODING),
+                    near=self.say("did_you_mean", near=near[0]) if near else "",
+                )
+            )
         if not value.strip():
             raise UserError(self.say("set_usage"))
         if not self.dialogue.set_decoding(name, value.strip()):
-            raise UserError(self.say("set_bad", name=name, value=value.strip(), wanted=self.say(f"wants_{name}")))
+            raise UserError(
+                self.say("set_bad", name=name, value=value.strip(), wanted=self.say(f"wants_{name}"))
+            )
         self.tell(f"{name} {self.dialogue.decoding[name]}")
 
     def retry(self, _):
@@ -389,17 +454,34 @@ class Chat:
         dialogue, language = self.dialogue, self.dialogue.language
         names, none = TEXTS[language]["status"], self.say("none")
         last = dialogue.turns[-1] if dialogue.turns else None
-        speed = self.say("last", tokens=last["new_tokens"], seconds=number(language, last["generation_sec"]),
-                         first=number(language, last["first_token_sec"], 2), prompt=last["prompt_tokens"],
-                         rate=number(language, last["tokens_per_second"] or 0)) if last else none
+        speed = (
+            self.say(
+                "last",
+                tokens=last["new_tokens"],
+                seconds=number(language, last["generation_sec"]),
+                first=number(language, last["first_token_sec"], 2),
+                prompt=last["prompt_tokens"],
+                rate=number(language, last["tokens_per_second"] or 0),
+            )
+            if last
+            else none
+        )
         facts = {
-            "model": dialogue.name, "base": dialogue.base, "run": dialogue.run, "device": dialogue.device["name"],
-            "loaded": f"{number(language, dialogue.load_sec)} {self.say('second')}", "system": dialogue.system,
+            "model": dialogue.name,
+            "base": dialogue.base,
+            "run": dialogue.run,
+            "device": dialogue.device["name"],
+            "loaded": f"{number(language, dialogue.load_sec)} {self.say('second')}",
+            "system": dialogue.system,
             "context": self.say("characters", count=len(dialogue.context)) if dialogue.context else none,
-            "history": self.say("turns", count=len(dialogue.turns)) if dialogue.history_on else self.say("off"),
+            "history": self.say("turns", count=len(dialogue.turns))
+            if dialogue.history_on
+            else self.say("off"),
             "decoding": ", ".join(f"{key} {value}" for key, value in dialogue.decoding.items()),
-            "limit": self.say("tokens", count=dialogue.trained_length), "last": speed,
-            "memory": f"{number(language, peak_memory_bytes() / 1e9)} GB"}
+            "limit": self.say("tokens", count=dialogue.trained_length),
+            "last": speed,
+            "memory": f"{number(language, peak_memory_bytes() / 1e9)} GB",
+        }
         self.print_pairs((names[key], value or none) for key, value in facts.items())
 
 
@@ -411,16 +493,26 @@ def run_chat(dialogue):
         if loader.is_alive():
             elapsed = time.monotonic() - loader.started
             return f"{say(dialogue.language, loader.stage)} {elapsed:.0f} {say(dialogue.language, 'second')}"
-        return say(dialogue.language, "toolbar", model=dialogue.label, device=(dialogue.device or {"type": ""})["type"].upper())
+        return say(
+            dialogue.language,
+            "toolbar",
+            model=dialogue.label,
+            device=(dialogue.device or {"type": ""})["type"].upper(),
+        )
 
     if terminal.is_dumb():
         session, loader = None, Loader(dialogue)
     else:
+
         def leave_prompt():  # called in the loader's thread
             if session.app.is_running:
                 session.app.loop.call_soon_threadsafe(lambda: session.app.exit(exception=EOFError))
+
         names = [word.split()[0] for word in TEXTS["ru"]["help"]]
-        session, loader = terminal.make_session(names, tuple(DECODING), toolbar), Loader(dialogue, leave_prompt)
+        session, loader = (
+            terminal.make_session(names, tuple(DECODING), toolbar),
+            Loader(dialogue, leave_prompt),
+        )
 
     def read_line(mark):
         return input(mark) if session is None else session.prompt([("class:prompt", mark)])

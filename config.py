@@ -13,7 +13,15 @@ CONFIG = {
     "lora_r": 16,  # rank of the adapter
     "lora_alpha": 16,  # scale of the adapter: alpha / r
     "lora_dropout": 0.0,  # anything but 0 switches Unsloth's fast kernels off
-    "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],  # adapted layers
+    "target_modules": [
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    ],  # adapted layers
     # Data
     "train_file": "combined_data/train.jsonl",  # rows to learn from
     "validation_file": "combined_data/validation.jsonl",  # rows to score; never trained on
@@ -60,6 +68,7 @@ CONFIG = {
 }
 
 # (least, most) of a number, and the names a setting can take: anything else is refused before a stage begins.
+# fmt: off
 LIMITS = {
     "max_seq_length": (8, 2**20), "lora_r": (1, 1024), "lora_alpha": (1, 65536), "lora_dropout": (0, 0.99), "batch_size": (1, 4096),
     "grad_accum": (1, 4096), "micro_batch_tokens": (0, 2**30), "num_epochs": (0.001, 1000), "max_steps": (-1, 2**30),
@@ -74,6 +83,7 @@ CHOICES = {
     "lr_scheduler_type": ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
                           "inverse_sqrt"),
 }
+# fmt: on
 
 PROFILES = {
     # The settings above: one CUDA GPU of 16 GB.
@@ -103,6 +113,7 @@ PROFILES = {
 }
 
 # The published run that the defaults reproduce: what reports and tables set beside a result. Benchmark scores are fractions.
+# fmt: off
 REFERENCE_RUN = {
     "model": "Qwen3-8B, 4-bit QLoRA",
     "device": "RTX 5080 Laptop, 15.5 GB",
@@ -120,3 +131,4 @@ REFERENCE_RUN = {
     "generation": {"total_sec": 362, "mean_sec_per_sample": 3.6},
     "versions": {"torch": "2.9.1+cu130", "unsloth": "2025.12.1", "transformers": "4.56.2"},
 }
+# fmt: on

@@ -8,6 +8,7 @@ the keys of its numbers.
   python generate_report.py --language en --run 20260301_100000
   python generate_report.py --check                    exit code 1 when RESULTS.md is not what the logs say
 """
+
 import os
 import re
 import shlex
@@ -47,31 +48,50 @@ from legalqa.report.words import (
 
 SETTINGS = ("language", "logs_dir", "plots_dir", "report_file")
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-PICTURES = ("training_loss", "learning_rate", "benchmark_metrics", "key_info_distribution",
-            "generation_time", "by_language", "citations")
+PICTURES = (
+    "training_loss",
+    "learning_rate",
+    "benchmark_metrics",
+    "key_info_distribution",
+    "generation_time",
+    "by_language",
+    "citations",
+)
 NOT_RUN = {"ru": "не запускалось", "en": "not run"}
 YES_NO = {"ru": ("нет", "да"), "en": ("no", "yes")}
 NUM_EXAMPLES, MAX_INVENTED, SHOWN_CHARACTERS = 3, 20, 500
 # The published run, by the keys of our logs. Its settings are CONFIG's with the profile `reference`.
 REFERENCE = {
-    "config": {**CONFIG, **PROFILES["reference"], "profile": "reference",
-               "meta.device.name": REFERENCE_RUN["device"],
-               "meta.data.train.num_rows": REFERENCE_RUN["train_rows"],
-               "meta.data.validation.num_rows": REFERENCE_RUN["validation_rows"],
-               **{f"meta.versions.{name}": version for name, version in REFERENCE_RUN["versions"].items()}},
+    "config": {
+        **CONFIG,
+        **PROFILES["reference"],
+        "profile": "reference",
+        "meta.device.name": REFERENCE_RUN["device"],
+        "meta.data.train.num_rows": REFERENCE_RUN["train_rows"],
+        "meta.data.validation.num_rows": REFERENCE_RUN["validation_rows"],
+        **{f"meta.versions.{name}": version for name, version in REFERENCE_RUN["versions"].items()},
+    },
     "metrics": REFERENCE_RUN["training"],
-    "benchmark": {"summary.num_samples": REFERENCE_RUN["benchmark_samples"],
-                  **{f"summary.metrics.{name}.mean": REFERENCE_RUN["benchmark"][name]
-                     for name in REFERENCE_RUN["benchmark"]},
-                  **{f"summary.generation.{name}": REFERENCE_RUN["generation"][name]
-                     for name in REFERENCE_RUN["generation"]}},
+    "benchmark": {
+        "summary.num_samples": REFERENCE_RUN["benchmark_samples"],
+        **{
+            f"summary.metrics.{name}.mean": REFERENCE_RUN["benchmark"][name]
+            for name in REFERENCE_RUN["benchmark"]
+        },
+        **{
+            f"summary.generation.{name}": REFERENCE_RUN["generation"][name]
+            for name in REFERENCE_RUN["generation"]
+        },
+    },
 }
 
 
 # ---- Numbers out of logs
 
+
 def with_interval(text, bounds, language):
     from markupsafe import Markup
+
     return Markup(f"{text} {interval(bounds, language)}".strip())
 
 
@@ -86,17 +106,23 @@ class Numbers:
         if value is None:
             return ABSENT
         forms = {
-            "text": as_markdown, "code": code, "list": lambda v: code(", ".join(v)),
+            "text": as_markdown,
+            "code": code,
+            "list": lambda v: code(", ".join(v)),
             "flag": lambda v: YES_NO[language][v],
-            "count": lambda v: number(v, language), "loss": lambda v: number(v, language, 4),
+            "count": lambda v: number(v, language),
+            "loss": lambda v: number(v, language, 4),
             "real": lambda v: real(v, language),
-            "rounded": lambda v: real(round(v, 3), language), "rate": lambda v: number(v, language, 3),
+            "rounded": lambda v: real(round(v, 3), language),
+            "rate": lambda v: number(v, language, 3),
             "share": lambda v: percent(v, language),
             "share2": lambda v: percent(v, language, 2),
             "hundred": lambda v: percent(v / 100, language, 2),
-            "points": lambda v: points(v, language), "time": lambda v: duration(v, language),
+            "points": lambda v: points(v, language),
+            "time": lambda v: duration(v, language),
             "bytes": lambda v: gigabytes(v, language),
-            "scientific": lambda v: scientific(v, language)}
+            "scientific": lambda v: scientific(v, language),
+        }
         return forms[kind](value)
 
     def value(self, stage, key, kind):
@@ -109,12 +135,14 @@ class Numbers:
     def act(self, act_id):
         """The act's title, where the report is in Russian and the act is known, and its id."""
         from markupsafe import Markup
+
         title = self.logs["acts"].get(act_id) if self.language == "ru" else None
         return Markup(f"{as_markdown(title)} ({code(act_id)})") if title else code(act_id or "")
 
     def row(self, label, stage, key, kind):
         """A table row: label, key, this run, the reference run."""
         from markupsafe import Markup
+
         cells = (label, code(key), self.value(stage, key, kind), self.reference(stage, key, kind))
         return Markup("| " + " | ".join(as_markdown(cell) for cell in cells) + " |")
 
@@ -131,26 +159,30 @@ class Numbers:
         return with_interval(points(found["difference"], self.language), found["ci95"], self.language)
 
     def side(self, name):
-        """"above", "below" or "across" zero: where the difference's interval lies; None without one."""
+        """ "above", "below" or "across" zero: where the difference's interval lies; None without one."""
         bounds = lookup(self.logs["compare"], f"metrics.{name}.ci95")
         return None if not bounds else "above" if bounds[0] > 0 else "below" if bounds[1] < 0 else "across"
 
 
 # ---- Examples
 
+
 def examples(benchmark):
     """(best, worst): up to three samples each by `overall`, equal ones by id; no sample is in both."""
     scored = [sample for sample in benchmark.data["samples"] if sample["scores"].get("overall") is not None]
     ranked = sorted(scored, key=lambda sample: (-sample["scores"]["overall"], sample["id"]))
     num_best = min(NUM_EXAMPLES, -(-len(ranked) // 2))
-    return ranked[:num_best], ranked[max(num_best, len(ranked) - NUM_EXAMPLES):][::-1]
+    return ranked[:num_best], ranked[max(num_best, len(ranked) - NUM_EXAMPLES) :][::-1]
 
 
 def invented_citations(benchmark):
     """[(sample, citation)] of every citation in an answer whose article does not exist in its act."""
-    return [(sample, citation) for sample in benchmark.data["samples"]
-            for citation in sample["citations"]["prediction"]
-            if citation["exists"] is False]
+    return [
+        (sample, citation)
+        for sample in benchmark.data["samples"]
+        for citation in sample["citations"]["prediction"]
+        if citation["exists"] is False
+    ]
 
 
 def cut(text, language):
@@ -158,8 +190,9 @@ def cut(text, language):
     if len(text) <= SHOWN_CHARACTERS:
         return text or ABSENT
     shown, total = number(SHOWN_CHARACTERS, language), number(len(text), language)
-    note = {"ru": f"показано {shown} знаков из {total}",
-            "en": f"{shown} of {total} characters shown"}[language]
+    note = {"ru": f"показано {shown} знаков из {total}", "en": f"{shown} of {total} characters shown"}[
+        language
+    ]
     return f"{text[:SHOWN_CHARACTERS]}… ({note})"
 
 
@@ -169,42 +202,73 @@ def render_report(logs, language):
     These are what logs.choose() found, "pictures", {name: path}, and "acts", {id: title}.
     """
     import jinja2
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
-                                     finalize=as_markdown, undefined=jinja2.StrictUndefined,
-                                     trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=as_markdown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     numbers, benchmark = Numbers(logs, language), logs["benchmark"]
-    ids = [{sample["id"] for sample in logs[stage].data["samples"]} for stage in ("base", "benchmark")
-           if logs[stage]]
+    ids = [
+        {sample["id"] for sample in logs[stage].data["samples"]}
+        for stage in ("base", "benchmark")
+        if logs[stage]
+    ]
     best, worst = examples(benchmark) if benchmark else ([], [])
     text = environment.get_template(f"report.{language}.md.j2").render(
-        logs=logs, row=numbers.row, value=numbers.value, score=numbers.score, difference=numbers.difference,
+        logs=logs,
+        row=numbers.row,
+        value=numbers.value,
+        score=numbers.score,
+        difference=numbers.difference,
         side=numbers.side,
-        reference=numbers.reference, form=numbers.form, act=numbers.act, lookup=lookup, code=code,
+        reference=numbers.reference,
+        form=numbers.form,
+        act=numbers.act,
+        lookup=lookup,
+        code=code,
         names=METRIC_NAMES[language],
-        published=PUBLISHED, text_metrics=TEXT_METRICS,
+        published=PUBLISHED,
+        text_metrics=TEXT_METRICS,
         citation_metrics=CITATION_METRICS,
-        health_metrics=HEALTH_METRICS, languages=LANGUAGE_NAMES[language],
+        health_metrics=HEALTH_METRICS,
+        languages=LANGUAGE_NAMES[language],
         plural=plural,
         conclusions=conclusions.draw(logs, numbers.form),
-        weak_acts=conclusions.weak_acts(benchmark) if benchmark else [], limits=conclusions.LIMITS,
-        same_samples=ids[0] == ids[-1] if ids else True, best=best, worst=worst,
-        invented=invented_citations(benchmark) if benchmark else [], max_invented=MAX_INVENTED,
-        cut=lambda text: cut(text, language), pictures=logs["pictures"], picture_names=PICTURES,
-        titles=PLOT_WORDS[language], not_run=NOT_RUN[language])
+        weak_acts=conclusions.weak_acts(benchmark) if benchmark else [],
+        limits=conclusions.LIMITS,
+        same_samples=ids[0] == ids[-1] if ids else True,
+        best=best,
+        worst=worst,
+        invented=invented_citations(benchmark) if benchmark else [],
+        max_invented=MAX_INVENTED,
+        cut=lambda text: cut(text, language),
+        pictures=logs["pictures"],
+        picture_names=PICTURES,
+        titles=PLOT_WORDS[language],
+        not_run=NOT_RUN[language],
+    )
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
 # ---- Command
+
 
 def current_pictures(plots_dir, logs, report_file):
     """{name: path for a link} of the pictures that were drawn from these very logs; others are named on
     stderr.
     """
     from PIL import Image
+
     pictures = {}
     for name in PICTURES:
-        stages = ("metrics", "history") if name in ("training_loss", "learning_rate") else ("base",
-                                                                                            "benchmark")
+        stages = (
+            ("metrics", "history") if name in ("training_loss", "learning_rate") else ("base", "benchmark")
+        )
         expected = {logs[stage].name for stage in stages if logs[stage]}
         path = Path(plots_dir) / f"{name}.png"
         if not path.exists():
@@ -212,14 +276,18 @@ def current_pictures(plots_dir, logs, report_file):
         try:
             with Image.open(path) as image:  # reads the header only
                 sources = set(image.info.get("Source", "").split(", "))
-        except (OSError, SyntaxError,
-                ValueError):  # what Pillow raises for a file that is no picture, or a broken one
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+        ):  # what Pillow raises for a file that is no picture, or a broken one
             sources = set()
         if sources == expected or name == "generation_time" and sources and sources <= expected:
             pictures[name] = quote(Path(os.path.relpath(path, report_file.resolve().parent)).as_posix())
         else:
-            warn(f"{path} was not drawn from the logs of this report: left out; "
-                          "run: python generate_plots.py")
+            warn(
+                f"{path} was not drawn from the logs of this report: left out; run: python generate_plots.py"
+            )
     return pictures
 
 
@@ -239,10 +307,12 @@ def next_command(logs):
 
 def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, SETTINGS, profile=False)
-    parser.add_argument("--run", metavar="RUN",
-                        help="run id, as in the names of the logs (default: the newest)")
-    parser.add_argument("--check", action="store_true",
-                        help="write nothing; exit code 1 when the report is stale")
+    parser.add_argument(
+        "--run", metavar="RUN", help="run id, as in the names of the logs (default: the newest)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit code 1 when the report is stale"
+    )
     return parser.parse_args(argv)
 
 
@@ -260,8 +330,10 @@ def main(argv=None):
     for stage in ("config", "metrics", "history", "base", "benchmark", "compare"):
         if logs[stage]:
             print(f"{stage:<10} {logs[stage].name}")
-    print(f"{report_file} written with {len(logs['pictures'])} of {len(PICTURES)} pictures; "
-          f"next: {next_command(logs)}")
+    print(
+        f"{report_file} written with {len(logs['pictures'])} of {len(PICTURES)} pictures; "
+        f"next: {next_command(logs)}"
+    )
     return 0
 
 
@@ -274,10 +346,13 @@ def check(report_file, text):
     if old == new:
         print(f"{report_file} is up to date")
         return 0
-    line = next((i for i, pair in enumerate(zip(old, new)) if pair[0] != pair[1]),
-                min(len(old), len(new))) + 1
-    print(f"{report_file} is stale: line {line} differs from what the logs say; "
-          "run: python generate_report.py", file=sys.stderr)
+    line = (
+        next((i for i, pair in enumerate(zip(old, new)) if pair[0] != pair[1]), min(len(old), len(new))) + 1
+    )
+    print(
+        f"{report_file} is stale: line {line} differs from what the logs say; run: python generate_report.py",
+        file=sys.stderr,
+    )
     return 1
 
 

@@ -10,6 +10,7 @@ or nothing. --check reads the two files and exits with 1 if a row is bad, there 
     python prepare_data.py questions.csv more.jsonl --map question=instruction --map answer=output
     python prepare_data.py --check
 """
+
 import json
 from collections import Counter, defaultdict
 from contextlib import contextmanager
@@ -21,14 +22,23 @@ from legalqa.data import duplicates, records, sources, splits, summary
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, write_files
 
-KEYS = ("train_file", "validation_file", "validation_fraction", "near_duplicate_threshold", "seed", "tokenizer",
-        "max_seq_length", "logs_dir")
+KEYS = (
+    "train_file",
+    "validation_file",
+    "validation_fraction",
+    "near_duplicate_threshold",
+    "seed",
+    "tokenizer",
+    "max_seq_length",
+    "logs_dir",
+)
 MAPPED_FIELDS = (*records.FIELDS, "messages", "source")
 LONG_ANSWER = 20  # words from which on one answer in both files is worth a warning
 SHOWN_EXAMPLES = 3
 
 
 # ---------------------------------------------------------------- reading and dropping
+
 
 def read_sources(paths, mapping, progress):
     """All rows of the sources as sources.Row, dropped ones among them."""
@@ -73,6 +83,7 @@ def drop_entry(row, reason, same_as=None):
 
 # ---------------------------------------------------------------- checking a pair of files
 
+
 def check(settings, progress):
     """({kind: places} of what is wrong, {kind: places} of what is merely odd) in the two files together."""
     errors, warnings, rows = defaultdict(list), defaultdict(list), []
@@ -92,7 +103,9 @@ def check(settings, progress):
         (part, one), (other_part, other) = rows[i], rows[j]
         same_words, pair = keys[i][0] == keys[j][0], f"{place(one)} and {place(other)}"
         if part != other_part:
-            errors[f"{'question' if same_words else 'near-duplicate question'} of train in validation"].append(pair)
+            errors[
+                f"{'question' if same_words else 'near-duplicate question'} of train in validation"
+            ].append(pair)
         elif keys[i] == keys[j]:
             errors[f"exact duplicate in {part}"].append(pair)
         elif (i, j) in same_rows:
@@ -107,7 +120,9 @@ def check(settings, progress):
         if any(sources.normalize_text(record[field]) != record[field] for field in records.FIELDS):
             warnings["text not normalized"].append(place(row))
         if part == "validation" and answer in answers and len(answer.split()) >= LONG_ANSWER:
-            warnings["long answer of train in validation"].append(f"{place(answers[answer])} and {place(row)}")
+            warnings["long answer of train in validation"].append(
+                f"{place(answers[answer])} and {place(row)}"
+            )
         if part == "validation" and sources.SEEN_ARTICLE in record:
             truth = splits.article_of(record) and splits.article_of(record) in covered
             if record[sources.SEEN_ARTICLE] is not truth:
@@ -137,12 +152,15 @@ def report_check(errors, warnings, settings):
             more = f"; and {len(places) - SHOWN_EXAMPLES} more" if len(places) > SHOWN_EXAMPLES else ""
             print(f"{label}: {kind}: {len(places)}: {'; '.join(places[:SHOWN_EXAMPLES])}{more}")
     if not errors:
-        print(f"ok: {settings['train_file']} and {settings['validation_file']}: every row is well-formed, none is there "
-              "twice, no question of train is in validation")
+        print(
+            f"ok: {settings['train_file']} and {settings['validation_file']}: every row is well-formed, none is there "
+            "twice, no question of train is in validation"
+        )
     return 1 if errors else 0
 
 
 # ---------------------------------------------------------------- the command
+
 
 def prepare(paths, mapping, settings, progress):
     """(train, validation, report): the report is the summary, and every row dropped with its file and line."""
@@ -160,16 +178,20 @@ def prepare(paths, mapping, settings, progress):
     groups = duplicates.join_groups(len(kept), same)
     chosen = splits.split_rows(contents, groups, settings["validation_fraction"], settings["seed"])
     if not chosen or len(chosen) == len(contents):
-        raise UserError(f"{len(rows)} rows read, {len(contents)} kept ({reasons(dropped)}): too few to split; "
-                        "give more sources or another --validation-fraction")
+        raise UserError(
+            f"{len(rows)} rows read, {len(contents)} kept ({reasons(dropped)}): too few to split; "
+            "give more sources or another --validation-fraction"
+        )
     parts = [], []
     for index, record in enumerate(contents):
         parts[index in chosen].append(record)
-    train, validation = (sorted(part, key=lambda record: splits.row_order(record, settings["seed"]))
-                         for part in parts)
+    train, validation = (
+        sorted(part, key=lambda record: splits.row_order(record, settings["seed"])) for part in parts
+    )
     validation = splits.mark_seen_articles(train, validation)
     report = {
-        "rows_in": len(rows), "dropped": dict(Counter(entry["reason"] for entry in dropped).most_common()),
+        "rows_in": len(rows),
+        "dropped": dict(Counter(entry["reason"] for entry in dropped).most_common()),
         "kept": len(contents),
         "rows_with_a_near_question": sum(size for size in Counter(groups).values() if size > 1),
         "other_answers": len(kept) - len({keys[index][0] for index in kept}),
@@ -199,8 +221,10 @@ def write(train, validation, report, settings, paths):
     log = Path(settings["logs_dir"]) / f"prepare_{run}.json"
     files = {str(path): file_sha256(path) for path in sources.find_files(paths) if path.is_file()}
     report = {"meta": runlog.run_meta(run, config=settings, sources=files), **report}
-    lines = {settings[name]: (json.dumps(record, ensure_ascii=False, default=str) + "\n" for record in part)
-             for name, part in (("train_file", train), ("validation_file", validation))}
+    lines = {
+        settings[name]: (json.dumps(record, ensure_ascii=False, default=str) + "\n" for record in part)
+        for name, part in (("train_file", train), ("validation_file", validation))
+    }
     write_files({**lines, log: [json.dumps(report, ensure_ascii=False, indent=2) + "\n"]})
     print(f"wrote {settings['train_file']}, {settings['validation_file']}, {log}")
 
@@ -210,6 +234,7 @@ def progress_bar(title, total):
     """A progress bar on stderr, where that is a terminal; yields advance(n)."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
@@ -223,7 +248,9 @@ def parse_mapping(pairs):
     for pair in pairs:
         column, equals, field = pair.rpartition("=")
         if not equals or not column or field not in MAPPED_FIELDS:
-            raise UserError(f"--map {pair}: expected COLUMN=FIELD, where FIELD is one of {', '.join(MAPPED_FIELDS)}")
+            raise UserError(
+                f"--map {pair}: expected COLUMN=FIELD, where FIELD is one of {', '.join(MAPPED_FIELDS)}"
+            )
         mapping[column] = field
     if len(set(mapping.values())) < len(mapping):
         raise UserError(f"--map: two columns for one field: {', '.join(pairs)}")
@@ -233,10 +260,18 @@ def parse_mapping(pairs):
 def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, KEYS)
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help="files or folders of raw rows")
-    parser.add_argument("--map", action="append", default=[], metavar="COLUMN=FIELD",
-                        help="a column of the sources that holds a field: instruction, input, output, messages, source")
-    parser.add_argument("--check", action="store_true",
-                        help="check the train and validation files that are there; exit 1 if bad")
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="COLUMN=FIELD",
+        help="a column of the sources that holds a field: instruction, input, output, messages, source",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check the train and validation files that are there; exit 1 if bad",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the tables, write nothing")
     return parser.parse_args(argv)
 
@@ -247,20 +282,31 @@ def main(argv=None):
         args.profile = "gpu"  # no profile matters here: do not look for an accelerator
     settings = {key: value for key, value in cli.effective_config(args).items() if key in KEYS}
     if not 0 < settings["validation_fraction"] < 1:
-        raise UserError(f"--validation-fraction {settings['validation_fraction']}: expected a share between 0 and 1")
+        raise UserError(
+            f"--validation-fraction {settings['validation_fraction']}: expected a share between 0 and 1"
+        )
     if not duplicates.ALIKE_IF_SAME_ANSWER <= settings["near_duplicate_threshold"] <= 1:
-        raise UserError(f"--near-duplicate-threshold {settings['near_duplicate_threshold']}: expected "
-                        f"{duplicates.ALIKE_IF_SAME_ANSWER} to 1")
+        raise UserError(
+            f"--near-duplicate-threshold {settings['near_duplicate_threshold']}: expected "
+            f"{duplicates.ALIKE_IF_SAME_ANSWER} to 1"
+        )
     if Path(settings["train_file"]).absolute() == Path(settings["validation_file"]).absolute():
-        raise UserError(f"--train-file and --validation-file are one file, {settings['train_file']}: give two")
+        raise UserError(
+            f"--train-file and --validation-file are one file, {settings['train_file']}: give two"
+        )
     if args.check:
         if args.sources or args.map:
-            raise UserError("--check reads --train-file and --validation-file: give it no sources and no --map")
+            raise UserError(
+                "--check reads --train-file and --validation-file: give it no sources and no --map"
+            )
         return report_check(*check(settings, progress_bar), settings)
     if not args.sources:
-        raise UserError("no source given; e.g. python prepare_data.py raw/  (or --check for the files that are there)")
+        raise UserError(
+            "no source given; e.g. python prepare_data.py raw/  (or --check for the files that are there)"
+        )
 
     from rich.console import Console
+
     train, validation, report = prepare(args.sources, parse_mapping(args.map), settings, progress_bar)
     summary.print_tables(report["summary"], Console())
     if args.dry_run:

@@ -10,6 +10,7 @@ anything was lost or differs.
 
   python bench/chaos.py --runs 50 --benchmark-runs 20        some 5 minutes on two cores
 """
+
 import argparse
 import contextlib
 import json
@@ -32,28 +33,74 @@ from legalqa.training import checkpoints
 
 # What can go wrong at a resume: dropout (random state), rows grouped by length (order), micro-batches of a step
 # (split or accumulated), a short last step, saves that fall inside a logging interval.
-VARIANTS = {"plain": (), "by length": ("--group-by-length",), "dropout": ("--lora-dropout", "0.2"),
-            "split": ("--micro-batch-tokens", "300"), "accumulation": ("--micro-batch-tokens", "0", "--save-total-limit", "1")}
-COMMON = ("--profile", "demo", "--max-seq-length", 256, "--grad-accum", 4, "--num-epochs", 3, "--max-steps", -1,
-          "--logging-steps", 2, "--save-steps", 3, "--eval-samples", 4, "--learning-rate", 0.01, "--group-by-length", "false")
+VARIANTS = {
+    "plain": (),
+    "by length": ("--group-by-length",),
+    "dropout": ("--lora-dropout", "0.2"),
+    "split": ("--micro-batch-tokens", "300"),
+    "accumulation": ("--micro-batch-tokens", "0", "--save-total-limit", "1"),
+}
+COMMON = (
+    "--profile",
+    "demo",
+    "--max-seq-length",
+    256,
+    "--grad-accum",
+    4,
+    "--num-epochs",
+    3,
+    "--max-steps",
+    -1,
+    "--logging-steps",
+    2,
+    "--save-steps",
+    3,
+    "--eval-samples",
+    4,
+    "--learning-rate",
+    0.01,
+    "--group-by-length",
+    "false",
+)
 ROWS, VALIDATION_ROWS, MOST_KILLS, TIMEOUT_SEC = 44, 6, 4, 600
 
 
 def train_flags(data, folder, variant):
-    return ["--model-name", data / "model", "--train-file", data / "train.jsonl", "--validation-file", data / "validation.jsonl",
-            "--output-dir", folder / "adapter", "--checkpoint-dir", folder / "checkpoints", "--logs-dir", folder / "logs",
-            "--overwrite", *COMMON, *VARIANTS[variant]]
+    return [
+        "--model-name",
+        data / "model",
+        "--train-file",
+        data / "train.jsonl",
+        "--validation-file",
+        data / "validation.jsonl",
+        "--output-dir",
+        folder / "adapter",
+        "--checkpoint-dir",
+        folder / "checkpoints",
+        "--logs-dir",
+        folder / "logs",
+        "--overwrite",
+        *COMMON,
+        *VARIANTS[variant],
+    ]
 
 
 def train_outcome(folder):
     """What must not depend on kills: the adapter's bytes, every loss, the mean loss."""
     (metrics_file,) = (folder / "logs").glob("metrics_*.json")
     metrics = read_json(metrics_file)
-    history = [{key: value for key, value in entry.items() if key != "elapsed_sec"} for entry in metrics["history"]]
+    history = [
+        {key: value for key, value in entry.items() if key != "elapsed_sec"} for entry in metrics["history"]
+    ]
     file = folder / "logs" / metrics_file.name.replace("metrics", "history").replace(".json", ".jsonl")
     assert [json.loads(line) for line in file.read_text("utf-8").splitlines()] == metrics["history"]
-    return {"adapter": file_sha256(folder / "adapter" / "adapter_model.safetensors"), "history": history,
-            "train_loss": metrics["train_loss"], "epoch": metrics["epoch"], "total_flos": metrics["total_flos"]}
+    return {
+        "adapter": file_sha256(folder / "adapter" / "adapter_model.safetensors"),
+        "history": history,
+        "train_loss": metrics["train_loss"],
+        "epoch": metrics["epoch"],
+        "total_flos": metrics["total_flos"],
+    }
 
 
 def saving(folder):
@@ -84,8 +131,10 @@ def kill_somewhere(process, folder, rng, usual_sec):
 def adapter_is_there(folder):
     """Whether the old adapter or the new one is whole, under its name or, between two renames, under the one next to
     it."""
-    return any(is_adapter(path) and (path / ADAPTER_FILES[1]).is_file() and (path / SETTINGS_FILE).is_file()
-               for path in (folder / "adapter", folder / "adapter.old.tmp"))
+    return any(
+        is_adapter(path) and (path / ADAPTER_FILES[1]).is_file() and (path / SETTINGS_FILE).is_file()
+        for path in (folder / "adapter", folder / "adapter.old.tmp")
+    )
 
 
 def chaotic_training(python, data, folder, variant, rng, usual_sec, unbroken, old_adapter, counts):
@@ -97,11 +146,18 @@ def chaotic_training(python, data, folder, variant, rng, usual_sec, unbroken, ol
         step = checkpoints.step_of(newest) if newest else 0
         if step < best_step or not adapter_is_there(folder):
             counts["lost"] += 1
-            print(f"LOST in {folder}: step {best_step} -> {step}, adapter there: {adapter_is_there(folder)}", flush=True)
+            print(
+                f"LOST in {folder}: step {best_step} -> {step}, adapter there: {adapter_is_there(folder)}",
+                flush=True,
+            )
         best_step = max(step, best_step)
         counts["resumed"] += newest is not None
-        process = python.start("train_8b.py", train_flags(data, folder, variant) + (["--resume"] if newest else []),
-                               folder, folder / "log")
+        process = python.start(
+            "train_8b.py",
+            train_flags(data, folder, variant) + (["--resume"] if newest else []),
+            folder,
+            folder / "log",
+        )
         if kills:
             killed = kill_somewhere(process, folder, rng, usual_sec)
             counts["killed"] += killed
@@ -112,14 +168,26 @@ def chaotic_training(python, data, folder, variant, rng, usual_sec, unbroken, ol
         if process.exitcode != 0:
             process.kill()
             counts["lost"] += 1
-            print(f"LOST in {folder}: exit code {process.exitcode}:\n{(folder / 'log').read_text('utf-8')[-2000:]}", flush=True)
+            print(
+                f"LOST in {folder}: exit code {process.exitcode}:\n{(folder / 'log').read_text('utf-8')[-2000:]}",
+                flush=True,
+            )
             return
         if any((folder / "logs").glob("metrics_*.json")):
             break
     outcome = train_outcome(folder)
     run = read_adapter_settings(folder / "adapter")["run"]
-    leftovers = [path.name for pattern in ("*.tmp", "*.lock", f"checkpoints/{run}/*.tmp", f"checkpoints/{run}.lock", f"logs/*{run}*.tmp")
-                 for path in folder.glob(pattern)]
+    leftovers = [
+        path.name
+        for pattern in (
+            "*.tmp",
+            "*.lock",
+            f"checkpoints/{run}/*.tmp",
+            f"checkpoints/{run}.lock",
+            f"logs/*{run}*.tmp",
+        )
+        for path in folder.glob(pattern)
+    ]
     wrong = [key for key in unbroken if outcome[key] != unbroken[key]] + leftovers
     counts["differing"] += bool(wrong)
     if wrong:
@@ -152,7 +220,10 @@ def chaotic_benchmark(python, data, folder, adapter, rng, usual_sec, unbroken, c
             break
     if process.exitcode != 0 or benchmark_outcome(folder) != unbroken:
         counts["differing"] += 1
-        print(f"DIFFERS in {folder}: exit code {process.exitcode}\n{(folder / 'log').read_text('utf-8')[-2000:]}", flush=True)
+        print(
+            f"DIFFERS in {folder}: exit code {process.exitcode}\n{(folder / 'log').read_text('utf-8')[-2000:]}",
+            flush=True,
+        )
 
 
 def num_answers(folder):
@@ -162,13 +233,34 @@ def num_answers(folder):
 
 
 def benchmark_flags(data, folder, adapter):
-    return ["--profile", "demo", "--model", adapter, "--validation-file", data / "train.jsonl", "--train-file", data / "none.jsonl",
-            "--num-samples", "all", "--max-new-tokens", 24, "--generation-batch-size", 4, "--logs-dir", folder]
+    return [
+        "--profile",
+        "demo",
+        "--model",
+        adapter,
+        "--validation-file",
+        data / "train.jsonl",
+        "--train-file",
+        data / "none.jsonl",
+        "--num-samples",
+        "all",
+        "--max-new-tokens",
+        24,
+        "--generation-batch-size",
+        4,
+        "--logs-dir",
+        folder,
+    ]
 
 
 def benchmark_outcome(folder):
-    path = max(folder.glob("benchmark_*.json"))  # a kill after the result was written leaves one, and the next start makes another
-    return [[sample[key] for key in ("id", "prediction", "new_tokens", "scores")] for sample in read_json(path)["samples"]]
+    path = max(
+        folder.glob("benchmark_*.json")
+    )  # a kill after the result was written leaves one, and the next start makes another
+    return [
+        [sample[key] for key in ("id", "prediction", "new_tokens", "scores")]
+        for sample in read_json(path)["samples"]
+    ]
 
 
 def unbroken_run(python, script, flags, folder):
@@ -188,10 +280,12 @@ def run_all(python, root, runs, benchmark_runs, rng):
     tiny.write_rows(data / "train.jsonl", rows[:ROWS])
     tiny.write_rows(data / "validation.jsonl", rows[ROWS:])
     python.call(tiny.make_model, data / "model")
-    counts = {stage: {"runs": number, "killed": 0, "resumed": 0, "lost": 0, "differing": 0}
-              for stage, number in (("training", runs), ("benchmark", benchmark_runs))}
+    counts = {
+        stage: {"runs": number, "killed": 0, "resumed": 0, "lost": 0, "differing": 0}
+        for stage, number in (("training", runs), ("benchmark", benchmark_runs))
+    }
 
-    variants = list(VARIANTS)[:max(1, runs)]
+    variants = list(VARIANTS)[: max(1, runs)]
     usual_sec, unbroken = {}, {}
     for variant in variants:
         folder = root / f"unbroken {variant}"
@@ -201,7 +295,17 @@ def run_all(python, root, runs, benchmark_runs, rng):
     for number in range(runs):
         folder, variant = root / f"run {number}", variants[number % len(variants)]
         folder.mkdir()
-        chaotic_training(python, data, folder, variant, rng, usual_sec[variant], unbroken[variant], adapter, counts["training"])
+        chaotic_training(
+            python,
+            data,
+            folder,
+            variant,
+            rng,
+            usual_sec[variant],
+            unbroken[variant],
+            adapter,
+            counts["training"],
+        )
         print(f"training {number + 1}/{runs}: {counts['training']}", flush=True)
 
     if benchmark_runs:
@@ -217,7 +321,9 @@ def run_all(python, root, runs, benchmark_runs, rng):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=50, help="training runs")
     parser.add_argument("--benchmark-runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -231,8 +337,10 @@ def main(argv=None):
     else:
         shutil.rmtree(root)
     for stage, count in counts.items():
-        print(f"{stage}: {count['runs']} runs, killed {count['killed']} times, resumed {count['resumed']}, lost {count['lost']}, "
-              f"differing {count['differing']}")
+        print(
+            f"{stage}: {count['runs']} runs, killed {count['killed']} times, resumed {count['resumed']}, lost {count['lost']}, "
+            f"differing {count['differing']}"
+        )
     print(json.dumps(counts))
     return int(failed)
 

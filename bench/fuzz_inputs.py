@@ -8,6 +8,7 @@ hypothesis then shrinks it. The last line is the result as JSON; exit code 1 on 
 
   python bench/fuzz_inputs.py --inputs 5000        some 5 minutes on one core
 """
+
 import argparse
 import collections
 import contextlib
@@ -25,7 +26,12 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
-os.environ.update(HF_HUB_OFFLINE="1", UNSLOTH_DISABLE_STATISTICS="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    UNSLOTH_DISABLE_STATISTICS="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    TOKENIZERS_PARALLELISM="false",
+)
 
 import tiny
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -45,19 +51,50 @@ from legalqa.training import checkpoints, plan
 
 HANG_SEC, ROWS = 60, 12
 TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
-NASTY_TEXT = st.sampled_from(["", " ", "\0", "../../etc/passwd", "/dev/zero", "a" * 5000, "\ud800", "{{ ''.__class__.__mro__ }}",
-                              "{% for i in range(9) %}{{ 1/0 }}{% endfor %}", "<|im_end|>", "\u2028", "nan", "-1", "1e309", "юрист"])
-SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), NASTY_TEXT, TEXT,
-                    st.sampled_from([2**31, 2**63, -1, 0, 10**18, 10**400, float("nan"), float("inf")]))
-VALUES = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)), max_leaves=5)
+NASTY_TEXT = st.sampled_from(
+    [
+        "",
+        " ",
+        "\0",
+        "../../etc/passwd",
+        "/dev/zero",
+        "a" * 5000,
+        "\ud800",
+        "{{ ''.__class__.__mro__ }}",
+        "{% for i in range(9) %}{{ 1/0 }}{% endfor %}",
+        "<|im_end|>",
+        "\u2028",
+        "nan",
+        "-1",
+        "1e309",
+        "юрист",
+    ]
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    NASTY_TEXT,
+    TEXT,
+    st.sampled_from([2**31, 2**63, -1, 0, 10**18, 10**400, float("nan"), float("inf")]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
+    max_leaves=5,
+)
 
 
 # ---- Mutation
 
+
 def paths_in(value, path=()):
     """Every place in a JSON value, as the keys that lead there."""
     yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value[:20]) if isinstance(value, list) else ()
+    items = (
+        value.items() if isinstance(value, dict) else enumerate(value[:20]) if isinstance(value, list) else ()
+    )
     for key, inner in items:
         yield from paths_in(inner, (*path, key))
 
@@ -83,13 +120,24 @@ def mutated_json(draw, value):
 @st.composite
 def mutated_bytes(draw, content):
     """`content` cut, flipped, with bytes put in, in another encoding, or none of it."""
-    kind = draw(st.sampled_from(["cut", "flip", "insert", "utf-16", "cp1251", "random", "empty", "twice", "deep", "long number"]))
+    kind = draw(
+        st.sampled_from(
+            ["cut", "flip", "insert", "utf-16", "cp1251", "random", "empty", "twice", "deep", "long number"]
+        )
+    )
     place = draw(st.integers(0, max(0, len(content) - 1)))
     if kind in ("utf-16", "cp1251"):
         return content.decode("utf-8", "replace").encode(kind, "replace")
-    return {"cut": content[:place], "flip": content[:place] + bytes([draw(st.integers(0, 255))]) + content[place + 1:],
-            "insert": content[:place] + draw(st.binary(max_size=9)) + content[place:], "random": draw(st.binary(max_size=60)),
-            "empty": b"", "twice": content + content, "deep": b"[" * 100_000, "long number": b'{"a": ' + b"9" * 5000 + b"}"}[kind]
+    return {
+        "cut": content[:place],
+        "flip": content[:place] + bytes([draw(st.integers(0, 255))]) + content[place + 1 :],
+        "insert": content[:place] + draw(st.binary(max_size=9)) + content[place:],
+        "random": draw(st.binary(max_size=60)),
+        "empty": b"",
+        "twice": content + content,
+        "deep": b"[" * 100_000,
+        "long number": b'{"a": ' + b"9" * 5000 + b"}",
+    }[kind]
 
 
 def dump(value):
@@ -106,12 +154,16 @@ def mutated_lines(path):
     """New content for a JSON lines file: one of its lines damaged, or its bytes."""
     lines = path.read_bytes().splitlines()
     line = st.sampled_from(range(len(lines)))
-    damaged = line.flatmap(lambda number: mutated_json(json.loads(lines[number])).map(
-        lambda value: b"\n".join([*lines[:number], dump(value), *lines[number + 1:]]) + b"\n"))
+    damaged = line.flatmap(
+        lambda number: mutated_json(json.loads(lines[number])).map(
+            lambda value: b"\n".join([*lines[:number], dump(value), *lines[number + 1 :]]) + b"\n"
+        )
+    )
     return st.one_of(damaged, mutated_bytes(path.read_bytes()))
 
 
 # ---- What is read: each surface is (the file to damage or a strategy, what the product does with it)
+
 
 def make_good_files(folder):
     """Whole files of every kind in `folder`: what a finished tiny run leaves, without running it."""
@@ -133,32 +185,61 @@ def make_good_files(folder):
     write_json(folder / "logs" / "config_20260101_000000.json", {**config.CONFIG, "meta": facts})
     write_json(folder / "logs" / "metrics_20260101_000000.json", {"tokens_per_second": 9.0, "history": []})
     for name in ("a", "b"):
-        run_quietly(lambda: benchmark.main(["--predictions", str(folder / "predictions.jsonl"), "--output", str(folder / f"{name}.json"),
-                                            "--logs-dir", str(folder / "logs")]))
-    (folder / "answers.jsonl").write_text('{"prompt_sha256": "0", "prediction": "да", "new_tokens": 1, "cut_off": false, '
-                                          '"generation_sec": 0.1}\n' * 2, "utf-8")
+        run_quietly(
+            lambda: benchmark.main(
+                [
+                    "--predictions",
+                    str(folder / "predictions.jsonl"),
+                    "--output",
+                    str(folder / f"{name}.json"),
+                    "--logs-dir",
+                    str(folder / "logs"),
+                ]
+            )
+        )
+    (folder / "answers.jsonl").write_text(
+        '{"prompt_sha256": "0", "prediction": "да", "new_tokens": 1, "cut_off": false, '
+        '"generation_sec": 0.1}\n' * 2,
+        "utf-8",
+    )
 
 
 def make_adapter(folder):
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
     base = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
-    get_peft_model(base, LoraConfig(r=8, target_modules=["q_proj"], init_lora_weights=False)).save_pretrained(folder / "adapter")
+    get_peft_model(base, LoraConfig(r=8, target_modules=["q_proj"], init_lora_weights=False)).save_pretrained(
+        folder / "adapter"
+    )
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "adapter")
-    write_json(folder / "adapter" / SETTINGS_FILE, {
-        "run": "20260101_000000", "system_prompt": "", "max_seq_length": 256, "load_in_4bit": True,
-        "prompt_sha256": prompt.prompt_sha256(prompt.prepare_tokenizer(tokenizer), ""),
-        "decoding": {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 9}})
+    write_json(
+        folder / "adapter" / SETTINGS_FILE,
+        {
+            "run": "20260101_000000",
+            "system_prompt": "",
+            "max_seq_length": 256,
+            "load_in_4bit": True,
+            "prompt_sha256": prompt.prompt_sha256(prompt.prepare_tokenizer(tokenizer), ""),
+            "decoding": {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 9},
+        },
+    )
 
 
 def flags_for(keys):
     """Command lines: real flags with odd values, odd flags."""
-    names = st.one_of(st.sampled_from([cli.flag_of(key) for key in keys] + ["--profile", "--resume", "--force"]),
-                      TEXT.map(lambda text: "--" + text))
-    words = st.one_of(NASTY_TEXT, TEXT, st.integers().map(str), st.floats().map(str)).filter(lambda text: "\0" not in text)
-    return st.lists(st.one_of(st.tuples(names, words), st.tuples(names)), max_size=4).map(lambda pairs: [word for pair in pairs for word in pair])
+    names = st.one_of(
+        st.sampled_from([cli.flag_of(key) for key in keys] + ["--profile", "--resume", "--force"]),
+        TEXT.map(lambda text: "--" + text),
+    )
+    words = st.one_of(NASTY_TEXT, TEXT, st.integers().map(str), st.floats().map(str)).filter(
+        lambda text: "\0" not in text
+    )
+    return st.lists(st.one_of(st.tuples(names, words), st.tuples(names)), max_size=4).map(
+        lambda pairs: [word for pair in pairs for word in pair]
+    )
 
 
 def read_flags(folder):
@@ -167,13 +248,30 @@ def read_flags(folder):
         settings = cli.effective_config(args)
         run, _, _ = train_8b.resume_point(settings, args)
         check_output(settings, run, args.overwrite)
+
     return read
 
 
 def dry_run(folder):
-    return lambda: train_8b.main(["--profile", "demo", "--model-name", str(folder / "model"), "--train-file", str(folder / "train.jsonl"),
-                                  "--validation-file", str(folder / "validation.jsonl"), "--logs-dir", str(folder / "logs"),
-                                  "--output-dir", str(folder / "new"), "--checkpoint-dir", str(folder / "new_checkpoints"), "--dry-run"])
+    return lambda: train_8b.main(
+        [
+            "--profile",
+            "demo",
+            "--model-name",
+            str(folder / "model"),
+            "--train-file",
+            str(folder / "train.jsonl"),
+            "--validation-file",
+            str(folder / "validation.jsonl"),
+            "--logs-dir",
+            str(folder / "logs"),
+            "--output-dir",
+            str(folder / "new"),
+            "--checkpoint-dir",
+            str(folder / "new_checkpoints"),
+            "--dry-run",
+        ]
+    )
 
 
 def read_checkpoint(folder):
@@ -181,6 +279,7 @@ def read_checkpoint(folder):
         found, _ = checkpoints.newest_complete(folder / "checkpoints")
         if found:
             checkpoints.differences(read_json(found / checkpoints.RUN_FILE)["binding"], {})
+
     return read
 
 
@@ -197,42 +296,139 @@ def surfaces(folder):
     settings = {**config.CONFIG, "model_name": "x"}
     whole = mutated_file
     return (
-        ("records", 8, folder / "train.jsonl", mutated_lines, lambda: records.read_records(folder / "train.jsonl")),
+        (
+            "records",
+            8,
+            folder / "train.jsonl",
+            mutated_lines,
+            lambda: records.read_records(folder / "train.jsonl"),
+        ),
         ("train dry run", 4, folder / "train.jsonl", mutated_lines, dry_run(folder)),
-        ("prepare check", 3, folder / "train.jsonl", mutated_lines, stage(
-            "prepare_data", "--check", "--train-file", folder / "train.jsonl", "--validation-file", folder / "validation.jsonl",
-            "--logs-dir", folder / "new_logs")),
-        ("predictions", 4, folder / "predictions.jsonl", mutated_lines, stage(
-            "benchmark", "--predictions", folder / "predictions.jsonl", "--output", folder / "new.json", "--logs-dir", logs)),
-        ("compare", 5, folder / "a.json", whole, stage(
-            "benchmark", "--compare", folder / "a.json", folder / "b.json", "--output", folder / "new.json", "--logs-dir", logs)),
-        ("answers", 4, folder / "answers.jsonl", mutated_lines, lambda: benchmark.Answers(folder / "answers.jsonl")),
+        (
+            "prepare check",
+            3,
+            folder / "train.jsonl",
+            mutated_lines,
+            stage(
+                "prepare_data",
+                "--check",
+                "--train-file",
+                folder / "train.jsonl",
+                "--validation-file",
+                folder / "validation.jsonl",
+                "--logs-dir",
+                folder / "new_logs",
+            ),
+        ),
+        (
+            "predictions",
+            4,
+            folder / "predictions.jsonl",
+            mutated_lines,
+            stage(
+                "benchmark",
+                "--predictions",
+                folder / "predictions.jsonl",
+                "--output",
+                folder / "new.json",
+                "--logs-dir",
+                logs,
+            ),
+        ),
+        (
+            "compare",
+            5,
+            folder / "a.json",
+            whole,
+            stage(
+                "benchmark",
+                "--compare",
+                folder / "a.json",
+                folder / "b.json",
+                "--output",
+                folder / "new.json",
+                "--logs-dir",
+                logs,
+            ),
+        ),
+        (
+            "answers",
+            4,
+            folder / "answers.jsonl",
+            mutated_lines,
+            lambda: benchmark.Answers(folder / "answers.jsonl"),
+        ),
         ("adapter config", 8, adapter / "adapter_config.json", whole, lambda: check_adapter(adapter)),
         ("adapter weights", 5, adapter / "adapter_model.safetensors", None, lambda: check_adapter(adapter)),
         ("adapter settings", 6, adapter / "legalqa.json", whole, lambda: check_adapter(adapter)),
         ("tokenizer", 5, adapter / "tokenizer.json", whole, lambda: load_tokenizer(str(adapter))),
-        ("tokenizer config", 5, adapter / "tokenizer_config.json", whole, lambda: load_tokenizer(str(adapter))),
+        (
+            "tokenizer config",
+            5,
+            adapter / "tokenizer_config.json",
+            whole,
+            lambda: load_tokenizer(str(adapter)),
+        ),
         ("chat template", 4, adapter / "chat_template.jinja", None, lambda: load_tokenizer(str(adapter))),
-        ("model config", 8, base / "config.json", whole, lambda: (check_model_name(str(base)), dry_run(folder)())),
+        (
+            "model config",
+            8,
+            base / "config.json",
+            whole,
+            lambda: (check_model_name(str(base)), dry_run(folder)()),
+        ),
         ("model weights", 4, base / "model.safetensors", None, lambda: check_model_name(str(base))),
-        *[(f"load with {file.name}", 0.3, file, make, lambda: load_for_inference(str(adapter), settings))
-          for file, make in ((adapter / "adapter_config.json", whole), (adapter / "adapter_model.safetensors", None),
-                             (adapter / "tokenizer.json", whole), (adapter / "tokenizer_config.json", whole),
-                             (base / "config.json", whole), (base / "generation_config.json", whole),
-                             (base / "model.safetensors", None))],
+        *[
+            (f"load with {file.name}", 0.3, file, make, lambda: load_for_inference(str(adapter), settings))
+            for file, make in (
+                (adapter / "adapter_config.json", whole),
+                (adapter / "adapter_model.safetensors", None),
+                (adapter / "tokenizer.json", whole),
+                (adapter / "tokenizer_config.json", whole),
+                (base / "config.json", whole),
+                (base / "generation_config.json", whole),
+                (base / "model.safetensors", None),
+            )
+        ],
         ("checkpoint marker", 5, run_dir / checkpoints.MARKER, whole, read_checkpoint(folder)),
         ("checkpoint file", 4, run_dir / checkpoints.RUN_FILE, whole, read_checkpoint(folder)),
-        ("old metrics", 4, logs / "metrics_20260101_000000.json", whole, lambda: plan.past_tokens_per_sec(logs, settings, "cpu")),
-        ("old config", 4, logs / "config_20260101_000000.json", whole, lambda: plan.past_tokens_per_sec(logs, settings, "cpu")),
-        *[(f"report {log.name.split('_')[0]}", 3, log, whole, stage("generate_report", "--logs-dir", log.parent, "--report-file", folder / "new.md"))
-          for log in sorted((folder / "report_logs").glob("*.json"))],
-        ("plots", 0.05, folder / "report_logs" / "metrics_20260301_100000.json", whole, stage(
-            "generate_plots", "--logs-dir", folder / "report_logs", "--plots-dir", folder / "new")),
+        (
+            "old metrics",
+            4,
+            logs / "metrics_20260101_000000.json",
+            whole,
+            lambda: plan.past_tokens_per_sec(logs, settings, "cpu"),
+        ),
+        (
+            "old config",
+            4,
+            logs / "config_20260101_000000.json",
+            whole,
+            lambda: plan.past_tokens_per_sec(logs, settings, "cpu"),
+        ),
+        *[
+            (
+                f"report {log.name.split('_')[0]}",
+                3,
+                log,
+                whole,
+                stage("generate_report", "--logs-dir", log.parent, "--report-file", folder / "new.md"),
+            )
+            for log in sorted((folder / "report_logs").glob("*.json"))
+        ],
+        (
+            "plots",
+            0.05,
+            folder / "report_logs" / "metrics_20260301_100000.json",
+            whole,
+            stage("generate_plots", "--logs-dir", folder / "report_logs", "--plots-dir", folder / "new"),
+        ),
         ("train flags", 6, None, flags_for(train_8b.KEYS), read_flags(folder)),
     )
 
 
 # ---- Running
+
 
 class Hang(Exception):
     pass
@@ -255,8 +451,11 @@ def run_quietly(function, *arguments):
 
 
 def contents(folder):
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.relative_to(folder).parts[0].startswith("new")}
+    return {
+        path: path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.relative_to(folder).parts[0].startswith("new")
+    }
 
 
 def check_outcome(function, *arguments):
@@ -274,14 +473,26 @@ def check_outcome(function, *arguments):
 def fuzz(folder, name, count, target, make_content, read, run_seed):
     """Counter of outcomes of `count` inputs to one surface; the exception of the smallest failing input, or None."""
     outcomes = collections.Counter()
-    content = make_content if target is None else mutated_bytes(target.read_bytes()) if make_content is None else make_content(target)
+    content = (
+        make_content
+        if target is None
+        else mutated_bytes(target.read_bytes())
+        if make_content is None
+        else make_content(target)
+    )
     good = target.read_bytes() if target else None
     if target:
         assert run_quietly(read) == "ok", f"the undamaged {target.name} is refused: {run_quietly(read)}"
 
     @seed(run_seed)
-    @settings(max_examples=count, deadline=None, database=None, phases=(Phase.generate, Phase.shrink), report_multiple_bugs=False,
-              suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(content)
     def one(value):
         if target is None:
@@ -290,7 +501,9 @@ def fuzz(folder, name, count, target, make_content, read, run_seed):
         target.write_bytes(value)
         before = contents(folder)
         outcomes[check_outcome(read)] += 1
-        after = contents(folder)  # the file of answers may grow: its cut line is closed before the next is appended
+        after = contents(
+            folder
+        )  # the file of answers may grow: its cut line is closed before the next is appended
         changed = [str(path) for path in before if not after.get(path, b"").startswith(before[path])]
         assert not changed and after.keys() == before.keys(), f"changed: {changed}"
 
@@ -313,16 +526,27 @@ def run_all(folder, inputs, run_seed, only="", without=()):
     total = sum(row[1] for row in rows)
     for name, share, target, make_content, read in rows:
         started = time.monotonic()
-        outcomes, failure = fuzz(folder, name, math.ceil(inputs * share / total), target, make_content, read, run_seed)
-        results[name] = {"ok": outcomes["ok"], "refused": outcomes["refused"], "failed": int(failure is not None)}
-        print(f"{name:36} {outcomes['ok']:5} read, {outcomes['refused']:5} refused, {time.monotonic() - started:6.1f} s", flush=True)
+        outcomes, failure = fuzz(
+            folder, name, math.ceil(inputs * share / total), target, make_content, read, run_seed
+        )
+        results[name] = {
+            "ok": outcomes["ok"],
+            "refused": outcomes["refused"],
+            "failed": int(failure is not None),
+        }
+        print(
+            f"{name:36} {outcomes['ok']:5} read, {outcomes['refused']:5} refused, {time.monotonic() - started:6.1f} s",
+            flush=True,
+        )
         if failure:
             print(failure, flush=True)
     return results
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--inputs", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="SURFACE")

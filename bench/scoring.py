@@ -7,6 +7,7 @@ references alone, on 1 MB of hostile text.
     python bench/scoring.py
     python bench/scoring.py --rows 500
 """
+
 import argparse
 import json
 import math
@@ -22,32 +23,53 @@ from legalqa.scoring import metrics, statistics
 
 LIMITS = {4000: 20, 500: 10}  # rows: seconds
 LETTERS = {"ru": "оеаинтсрвлкмдпуяызьбгчйх", "kk": "аеынітрлдсқмғбәңуөпүкшұз"}
-CITATIONS = {"ru": "Согласно подпункту {0}) пункта {0} статьи {1} Трудового кодекса Республики Казахстан",
-             "kk": "Еңбек кодексінің {1}-бабының {0}-тармағының {0}) тармақшасына сәйкес"}
-HOSTILE = ("ст. 1-90, ", "1, 2 және ", "Закона РК «о ", "статьи 5 (", "1-", "туралы заң ",
-           "подпункты 1) - 90) пунктов 1-90 ")
+CITATIONS = {
+    "ru": "Согласно подпункту {0}) пункта {0} статьи {1} Трудового кодекса Республики Казахстан",
+    "kk": "Еңбек кодексінің {1}-бабының {0}-тармағының {0}) тармақшасына сәйкес",
+}
+HOSTILE = (
+    "ст. 1-90, ",
+    "1, 2 және ",
+    "Закона РК «о ",
+    "статьи 5 (",
+    "1-",
+    "туралы заң ",
+    "подпункты 1) - 90) пунктов 1-90 ",
+)
 
 
 def make_rows(count, seed=3407):
     """Rows with instruction, input, output and prediction."""
     rng, rows = random.Random(seed), []
-    words = {language: ["".join(rng.choices(letters, k=rng.randint(2, 12))) for _ in range(20_000)]
-             for language, letters in LETTERS.items()}
+    words = {
+        language: ["".join(rng.choices(letters, k=rng.randint(2, 12))) for _ in range(20_000)]
+        for language, letters in LETTERS.items()
+    }
     for _ in range(count):
         language = "kk" if rng.random() < 0.25 else "ru"
         size = min(2417, max(3, round(rng.lognormvariate(math.log(19), 1.25))))
         answer = rng.choices(words[language], k=size)
         prediction = [word if rng.random() < 0.5 else rng.choice(words[language]) for word in answer][:400]
         question = " ".join(rng.choices(words[language], k=9)) + (" қ?" if language == "kk" else "?")
-        cited = ["" if rng.random() < 0.6 else CITATIONS[language].format(rng.randint(1, 9), rng.randint(1, 205))
-                 for _ in range(2)]
-        rows.append({"instruction": question, "input": "", "output": f"{cited[0]} {' '.join(answer)}.",
-                     "prediction": f"{cited[1]} {' '.join(prediction)}."})
+        cited = [
+            "" if rng.random() < 0.6 else CITATIONS[language].format(rng.randint(1, 9), rng.randint(1, 205))
+            for _ in range(2)
+        ]
+        rows.append(
+            {
+                "instruction": question,
+                "input": "",
+                "output": f"{cited[0]} {' '.join(answer)}.",
+                "prediction": f"{cited[1]} {' '.join(prediction)}.",
+            }
+        )
     return rows
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=4000)
     rows = make_rows(parser.parse_args(argv).rows)
     started, cpu = time.perf_counter(), time.process_time()
@@ -63,14 +85,25 @@ def main(argv=None):
         parse_sec[piece.strip()] = round(time.perf_counter() - start, 2)
     limit = LIMITS.get(len(rows))
     means = {name: metric["mean"] for name, metric in summary["metrics"].items()}
-    print(f"{len(rows)} answers: {scored - started:.1f} s of scoring and {done - scored:.1f} s of intervals, "
-          f"imports included ({cpu:.1f} s of CPU, one core)" + (f"; limit {limit} s" if limit else ""))
+    print(
+        f"{len(rows)} answers: {scored - started:.1f} s of scoring and {done - scored:.1f} s of intervals, "
+        f"imports included ({cpu:.1f} s of CPU, one core)" + (f"; limit {limit} s" if limit else "")
+    )
     print(f"token_f1 {means['token_f1']:.3f}, has_citation {means['has_citation']:.3f}")
     print("1 MB of hostile text, seconds:", ", ".join(f"{piece!r} {sec}" for piece, sec in parse_sec.items()))
-    print(json.dumps({"rows": len(rows), "scoring_sec": round(scored - started, 2), "cpu_sec": round(cpu, 2),
-                      "intervals_sec": round(done - scored, 2), "limit_sec": limit,
-                      "parse_1mb_sec": parse_sec},
-                     ensure_ascii=False))
+    print(
+        json.dumps(
+            {
+                "rows": len(rows),
+                "scoring_sec": round(scored - started, 2),
+                "cpu_sec": round(cpu, 2),
+                "intervals_sec": round(done - scored, 2),
+                "limit_sec": limit,
+                "parse_1mb_sec": parse_sec,
+            },
+            ensure_ascii=False,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Flags made from config.py, profiles, and errors a user can act on."""
+
 import argparse
 import difflib
 import io
@@ -26,10 +27,14 @@ def run_main(main):
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # `... | head` closed our stdout: not an error; keep the interpreter from a second try at exit
+    except (
+        BrokenPipeError
+    ):  # `... | head` closed our stdout: not an error; keep the interpreter from a second try at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:  # a full disk or a missing right where a library writes: Arrow files, caches, temporary files
+    except (
+        OSError
+    ) as error:  # a full disk or a missing right where a library writes: Arrow files, caches, temporary files
         print(f"error: {first_line(error)}; free space or mend the rights there", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except MemoryError:
@@ -57,7 +62,9 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, argv=None):
         for text in sys.argv[1:] if argv is None else argv:
             if any("\udc80" <= character <= "\udcff" for character in text):
-                raise UserError(f"argument {ascii(text)} is not UTF-8; logs and messages could not name it: rename the file")
+                raise UserError(
+                    f"argument {ascii(text)} is not UTF-8; logs and messages could not name it: rename the file"
+                )
         args, unknown = self.parse_known_args(argv)
         if unknown:
             flags = [flag for action in self._actions for flag in action.option_strings]
@@ -68,7 +75,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_bool(text):
-    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    words = {
+        "true": True,
+        "yes": True,
+        "on": True,
+        "1": True,
+        "false": False,
+        "no": False,
+        "off": False,
+        "0": False,
+    }
     if text.lower() not in words:
         raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
     return words[text.lower()]
@@ -100,16 +116,26 @@ PARSERS = {bool: parse_bool, int: parse_int, float: parse_float, str: str, list:
 def make_parser(script, doc, keys, profile=True):
     """A parser with a flag for each of `keys`, typed by its default in CONFIG, and `--profile` unless no profile
     matters."""
-    parser = Parser(prog=Path(script).name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter,
-                    allow_abbrev=False)
+    parser = Parser(
+        prog=Path(script).name,
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     if profile:
-        parser.add_argument("--profile", default="auto", metavar="NAME",
-                            help=f"settings by name: {', '.join(config.PROFILES)}; auto takes gpu where an accelerator "
-                                 "is found, else demo (default: auto)")
+        parser.add_argument(
+            "--profile",
+            default="auto",
+            metavar="NAME",
+            help=f"settings by name: {', '.join(config.PROFILES)}; auto takes gpu where an accelerator "
+            "is found, else demo (default: auto)",
+        )
     else:
         parser.set_defaults(profile="gpu")  # the one that overrides nothing
     comments = config_comments()
-    settings = parser.add_argument_group("settings, from config.py (the default shown is CONFIG's; a profile may override it)")
+    settings = parser.add_argument_group(
+        "settings, from config.py (the default shown is CONFIG's; a profile may override it)"
+    )
     for key in keys:
         default = config.CONFIG[key]
         shown = ",".join(default) if isinstance(default, list) else default
@@ -141,23 +167,33 @@ def effective_config(args, announce=True):
     if name == "auto":
         name = "gpu" if has_accelerator() else "demo"
         if name == "demo" and announce:
-            print("no accelerator found: profile demo (Gemma 3 270M on the CPU); --profile gpu overrides", file=sys.stderr)
+            print(
+                "no accelerator found: profile demo (Gemma 3 270M on the CPU); --profile gpu overrides",
+                file=sys.stderr,
+            )
     if name not in config.PROFILES:
         near = difflib.get_close_matches(name, config.PROFILES, 1, 0.0)[0]
-        raise UserError(f"unknown profile '{name}' (known: {', '.join(config.PROFILES)}); did you mean {near}?")
+        raise UserError(
+            f"unknown profile '{name}' (known: {', '.join(config.PROFILES)}); did you mean {near}?"
+        )
     flags = {key: value for key, value in vars(args).items() if key in config.CONFIG and value is not None}
     effective = {**config.CONFIG, **config.PROFILES[name], **flags, "profile": name}
     used = {key: effective[key] for key in config.CONFIG if hasattr(args, key)}
     problems = out_of_limits(used, flag_of)
-    problems += [f"{flag_of(key)} must be one of {', '.join(names)}, not '{used[key][:40]}'"
-                 for key, names in config.CHOICES.items() if key in used and used[key] not in names]
+    problems += [
+        f"{flag_of(key)} must be one of {', '.join(names)}, not '{used[key][:40]}'"
+        for key, names in config.CHOICES.items()
+        if key in used and used[key] not in names
+    ]
     if problems:
         raise UserError("; ".join(problems))
     return effective
 
 
 def out_of_limits(values, name_of=str):
-    """["--lora-r must be from 1 to 1,024, not 0", ...]: the numbers among `values` that config.LIMITS does not allow.
-    """
-    return [f"{name_of(key)} must be from {low:,} to {high:,}, not {str(values[key])[:40]}"
-            for key, (low, high) in config.LIMITS.items() if key in values and not (type(values[key]) in (int, float) and low <= values[key] <= high)]
+    """["--lora-r must be from 1 to 1,024, not 0", ...]: the numbers among `values` that config.LIMITS does not allow."""
+    return [
+        f"{name_of(key)} must be from {low:,} to {high:,}, not {str(values[key])[:40]}"
+        for key, (low, high) in config.LIMITS.items()
+        if key in values and not (type(values[key]) in (int, float) and low <= values[key] <= high)
+    ]

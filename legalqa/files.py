@@ -1,4 +1,5 @@
 """Files written whole or not at all, folders held by one run at a time."""
+
 import contextlib
 import errno
 import hashlib
@@ -33,7 +34,9 @@ def write_files(contents):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(temporary[path], "wb") as file:
-                file.writelines(piece.encode("utf-8") if isinstance(piece, str) else piece for piece in pieces)
+                file.writelines(
+                    piece.encode("utf-8") if isinstance(piece, str) else piece for piece in pieces
+                )
                 file.flush()
                 os.fsync(file.fileno())
         for path in temporary:
@@ -43,7 +46,9 @@ def write_files(contents):
         for leftover in temporary.values():
             with contextlib.suppress(OSError):
                 leftover.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free space or choose another folder"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -74,7 +79,11 @@ def read_json(path):
     """The JSON of `path`; a UserError that names it when it cannot be read as a JSON object."""
     try:
         data = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: not JSON, not UTF-8, a number of 5,000 digits
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: not JSON, not UTF-8, a number of 5,000 digits
         raise UserError(f"cannot read {path}: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"cannot read {path}: a JSON object is expected, found {type(data).__name__}")
@@ -98,6 +107,7 @@ def lock(folder):
     that a killed run leaves is no obstacle.
     """
     import fcntl
+
     path = beside(folder, ".lock")
     while True:
         try:
@@ -111,8 +121,9 @@ def lock(folder):
             file.seek(0)
             owner = file.read().strip()
             file.close()
-            raise UserError(f"{folder} is in use by {owner or 'another run'}; wait for it, or choose another "
-                            "folder") from error
+            raise UserError(
+                f"{folder} is in use by {owner or 'another run'}; wait for it, or choose another folder"
+            ) from error
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break

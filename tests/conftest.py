@@ -7,13 +7,19 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests"), str(REPOSITORY / "bench")]
-os.environ.update(OMP_WAIT_POLICY="PASSIVE", HF_HUB_OFFLINE="1", UNSLOTH_DISABLE_STATISTICS="1", HF_HUB_DISABLE_TELEMETRY="1")
+os.environ.update(
+    OMP_WAIT_POLICY="PASSIVE",
+    HF_HUB_OFFLINE="1",
+    UNSLOTH_DISABLE_STATISTICS="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+)
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """Folder of a tiny random Qwen3."""
     import tiny
+
     return tiny.make_model(tmp_path_factory.mktemp("tiny") / "tiny_qwen3")
 
 
@@ -21,29 +27,68 @@ def tiny_model(tmp_path_factory):
 def tiny_data(tmp_path_factory):
     """(train file, validation file) of 40 and 12 different rows."""
     import tiny
+
     folder, rows = tmp_path_factory.mktemp("data"), tiny.make_rows(52)
-    return tiny.write_rows(folder / "train.jsonl", rows[:40]), tiny.write_rows(folder / "validation.jsonl", rows[40:])
+    return tiny.write_rows(folder / "train.jsonl", rows[:40]), tiny.write_rows(
+        folder / "validation.jsonl", rows[40:]
+    )
 
 
 @pytest.fixture(scope="session")
 def run_script():
     """run_script("train_8b.py", "--dry-run", cwd=...) -> CompletedProcess with text output."""
+
     def run(script, *arguments, cwd=REPOSITORY, stdin="", env=None, timeout=300):
-        return subprocess.run([sys.executable, str(REPOSITORY / script), *map(str, arguments)], cwd=cwd, input=stdin,
-                              capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})})
+        return subprocess.run(
+            [sys.executable, str(REPOSITORY / script), *map(str, arguments)],
+            cwd=cwd,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **(env or {})},
+        )
+
     return run
 
 
 @pytest.fixture(scope="session")
 def tiny_flags(tiny_model, tiny_data):
     """Flags that make train_8b.py train the tiny model on the tiny data; add folders."""
-    return ("--profile", "demo", "--model-name", tiny_model, "--train-file", tiny_data[0], "--validation-file", tiny_data[1],
-            "--max-seq-length", 256, "--grad-accum", 4, "--max-steps", -1, "--logging-steps", 1, "--save-steps", 2, "--eval-samples", 8)
+    return (
+        "--profile",
+        "demo",
+        "--model-name",
+        tiny_model,
+        "--train-file",
+        tiny_data[0],
+        "--validation-file",
+        tiny_data[1],
+        "--max-seq-length",
+        256,
+        "--grad-accum",
+        4,
+        "--max-steps",
+        -1,
+        "--logging-steps",
+        1,
+        "--save-steps",
+        2,
+        "--eval-samples",
+        8,
+    )
 
 
 def folders(path):
     """Output flags inside `path`."""
-    return ("--output-dir", path / "adapter", "--checkpoint-dir", path / "checkpoints", "--logs-dir", path / "logs")
+    return (
+        "--output-dir",
+        path / "adapter",
+        "--checkpoint-dir",
+        path / "checkpoints",
+        "--logs-dir",
+        path / "logs",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 """benchmark.py on a tiny Qwen3: real generation, resumed answers, comparison, every error in one line."""
+
 import json
 import shutil
 
@@ -19,8 +20,18 @@ def result_of(folder):
 
 @pytest.fixture(scope="module")
 def flags(tiny_data):
-    return ("--profile", "demo", "--train-file", tiny_data[0], "--validation-file", tiny_data[1], "--num-samples", "all",
-            "--max-new-tokens", 12)
+    return (
+        "--profile",
+        "demo",
+        "--train-file",
+        tiny_data[0],
+        "--validation-file",
+        tiny_data[1],
+        "--num-samples",
+        "all",
+        "--max-new-tokens",
+        12,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +45,9 @@ def tuned(run_script, tiny_adapter, flags, tmp_path_factory):
 def test_scores_every_row_once(tuned, tiny_data):
     result, _ = result_of(tuned[0])
     assert result["summary"]["num_samples"] == 12 and len({s["id"] for s in result["samples"]}) == 12
-    assert {s["instruction"] for s in result["samples"]} == {r["instruction"] for r in records.read_records(tiny_data[1])}
+    assert {s["instruction"] for s in result["samples"]} == {
+        r["instruction"] for r in records.read_records(tiny_data[1])
+    }
     assert result["meta"]["kind"] == "adapter" and result["meta"]["decoding"]["max_new_tokens"] == 12
     assert result["summary"]["generation"]["new_tokens"] == sum(s["new_tokens"] for s in result["samples"])
     assert not list(tuned[0].glob("answers_*"))
@@ -43,14 +56,22 @@ def test_scores_every_row_once(tuned, tiny_data):
 
 def test_batched_answers_equal_single_ones(tiny_adapter, tiny_data):
     import config
-    language_model, tokenizer, _ = load_for_inference(str(tiny_adapter), {**config.CONFIG, **config.PROFILES["demo"]})
+
+    language_model, tokenizer, _ = load_for_inference(
+        str(tiny_adapter), {**config.CONFIG, **config.PROFILES["demo"]}
+    )
     prompts = [prompt.render_prompt(row, tokenizer) for row in records.read_records(tiny_data[1])]
     decoding = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 12}
     together = generate_batch(language_model, tokenizer, prompts, decoding)
     assert together == [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
     # The token that comes at the most different places of these answers ends the next ones: rows leave the batch at different steps.
     asked = [tokenizer(text, return_tensors="pt") for text in prompts]
-    made = [language_model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1]:].tolist() for ids in asked]
+    made = [
+        language_model.generate(**ids, max_new_tokens=12, do_sample=False)[
+            0, ids["input_ids"].shape[1] :
+        ].tolist()
+        for ids in asked
+    ]
     places = {token: {ids.index(token) for ids in made if token in ids} for ids in made for token in ids}
     language_model.generation_config.eos_token_id = [max(places, key=lambda token: len(places[token]))]
     together = generate_batch(language_model, tokenizer, prompts, decoding)
@@ -61,11 +82,23 @@ def test_batched_answers_equal_single_ones(tiny_adapter, tiny_data):
 def test_goes_on_where_it_died(tuned, run_script, tiny_adapter, flags, tmp_path):
     result, _ = result_of(tuned[0])
     first = result["samples"][0]
-    kept = {"prompt_sha256": None, "prediction": "сохранённый ответ", "new_tokens": 3, "cut_off": False, "generation_sec": 0.1}
+    kept = {
+        "prompt_sha256": None,
+        "prediction": "сохранённый ответ",
+        "new_tokens": 3,
+        "cut_off": False,
+        "generation_sec": 0.1,
+    }
     from transformers import AutoTokenizer
+
     tokenizer = prompt.prepare_tokenizer(AutoTokenizer.from_pretrained(tiny_adapter))
     kept["prompt_sha256"] = benchmark.text_sha256(prompt.render_prompt(first, tokenizer))
-    identity = {"engine": "unsloth", "model": benchmark.fingerprint(str(tiny_adapter)), "decoding": result["meta"]["decoding"], "seed": None}
+    identity = {
+        "engine": "unsloth",
+        "model": benchmark.fingerprint(str(tiny_adapter)),
+        "decoding": result["meta"]["decoding"],
+        "seed": None,
+    }
     name = f"answers_{benchmark.text_sha256(json.dumps(identity))[:16]}.jsonl"
     (tmp_path / name).write_text(json.dumps(kept) + '\n{"prompt_sha256": "cut', "utf-8")
     done = run_script("benchmark.py", "--model", tiny_adapter, *flags, "--logs-dir", tmp_path)
@@ -91,37 +124,59 @@ def test_predictions_need_no_torch(run_script, tmp_path):
     rows = [{**row, "prediction": row["output"]} for row in tiny.make_rows(12)]
     file = tiny.write_rows(tmp_path / "predictions.jsonl", rows)
     (tmp_path / "torch.py").write_text("raise RuntimeError('torch was imported')")
-    done = run_script("benchmark.py", "--predictions", file, "--logs-dir", tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    done = run_script(
+        "benchmark.py", "--predictions", file, "--logs-dir", tmp_path, env={"PYTHONPATH": str(tmp_path)}
+    )
     assert done.returncode == 0, done.stderr
     result, _ = result_of(tmp_path)
-    assert result["summary"]["metrics"]["exact_match"]["mean"] == 1 and result["summary"]["generation"] is None
+    assert (
+        result["summary"]["metrics"]["exact_match"]["mean"] == 1 and result["summary"]["generation"] is None
+    )
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--model", "no/such/adapter/here"], "neither a folder nor a hub id"),
-    (["--model", "{tmp}"], "no adapter there; train one: python train_8b.py"),
-    (["--predictions", "{tmp}/none.jsonl"], "no such file"),
-    (["--predictions", "{tmp}/no_field.jsonl"], "has no text in prediction"),
-    (["--validation-file", "{tmp}/empty.jsonl"], "no rows in it"),
-    (["--compare", "{tmp}/a.json", "{tmp}/b.json"], "share 1 samples"),
-    (["--compare", "--logs-dir", "{tmp}"], "no benchmark of a base model in"),
-    (["--compare", "one.json"], "takes two files or none"),
-    (["--num-samples", "many"], "positive number or `all`"),
-    (["--temprature", "1"], "did you mean --temperature"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--model", "no/such/adapter/here"], "neither a folder nor a hub id"),
+        (["--model", "{tmp}"], "no adapter there; train one: python train_8b.py"),
+        (["--predictions", "{tmp}/none.jsonl"], "no such file"),
+        (["--predictions", "{tmp}/no_field.jsonl"], "has no text in prediction"),
+        (["--validation-file", "{tmp}/empty.jsonl"], "no rows in it"),
+        (["--compare", "{tmp}/a.json", "{tmp}/b.json"], "share 1 samples"),
+        (["--compare", "--logs-dir", "{tmp}"], "no benchmark of a base model in"),
+        (["--compare", "one.json"], "takes two files or none"),
+        (["--num-samples", "many"], "positive number or `all`"),
+        (["--temprature", "1"], "did you mean --temperature"),
+    ],
+)
 def test_errors_are_one_line(run_script, tiny_data, tmp_path, arguments, message):
     tiny.write_rows(tmp_path / "no_field.jsonl", tiny.make_rows(1))
     (tmp_path / "empty.jsonl").write_text("")
     for name in "ab":
-        (tmp_path / f"{name}.json").write_text(json.dumps({"meta": {"model": name}, "samples": [{"id": "x", "scores": {}, "language": "ru"}]}))
-    done = run_script("benchmark.py", "--profile", "demo", "--validation-file", tiny_data[1], *[a.format(tmp=tmp_path) for a in arguments])
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps({"meta": {"model": name}, "samples": [{"id": "x", "scores": {}, "language": "ru"}]})
+        )
+    done = run_script(
+        "benchmark.py",
+        "--profile",
+        "demo",
+        "--validation-file",
+        tiny_data[1],
+        *[a.format(tmp=tmp_path) for a in arguments],
+    )
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 2 and len(errors) == 1 and message in errors[0] and "Traceback" not in done.stderr, done.stderr
+    assert (
+        done.returncode == 2 and len(errors) == 1 and message in errors[0] and "Traceback" not in done.stderr
+    ), done.stderr
 
 
 def test_adapter_without_its_base(run_script, tiny_adapter, tiny_data, tmp_path):
     copied = shutil.copytree(tiny_adapter, tmp_path / "adapter")
     settings = json.loads((copied / "adapter_config.json").read_text())
-    (copied / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": "/nowhere/base"}))
-    done = run_script("benchmark.py", "--profile", "demo", "--model", copied, "--validation-file", tiny_data[1])
+    (copied / "adapter_config.json").write_text(
+        json.dumps({**settings, "base_model_name_or_path": "/nowhere/base"})
+    )
+    done = run_script(
+        "benchmark.py", "--profile", "demo", "--model", copied, "--validation-file", tiny_data[1]
+    )
     assert done.returncode == 2 and "the base model of" in done.stderr and "is not there" in done.stderr

@@ -1,4 +1,5 @@
 """The committed rows: format, counts, languages, articles that exist, no leak from train into validation."""
+
 import json
 import statistics
 from collections import Counter
@@ -28,7 +29,9 @@ def test_counts():
 
 def test_keys():
     assert {tuple(row) for row in TRAIN} == {("instruction", "input", "output", "source")}
-    assert {tuple(row) for row in VALIDATION} == {("instruction", "input", "output", "source", "seen_article")}
+    assert {tuple(row) for row in VALIDATION} == {
+        ("instruction", "input", "output", "source", "seen_article")
+    }
 
 
 def test_languages():
@@ -60,8 +63,11 @@ def test_every_source_and_every_cited_article_exists():
 
 def test_answers_name_their_norm():
     def names_it(row):
-        return any(found.article == row["source"]["article"] and found.act in (None, row["source"]["act"])
-                   for found in parse_citations(row["output"]))
+        return any(
+            found.article == row["source"]["article"] and found.act in (None, row["source"]["act"])
+            for found in parse_citations(row["output"])
+        )
+
     assert sum(map(names_it, ROWS)) >= 0.95 * len(ROWS)
 
 
@@ -75,12 +81,16 @@ def test_check_passes_and_finds_a_leak(run_script, tmp_path):
     done = run_script("prepare_data.py", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
     leaking = tmp_path / "validation.jsonl"
-    leaking.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in VALIDATION + TRAIN[:1]), "utf-8")
+    leaking.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in VALIDATION + TRAIN[:1]), "utf-8"
+    )
     done = run_script("prepare_data.py", "--check", "--validation-file", leaking)
     assert done.returncode == 1 and "question of train in validation: 1: " in done.stdout
 
 
-@pytest.mark.parametrize("act, number, exists", [
-    ("labor_code", "28", True), ("tax_code", "9999", False), ("constitution", "97", False)])
+@pytest.mark.parametrize(
+    "act, number, exists",
+    [("labor_code", "28", True), ("tax_code", "9999", False), ("constitution", "97", False)],
+)
 def test_articles_of_acts(act, number, exists):
     assert article_exists(act, number) is exists

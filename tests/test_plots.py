@@ -2,6 +2,7 @@
 
 Run: python -m pytest tests/test_plots.py
 """
+
 import itertools
 import json
 import math
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("matplotlib")
-import generate_plots  # noqa: E402
+import generate_plots
 from legalqa.errors import UserError
 from legalqa.report import figures
 from legalqa.report.logs import Shelf, choose
@@ -49,8 +50,10 @@ def visible_texts(figure):
     for axes in figure.findobj(lambda artist: hasattr(artist, "xaxis") and hasattr(artist, "get_title")):
         found += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
         found += axes.get_legend().get_texts() if axes.get_legend() else []
-        for axis, (low, high) in ((axes.xaxis, sorted(axes.get_xlim())),
-                                  (axes.yaxis, sorted(axes.get_ylim()))):
+        for axis, (low, high) in (
+            (axes.xaxis, sorted(axes.get_xlim())),
+            (axes.yaxis, sorted(axes.get_ylim())),
+        ):
             slack = 1e-6 * (high - low)
             ticks = [tick for tick in axis.get_major_ticks() if low - slack <= tick.get_loc() <= high + slack]
             found += [label for tick in ticks for label in (tick.label1, tick.label2)]
@@ -60,18 +63,25 @@ def visible_texts(figure):
 
 def make_canvas(figure):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(figure)
     return figure
 
 
-SCENES = {"one run": (["logs"], None), "base alone": (["logs"], "20260301_094500"),
-          "few points": (["few"], None), "NaN and resumed": (["nan"], None), "died": (["resumed"], None),
-          "two runs": (["logs", "nan"], None),
-          "four runs": (["logs", "nan", "few", "resumed"], None)}
+SCENES = {
+    "one run": (["logs"], None),
+    "base alone": (["logs"], "20260301_094500"),
+    "few points": (["few"], None),
+    "NaN and resumed": (["nan"], None),
+    "died": (["resumed"], None),
+    "two runs": (["logs", "nan"], None),
+    "four runs": (["logs", "nan", "few", "resumed"], None),
+}
 
 
-@pytest.mark.parametrize("scene, language", [*((scene, "ru") for scene in SCENES), ("one run", "en"),
-                                             ("NaN and resumed", "en")])
+@pytest.mark.parametrize(
+    "scene, language", [*((scene, "ru") for scene in SCENES), ("one run", "en"), ("NaN and resumed", "en")]
+)
 def test_no_text_covers_another_or_leaves_the_figure(scene, language):
     names, run = SCENES[scene]
     drawn = 0
@@ -107,8 +117,9 @@ def test_loss_shows_history_smoothing_evaluation_epochs_and_marks():
     evaluation = line_at(axes, "на проверочных")
     assert list(evaluation.get_xdata()) == [0, 50, 100, 150, 155]
     assert list(evaluation.get_ydata()) == [entry["eval_loss"] for entry in history if "eval_loss" in entry]
-    assert {"первое: 3,0615 (шаг 5)", "последнее: 1,5148 (шаг 155)",
-            "минимум: 1,4140 (шаг 140)"} <= set(legend_texts(figure))
+    assert {"первое: 3,0615 (шаг 5)", "последнее: 1,5148 (шаг 155)", "минимум: 1,4140 (шаг 140)"} <= set(
+        legend_texts(figure)
+    )
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_ylim()[0]) == ("Шаг", "Потери (кросс-энтропия)", 0)
     top = next(child for child in axes.child_axes)
     assert top.get_xlabel() == "Эпоха" and top._functions[0](155) == pytest.approx(3.0)
@@ -156,8 +167,9 @@ def test_loss_without_a_number_cannot_be_drawn():
     run = chosen("few")
     log = run[0]["metrics"]
     history = [{"step": 5, "loss": math.nan}, {"step": 10, "loss": None}, {"step": 15, "loss": math.inf}]
-    with pytest.raises(generate_plots.CannotDraw,
-                       match="no finite 'loss' in few/metrics_20260304_090000.json"):
+    with pytest.raises(
+        generate_plots.CannotDraw, match="no finite 'loss' in few/metrics_20260304_090000.json"
+    ):
         log = log._replace(data={**log.data, "history": history})
         generate_plots.training_loss([{**run[0], "metrics": log}], "ru")
 
@@ -175,17 +187,29 @@ def test_learning_rate_curve_and_marks():
 def test_metrics_bars_are_the_means_and_whiskers_the_intervals():
     run = chosen("logs")
     figure, logs = generate_plots.benchmark_metrics(run, "ru")
-    assert [Path(log.name).name for log in logs] == ["benchmark_20260301_094500.json",
-                                                     "benchmark_20260301_103000.json"]
+    assert [Path(log.name).name for log in logs] == [
+        "benchmark_20260301_094500.json",
+        "benchmark_20260301_103000.json",
+    ]
     left, right = figure.axes
-    names = ("token_f1", "exact_match", "key_info", "length_ratio", "overall", "citation_f1",
-             "citation_exists")
+    names = (
+        "token_f1",
+        "exact_match",
+        "key_info",
+        "length_ratio",
+        "overall",
+        "citation_f1",
+        "citation_exists",
+    )
     for bars, log in zip((left.patches[:7], left.patches[7:14]), logs):
         means = [log.data["summary"]["metrics"][name]["mean"] for name in names]
         assert [bar.get_width() for bar in bars] == pytest.approx([100 * mean for mean in means])
     black = [line.get_xdata() for line in left.lines if line.get_color() == "black"]
-    bounds = [[100 * bound for bound in log.data["summary"]["metrics"][name]["ci95"]] for log in logs
-              for name in names]
+    bounds = [
+        [100 * bound for bound in log.data["summary"]["metrics"][name]["ci95"]]
+        for log in logs
+        for name in names
+    ]
     assert [list(line) for line in black] == [pytest.approx(pair) for pair in bounds]
     assert "63,2\u00a0%" in [text.get_text() for text in left.texts]
     assert [label.get_text() for label in left.get_yticklabels()][-1] == "Существующие ссылки"
@@ -300,13 +324,16 @@ def test_command_names_what_it_cannot_draw(tmp_path, capsys):
     assert (tmp_path / "citations.png").read_bytes() == b"older"
 
 
-@pytest.mark.parametrize("flags, message", [
-    (["--logs-dir", "nowhere"], "no logs in nowhere; run: python train_8b.py"),
-    (["--run", "20990101_000000"], "no run '20990101_000000' in .*; the newest there: 20260301_100000"),
-    (["--language", "kk"], "unknown language 'kk'; known: ru, en"),
-    ([part for i in range(6) for part in ("--run", str(i))], "6 runs asked for; a picture holds up to 5"),
-    (["--runs", "1"], "unknown argument --runs; did you mean --run?"),
-])
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--logs-dir", "nowhere"], "no logs in nowhere; run: python train_8b.py"),
+        (["--run", "20990101_000000"], "no run '20990101_000000' in .*; the newest there: 20260301_100000"),
+        (["--language", "kk"], "unknown language 'kk'; known: ru, en"),
+        ([part for i in range(6) for part in ("--run", str(i))], "6 runs asked for; a picture holds up to 5"),
+        (["--runs", "1"], "unknown argument --runs; did you mean --run?"),
+    ],
+)
 def test_user_errors(flags, message, tmp_path):
     base = ["--logs-dir", str(FIXTURES / "logs"), "--plots-dir", str(tmp_path)]
     with pytest.raises(UserError, match=message.replace("?", r"\?")):

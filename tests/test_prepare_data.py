@@ -1,4 +1,5 @@
 """Raw files to a train and a validation file, and the check of such a pair. python -m pytest tests/test_prepare_data.py"""
+
 import csv
 import json
 import os
@@ -29,11 +30,17 @@ def make_rows(count, seed=0, articles=0, kazakh=0.3):
 
     def text(language, size):
         return " ".join("".join(rng.choices(WORDS[language], k=8)) for _ in range(size))
+
     rows = []
     for number in range(count):
         language = "kk" if number < kazakh * count else "ru"
-        rows.append({"instruction": text(language, 6) + ("ә?" if language == "kk" else "?"), "input": "",
-                     "output": text(language, 9).capitalize() + "."})
+        rows.append(
+            {
+                "instruction": text(language, 6) + ("ә?" if language == "kk" else "?"),
+                "input": "",
+                "output": text(language, 9).capitalize() + ".",
+            }
+        )
         if articles:
             rows[-1]["source"] = {"act": "labor_code", "article": str(rng.randrange(articles))}
     return rows
@@ -51,11 +58,19 @@ def read_jsonl(path):
 @pytest.fixture
 def run(tmp_path, capsys):
     """run("raw.jsonl", "--flag") -> (exit code, stdout); all output goes below tmp_path/out."""
+
     def run(*arguments):
-        folders = ["--train-file", tmp_path / "out/train.jsonl", "--validation-file", tmp_path / "out/validation.jsonl",
-                   "--logs-dir", tmp_path / "out/logs"]
+        folders = [
+            "--train-file",
+            tmp_path / "out/train.jsonl",
+            "--validation-file",
+            tmp_path / "out/validation.jsonl",
+            "--logs-dir",
+            tmp_path / "out/logs",
+        ]
         code = prepare_data.main([str(word) for word in [*arguments, *folders]])
         return code, capsys.readouterr().out
+
     return run
 
 
@@ -70,14 +85,18 @@ def logged(tmp_path):
 
 # ---------------------------------------------------------------- text
 
-@pytest.mark.parametrize("raw, clean", [
-    ("  Два   пробела\tи\u00a0неразрывный ", "Два пробела и неразрывный"),
-    ("Строка\r\nдругая\rтретья\u2028четвёртая", "Строка\nдругая\nтретья\nчетвёртая"),
-    ("до\u00adго\u200bвор\ufeff \x00\x07", "договор"),
-    ("и\u0306", "й"),
-    ("абзац\n\n\n\n  другой  \n", "абзац\n\nдругой"),
-    ("а \u200b б", "а б"),
-])
+
+@pytest.mark.parametrize(
+    "raw, clean",
+    [
+        ("  Два   пробела\tи\u00a0неразрывный ", "Два пробела и неразрывный"),
+        ("Строка\r\nдругая\rтретья\u2028четвёртая", "Строка\nдругая\nтретья\nчетвёртая"),
+        ("до\u00adго\u200bвор\ufeff \x00\x07", "договор"),
+        ("и\u0306", "й"),
+        ("абзац\n\n\n\n  другой  \n", "абзац\n\nдругой"),
+        ("а \u200b б", "а б"),
+    ],
+)
 def test_normalize_text(raw, clean):
     assert sources.normalize_text(raw) == clean
 
@@ -88,12 +107,18 @@ def test_normalized_text_stays_as_it_is(text):
     clean = sources.normalize_text(text)
     assert sources.normalize_text(clean) == clean == unicodedata.normalize("NFC", clean) == clean.strip()
     assert not re.search(r"[^\S\n ]|  | \n|\n |\n\n\n", clean)
-    assert not any(unicodedata.category(character) in ("Cc", "Cf") for character in clean if character != "\n")
+    assert not any(
+        unicodedata.category(character) in ("Cc", "Cf") for character in clean if character != "\n"
+    )
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.dictionaries(st.sampled_from(["instruction", "input", "output", "note"]),
-                       st.one_of(st.none(), st.integers(), st.text())))
+@given(
+    st.dictionaries(
+        st.sampled_from(["instruction", "input", "output", "note"]),
+        st.one_of(st.none(), st.integers(), st.text()),
+    )
+)
 def test_to_record_gives_a_record_or_a_reason(row):
     record, reason = sources.to_record(dict(row), {})
     assert (record is None) != (reason is None)
@@ -102,24 +127,38 @@ def test_to_record_gives_a_record_or_a_reason(row):
         assert sources.to_record(json.loads(json.dumps(record)), {}) == (record, None)
 
 
-@pytest.mark.parametrize("question, language", [
-    ("Сколько дней отпуска?", "ru"), ("Қанша күн?", "kk"), ("Іс қалай қозғалады?", "kk"), ("В чём разница?", "ru"), ("", "ru"),
-])
+@pytest.mark.parametrize(
+    "question, language",
+    [
+        ("Сколько дней отпуска?", "ru"),
+        ("Қанша күн?", "kk"),
+        ("Іс қалай қозғалады?", "kk"),
+        ("В чём разница?", "ru"),
+        ("", "ru"),
+    ],
+)
 def test_detect_language(question, language):
     assert records.detect_language(question) == language
 
 
 # ---------------------------------------------------------------- sources
 
-@pytest.mark.parametrize("messages, expected", [
-    ([("user", "Вопрос?"), ("assistant", "Ответ.")], ("Вопрос?", "Ответ.")),
-    ([("system", "Ты юрист."), ("user", "Вопрос?"), ("assistant", "Ответ.")], ("Вопрос?", "Ответ.")),
-    ([("user", [{"type": "text", "text": "Вопрос?"}]), ("assistant", "Ответ.")], ("Вопрос?", "Ответ.")),
-    ([("user", "А?"), ("assistant", "Б."), ("user", "В?"), ("assistant", "Г.")], "a chat of several questions"),
-    ([("assistant", "Ответ.")], "a chat without a question and an answer"),
-    ([("user", "Вопрос?"), ("assistant", None)], "no field 'output'"),
-    ("Вопрос?", "messages are not a list of turns"),
-])
+
+@pytest.mark.parametrize(
+    "messages, expected",
+    [
+        ([("user", "Вопрос?"), ("assistant", "Ответ.")], ("Вопрос?", "Ответ.")),
+        ([("system", "Ты юрист."), ("user", "Вопрос?"), ("assistant", "Ответ.")], ("Вопрос?", "Ответ.")),
+        ([("user", [{"type": "text", "text": "Вопрос?"}]), ("assistant", "Ответ.")], ("Вопрос?", "Ответ.")),
+        (
+            [("user", "А?"), ("assistant", "Б."), ("user", "В?"), ("assistant", "Г.")],
+            "a chat of several questions",
+        ),
+        ([("assistant", "Ответ.")], "a chat without a question and an answer"),
+        ([("user", "Вопрос?"), ("assistant", None)], "no field 'output'"),
+        ("Вопрос?", "messages are not a list of turns"),
+    ],
+)
 def test_chats(messages, expected):
     if isinstance(messages, list):
         messages = [dict(zip(("role", "content"), turn)) for turn in messages]
@@ -136,14 +175,26 @@ def write_source(path, rows):
     elif path.suffix == ".parquet":
         import pyarrow
         from pyarrow import parquet
+
         parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     elif path.suffix == ".json":
         path.write_text(json.dumps({"version": 1, "data": rows}), "utf-8")
     elif path.suffix == ".jsonl":
-        write_jsonl(path, [{"messages": [{"role": "user", "content": row["instruction"]},
-                                         {"role": "assistant", "content": row["output"]}]} for row in rows])
+        write_jsonl(
+            path,
+            [
+                {
+                    "messages": [
+                        {"role": "user", "content": row["instruction"]},
+                        {"role": "assistant", "content": row["output"]},
+                    ]
+                }
+                for row in rows
+            ],
+        )
     else:
         import datasets
+
         datasets.Dataset.from_list(rows).save_to_disk(str(path))
 
 
@@ -162,18 +213,35 @@ def test_every_kind_of_source_gives_the_same_rows(tmp_path, run, parts, name):
 def test_bad_rows_are_dropped_counted_and_named(tmp_path, run, parts):
     rows = make_rows(30)
     lines = [json.dumps(row, ensure_ascii=False).encode() for row in rows]
-    bad = [b"{broken", b"[1, 2]", b'{"instruction": "?", "output": "x"}', b'{"instruction": "a", "output": " "}',
-           b'{"instruction": "a"}', b'{"instruction": "a", "output": 5}', b'{"instruction": "\xd0", "output": "b"}',
-           b'{"instruction": "a", "output": "\\ud800"}', b'{"instruction": "a", "output": "b", "note": "\\udc00"}', lines[0]]
+    bad = [
+        b"{broken",
+        b"[1, 2]",
+        b'{"instruction": "?", "output": "x"}',
+        b'{"instruction": "a", "output": " "}',
+        b'{"instruction": "a"}',
+        b'{"instruction": "a", "output": 5}',
+        b'{"instruction": "\xd0", "output": "b"}',
+        b'{"instruction": "a", "output": "\\ud800"}',
+        b'{"instruction": "a", "output": "b", "note": "\\udc00"}',
+        lines[0],
+    ]
     (tmp_path / "raw.jsonl").write_bytes(b"\xef\xbb\xbf" + b"\n".join([*lines, b"", *bad]) + b"\n")
     code, output = run(tmp_path / "raw.jsonl")
     assert code == 0 and sum(map(len, parts())) == 30
     log = logged(tmp_path)
     assert log["summary"]["rows_in"] == 40 and log["summary"]["kept"] == 30
     assert {entry["line"]: entry["reason"] for entry in log["dropped"]} == {
-        32: "not JSON", 33: "not an object", 34: "field 'instruction' has no word", 35: "field 'output' is empty",
-        36: "no field 'output'", 37: "field 'output' is not a string", 38: "not UTF-8",
-        39: "field 'output' has half a surrogate pair", 40: "half a surrogate pair in a further field", 41: "exact duplicate"}
+        32: "not JSON",
+        33: "not an object",
+        34: "field 'instruction' has no word",
+        35: "field 'output' is empty",
+        36: "no field 'output'",
+        37: "field 'output' is not a string",
+        38: "not UTF-8",
+        39: "field 'output' has half a surrogate pair",
+        40: "half a surrogate pair in a further field",
+        41: "exact duplicate",
+    }
     assert log["dropped"][-1]["same_as"] == f"{tmp_path / 'raw.jsonl'}:1"
     assert "dropped: not UTF-8" in output
 
@@ -185,15 +253,22 @@ def test_further_fields_are_kept(tmp_path, run, parts):
         assert row["note"] == "проверено" and "seen_article" not in row  # which is for the new split to say
 
 
-@pytest.mark.parametrize("content, name, message", [
-    ("", "raw.jsonl", r"0 rows read, 0 kept \(none dropped\): too few to split"),
-    ('{"question": "a", "answer": "b"}', "raw.jsonl", r"its columns are question, answer: name them, e.g. --map question="),
-    ("{", "raw.json", r"not JSON"),
-    ('"text"', "raw.json", "a list of rows is expected, found str"),
-    ("not parquet", "raw.parquet", "not a Parquet file"),
-    ('a,b\n"x', "raw.csv", "line 2: not CSV"),
-    ("text", "raw.txt", "unknown kind of file"),
-])
+@pytest.mark.parametrize(
+    "content, name, message",
+    [
+        ("", "raw.jsonl", r"0 rows read, 0 kept \(none dropped\): too few to split"),
+        (
+            '{"question": "a", "answer": "b"}',
+            "raw.jsonl",
+            r"its columns are question, answer: name them, e.g. --map question=",
+        ),
+        ("{", "raw.json", r"not JSON"),
+        ('"text"', "raw.json", "a list of rows is expected, found str"),
+        ("not parquet", "raw.parquet", "not a Parquet file"),
+        ('a,b\n"x', "raw.csv", "line 2: not CSV"),
+        ("text", "raw.txt", "unknown kind of file"),
+    ],
+)
 def test_bad_sources(tmp_path, run, content, name, message):
     (tmp_path / name).write_text(content, "utf-8")
     with pytest.raises(UserError, match=message) as error:
@@ -202,18 +277,21 @@ def test_bad_sources(tmp_path, run, content, name, message):
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ([], "no source given"),
-    (["nowhere.jsonl"], "nowhere.jsonl: no such file or folder"),
-    (["raw", "--map", "question"], "--map question: expected COLUMN=FIELD"),
-    (["raw", "--map", "question=reply"], "is one of instruction, input, output"),
-    (["raw", "--map", "a=output", "--map", "b=output"], "two columns for one field"),
-    (["raw", "--validation-fraction", "1"], "expected a share between 0 and 1"),
-    (["raw", "--near-duplicate-threshold", "0.1"], "expected 0.5 to 1"),
-    (["raw", "--tokeniser", "x"], "did you mean --tokenizer"),
-    (["--check", "raw"], "give it no sources"),
-    (["--check"], "train.jsonl: no such file"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "no source given"),
+        (["nowhere.jsonl"], "nowhere.jsonl: no such file or folder"),
+        (["raw", "--map", "question"], "--map question: expected COLUMN=FIELD"),
+        (["raw", "--map", "question=reply"], "is one of instruction, input, output"),
+        (["raw", "--map", "a=output", "--map", "b=output"], "two columns for one field"),
+        (["raw", "--validation-fraction", "1"], "expected a share between 0 and 1"),
+        (["raw", "--near-duplicate-threshold", "0.1"], "expected 0.5 to 1"),
+        (["raw", "--tokeniser", "x"], "did you mean --tokenizer"),
+        (["--check", "raw"], "give it no sources"),
+        (["--check"], "train.jsonl: no such file"),
+    ],
+)
 def test_bad_arguments(run, arguments, message):
     with pytest.raises(UserError, match=re.escape(message)):
         run(*arguments)
@@ -227,10 +305,13 @@ def test_error_is_one_line_and_code_2(run_script):
 
 # ---------------------------------------------------------------- the split
 
+
 def test_split_is_stratified_and_keeps_groups_whole(tmp_path, run, parts):
     rows = make_rows(200)
-    rows += [row | {"instruction": row["instruction"].replace("?", " в Казахстане?"), "output": other["output"]}
-             for row, other in zip(rows[:60], make_rows(60, seed=1))]
+    rows += [
+        row | {"instruction": row["instruction"].replace("?", " в Казахстане?"), "output": other["output"]}
+        for row, other in zip(rows[:60], make_rows(60, seed=1))
+    ]
     run(write_jsonl(tmp_path / "raw.jsonl", rows))
     train, validation = parts()
     languages = Counter(records.detect_language(row["instruction"]) for row in validation)
@@ -239,6 +320,7 @@ def test_split_is_stratified_and_keeps_groups_whole(tmp_path, run, parts):
 
     def stem(row):
         return row["instruction"].removesuffix("?").removesuffix(" в Казахстане")
+
     assert not set(map(stem, train)) & set(map(stem, validation))
 
 
@@ -280,6 +362,7 @@ def test_all_files_or_none(tmp_path, run, monkeypatch):
     def full_disk(descriptor, calls=iter(range(9))):
         if next(calls) == 1:
             raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(UserError, match="validation.jsonl: No space left on device"):
         run(source, "--seed", "5")
@@ -295,6 +378,7 @@ def test_target_that_is_a_folder(tmp_path, run):
 
 # ---------------------------------------------------------------- the table
 
+
 def test_summary(tmp_path, run):
     rows = make_rows(40)
     rows[0]["output"] = "Да."
@@ -302,10 +386,13 @@ def test_summary(tmp_path, run):
     rows[2] |= {"instruction": rows[0]["instruction"]}
     rows[5]["output"] = "Сот мүшелерiнiң саны бірге тең."  # Latin i
     from tokenizers import Tokenizer, models, pre_tokenizers
+
     tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    _, output = run(write_jsonl(tmp_path / "raw.jsonl", rows), "--tokenizer", tmp_path, "--max-seq-length", "14")
+    _, output = run(
+        write_jsonl(tmp_path / "raw.jsonl", rows), "--tokenizer", tmp_path, "--max-seq-length", "14"
+    )
     log = logged(tmp_path)["summary"]
     assert log["by_language"] == {"ru": {"train": 25, "validation": 3}, "kk": {"train": 11, "validation": 1}}
     assert log["by_cited_act"] == {"no act": 39, "labor_code": 1}
@@ -318,11 +405,19 @@ def test_summary(tmp_path, run):
 
 def test_percentiles():
     assert summary.percentiles(list(range(1, 101))) == {
-        "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "p100": 100, "mean": 50.5}
+        "p5": 5,
+        "p25": 25,
+        "p50": 50,
+        "p75": 75,
+        "p95": 95,
+        "p100": 100,
+        "mean": 50.5,
+    }
     assert summary.percentiles([]) == {}
 
 
 # ---------------------------------------------------------------- the check
+
 
 @pytest.fixture
 def pair(tmp_path, run, parts):
@@ -333,6 +428,7 @@ def pair(tmp_path, run, parts):
         write_jsonl(tmp_path / "out/train.jsonl", train)
         write_jsonl(tmp_path / "out/validation.jsonl", validation)
         return run("--check")
+
     return (*parts(), check)
 
 
@@ -347,21 +443,40 @@ def reworded(row):
     return row | {"instruction": " ".join(words[::-1]) + " по закону РК"}  # 6 of 8 words; the answer the same
 
 
-@pytest.mark.parametrize("spoil, finding", [
-    (lambda train, validation: validation.append(train[4] | {"output": "Совсем другой ответ."}),
-     r"question of train in validation: 1: \S+train.jsonl:5 and \S+validation.jsonl:13$"),
-    (lambda train, validation: validation.append(reworded(train[4])),
-     r"near-duplicate question of train in validation: 1: \S+train.jsonl:5 and \S+validation.jsonl:13$"),
-    (lambda train, validation: train.append(train[0]), r"exact duplicate in train: 1: \S+:1 and \S+:109$"),
-    (lambda train, validation: validation.append(validation[0]), "exact duplicate in validation: 1: "),
-    (lambda train, validation: train.append(train[0] | {"output": train[0]["output"] + " Да."}), "near-duplicate in train: 1: "),
-    (lambda train, validation: train.extend([{"instruction": "a"}, [], {"instruction": "a", "output": None}]),
-     r"bad row in train: 3: \S+:109 no field 'output'; \S+:110 not a JSON object; \S+:111 field 'output' is not a string$"),
-    (lambda train, validation: validation.clear(), "bad row in validation: 1: .* has no rows"),
-    (lambda train, validation: validation[0].update(seen_article=not validation[0]["seen_article"]),
-     r"seen_article is not true: 1: \S+validation.jsonl:1 says (True|False)$"),
-    (lambda train, validation: validation[0].pop("source"), r"seen_article is not true: 1: "),
-])
+@pytest.mark.parametrize(
+    "spoil, finding",
+    [
+        (
+            lambda train, validation: validation.append(train[4] | {"output": "Совсем другой ответ."}),
+            r"question of train in validation: 1: \S+train.jsonl:5 and \S+validation.jsonl:13$",
+        ),
+        (
+            lambda train, validation: validation.append(reworded(train[4])),
+            r"near-duplicate question of train in validation: 1: \S+train.jsonl:5 and \S+validation.jsonl:13$",
+        ),
+        (
+            lambda train, validation: train.append(train[0]),
+            r"exact duplicate in train: 1: \S+:1 and \S+:109$",
+        ),
+        (lambda train, validation: validation.append(validation[0]), "exact duplicate in validation: 1: "),
+        (
+            lambda train, validation: train.append(train[0] | {"output": train[0]["output"] + " Да."}),
+            "near-duplicate in train: 1: ",
+        ),
+        (
+            lambda train, validation: train.extend(
+                [{"instruction": "a"}, [], {"instruction": "a", "output": None}]
+            ),
+            r"bad row in train: 3: \S+:109 no field 'output'; \S+:110 not a JSON object; \S+:111 field 'output' is not a string$",
+        ),
+        (lambda train, validation: validation.clear(), "bad row in validation: 1: .* has no rows"),
+        (
+            lambda train, validation: validation[0].update(seen_article=not validation[0]["seen_article"]),
+            r"seen_article is not true: 1: \S+validation.jsonl:1 says (True|False)$",
+        ),
+        (lambda train, validation: validation[0].pop("source"), r"seen_article is not true: 1: "),
+    ],
+)
 def test_check_finds(pair, spoil, finding):
     train, validation, check = pair
     spoil(train, validation)
@@ -377,7 +492,11 @@ def test_check_warns(pair):
     train[2]["output"] += "  Два пробела."
     code, output = check(train, validation)
     assert code == 0
-    for kind in ("long answer of train in validation", "same question, other answer in train", "text not normalized"):
+    for kind in (
+        "long answer of train in validation",
+        "same question, other answer in train",
+        "text not normalized",
+    ):
         assert f"warning: {kind}: 1: " in output
 
 
@@ -390,6 +509,7 @@ def test_committed_data_pass_the_check(capsys):
 def test_nothing_heavy_is_imported_for_help(run_script):
     assert run_script("prepare_data.py", "--help").returncode == 0
     import subprocess
+
     heavy = {"datasets", "numpy", "pyarrow", "rich", "datasketch"}
     script = f"import sys, prepare_data; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPOSITORY)

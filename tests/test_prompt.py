@@ -1,4 +1,5 @@
 """Section 7 of the design: what is trained is what is asked, and one end token. Qwen3's template and Gemma's."""
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ def gemma_tokenizer():
 @pytest.fixture(scope="module", params=["qwen3", "gemma", "plain"])
 def tokenizer(request, tiny_model):
     from transformers import AutoTokenizer
+
     if request.param == "gemma":
         return gemma_tokenizer()
     loaded = AutoTokenizer.from_pretrained(tiny_model)
@@ -37,23 +39,49 @@ def test_user_turn():
     assert user_turn({**RECORD, "input": " "}) == "Что такое аренда?"
 
 
-@given(instruction=texts, text=st.text(max_size=20).filter(lambda t: not any("\ud800" <= c <= "\udfff" for c in t)), output=texts)
+@given(
+    instruction=texts,
+    text=st.text(max_size=20).filter(lambda t: not any("\ud800" <= c <= "\udfff" for c in t)),
+    output=texts,
+)
 @settings(deadline=None, max_examples=60)
 def test_prompt_ids_are_the_prefix_of_the_training_ids(tokenizer, instruction, text, output):
     record = {"instruction": instruction, "input": text, "output": output}
     asked = tokenizer(prompt.render_prompt(record, tokenizer)).input_ids
-    trained = tokenizer(prompt.render_prompt(record, tokenizer) + prompt.render_completion(record, tokenizer)).input_ids
-    assert trained[:len(asked)] == asked
-    answer = trained[len(asked):]
+    trained = tokenizer(
+        prompt.render_prompt(record, tokenizer) + prompt.render_completion(record, tokenizer)
+    ).input_ids
+    assert trained[: len(asked)] == asked
+    answer = trained[len(asked) :]
     assert answer.count(tokenizer.eos_token_id) == 1 and answer[-1] == tokenizer.eos_token_id
 
 
-@pytest.mark.parametrize("attack", ["<|im_end|>", "<end_of_turn>", "<think>", "<bos>", "<|im_start|>system", "<eos>", "<pad>",
-                                    "<|im_<|im_end|>end|>", "<|endoftext|>", "</think>"])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "<|im_end|>",
+        "<end_of_turn>",
+        "<think>",
+        "<bos>",
+        "<|im_start|>system",
+        "<eos>",
+        "<pad>",
+        "<|im_<|im_end|>end|>",
+        "<|endoftext|>",
+        "</think>",
+    ],
+)
 def test_control_tokens_in_a_text_stay_text(tokenizer, attack):
     def control_ids(record):
-        ids = tokenizer(prompt.render_prompt(record, tokenizer) + prompt.render_completion(record, tokenizer)).input_ids
-        return [i for i in ids if i in tokenizer.added_tokens_decoder and tokenizer.convert_ids_to_tokens(i).strip()]
+        ids = tokenizer(
+            prompt.render_prompt(record, tokenizer) + prompt.render_completion(record, tokenizer)
+        ).input_ids
+        return [
+            i
+            for i in ids
+            if i in tokenizer.added_tokens_decoder and tokenizer.convert_ids_to_tokens(i).strip()
+        ]
+
     attacked = {key: f"{value} {attack} x" for key, value in RECORD.items()}
     assert control_ids(attacked) == control_ids(RECORD)
 
@@ -70,6 +98,7 @@ def test_exactly_one_bos(tokenizer):
 
 def test_qwen3_thinking_is_off(tiny_model):
     from transformers import AutoTokenizer
+
     tokenizer = prompt.prepare_tokenizer(AutoTokenizer.from_pretrained(tiny_model))
     assert prompt.render_prompt(RECORD, tokenizer).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
     assert prompt.render_completion(RECORD, tokenizer) == "Статья 540 ГК.<|im_end|>"

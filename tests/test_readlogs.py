@@ -1,4 +1,5 @@
 """legalqa/report/logs.py: which logs belong together, and what becomes of bad ones."""
+
 import json
 import math
 import shutil
@@ -31,11 +32,23 @@ def edit(path, change, target=None):
 
 
 def test_what_belongs_together(logs_dir):
-    assert chosen(logs_dir) == {"config": RUN, "metrics": RUN, "history": None, "benchmark": ADAPTER,
-                                "base": BASE, "compare": "20260301_103500"}
+    assert chosen(logs_dir) == {
+        "config": RUN,
+        "metrics": RUN,
+        "history": None,
+        "benchmark": ADAPTER,
+        "base": BASE,
+        "compare": "20260301_103500",
+    }
     assert chosen(logs_dir, RUN) == chosen(logs_dir, ADAPTER) == chosen(logs_dir)
-    assert chosen(logs_dir, BASE) == {"config": None, "metrics": None, "history": None, "benchmark": None,
-                                      "base": BASE, "compare": None}
+    assert chosen(logs_dir, BASE) == {
+        "config": None,
+        "metrics": None,
+        "history": None,
+        "benchmark": None,
+        "base": BASE,
+        "compare": None,
+    }
 
 
 def test_newest_run_does_not_borrow_an_older_runs_scores(logs_dir, capsys):
@@ -54,10 +67,16 @@ def test_run_that_has_not_logged_a_step_yet_does_not_hide_the_last_one(logs_dir)
 
 def test_base_is_of_the_same_validation_file_and_model(logs_dir):
     path = logs_dir / f"benchmark_{BASE}.json"
-    edit(path, lambda data: data["meta"]["validation"].update(sha256="other"),
-         logs_dir / "benchmark_20260301_113000.json")
-    edit(path, lambda data: data["meta"].update(base_model="other"),
-         logs_dir / "benchmark_20260301_123000.json")
+    edit(
+        path,
+        lambda data: data["meta"]["validation"].update(sha256="other"),
+        logs_dir / "benchmark_20260301_113000.json",
+    )
+    edit(
+        path,
+        lambda data: data["meta"].update(base_model="other"),
+        logs_dir / "benchmark_20260301_123000.json",
+    )
     assert chosen(logs_dir)["base"] == BASE
     edit(path, lambda data: data["samples"].pop(), logs_dir / "benchmark_20260301_133000.json")
     assert chosen(logs_dir)["base"] == BASE  # the newer one has other samples
@@ -68,6 +87,7 @@ def test_base_is_of_the_same_validation_file_and_model(logs_dir):
 def test_comparison_is_of_exactly_these_two_the_base_first(logs_dir):
     def swap(data):
         data["meta"].update(a=data["meta"]["b"], b=data["meta"]["a"])
+
     edit(logs_dir / "compare_20260301_103500.json", swap)
     assert chosen(logs_dir)["compare"] is None
 
@@ -77,13 +97,16 @@ def test_live_run_is_read_from_its_history():
     assert found["metrics"] is None and found["history"].data[-1]["step"] == 120
 
 
-@pytest.mark.parametrize("steps, kept, resumed", [
-    ([5, 10, 15], [5, 10, 15], []),
-    ([5, 10, 15, 20, 15, 20, 25], [5, 10, 15, 20, 25], [10]),  # killed at 20, resumed from 10
-    ([50, 55, 60, 50, 55], [50, 55], [50]),  # evaluated again at 50: its first entry is kept and added to
-    ([5, 10, 5, 10, 5], [5], [5, 5]),
-    ([0, 5, 5], [0, 5], []),
-])
+@pytest.mark.parametrize(
+    "steps, kept, resumed",
+    [
+        ([5, 10, 15], [5, 10, 15], []),
+        ([5, 10, 15, 20, 15, 20, 25], [5, 10, 15, 20, 25], [10]),  # killed at 20, resumed from 10
+        ([50, 55, 60, 50, 55], [50, 55], [50]),  # evaluated again at 50: its first entry is kept and added to
+        ([5, 10, 5, 10, 5], [5], [5, 5]),
+        ([0, 5, 5], [0, 5], []),
+    ],
+)
 def test_resumed_history_is_merged(steps, kept, resumed):
     entries, found = curves.merged_history([{"step": step, "loss": 1.0} for step in steps])
     assert [entry["step"] for entry in entries] == kept
@@ -95,9 +118,16 @@ def test_entries_of_a_step_are_put_together():
     assert entries == [{"step": 50, "loss": 1.0, "eval_loss": 2.0}]
 
 
-BAD = {"cut off": b'{"meta": {"run": "x"', "empty": b"", "a list": b"[1, 2]",
-       "foreign": b'{"hello": "world"}', "not UTF-8": b'{"a": "\xff"}',
-       "deep": b"[" * 100_000, "huge number": b'{"a": ' + b"9" * 10_000 + b"}", "null": b"null"}
+BAD = {
+    "cut off": b'{"meta": {"run": "x"',
+    "empty": b"",
+    "a list": b"[1, 2]",
+    "foreign": b'{"hello": "world"}',
+    "not UTF-8": b'{"a": "\xff"}',
+    "deep": b"[" * 100_000,
+    "huge number": b'{"a": ' + b"9" * 10_000 + b"}",
+    "null": b"null",
+}
 
 
 @pytest.mark.parametrize("content", BAD.values(), ids=BAD)
@@ -113,8 +143,9 @@ def test_bad_log_is_named_and_skipped(content, logs_dir, capsys):
 def test_all_bad_is_one_error(tmp_path, capsys):
     (tmp_path / f"metrics_{RUN}.json").write_text("{")
     (tmp_path / f"benchmark_{RUN}.json").write_text("[]")
-    with pytest.raises(UserError,
-                       match=r"no readable log in .* \(2 skipped, named above\); run: python train_8b.py"):
+    with pytest.raises(
+        UserError, match=r"no readable log in .* \(2 skipped, named above\); run: python train_8b.py"
+    ):
         chosen(tmp_path)
 
 
@@ -138,19 +169,34 @@ def test_bad_history_line_is_named(tmp_path, capsys):
     assert f"skipped line 3 of {path}: step: a count is expected" in err
 
 
-@pytest.mark.parametrize("change, problem", [
-    (lambda data: data.pop("summary"), "top level: no key 'summary'"),
-    (lambda data: data["summary"]["metrics"]["overall"].update(mean=1.5),
-     "summary.metrics.overall.mean: a share from 0 to 1"),
-    (lambda data: data["summary"]["metrics"]["overall"].update(ci95=[0.1]),
-     "summary.metrics.overall.ci95: two numbers or null"),
-    (lambda data: data["samples"][3].update(prediction=None), r"samples\[3\].prediction: text is expected"),
-    (lambda data: data["samples"][0]["scores"].update(overall=math.nan),
-     r"samples\[0\].scores.overall: a share"),
-    (lambda data: data["samples"][0]["scores"].update(overall=10**400), r"samples\[0\].scores.overall: a share"),
-    (lambda data: data.update(samples={}), "samples: a list is expected"),
-    (lambda data: data["summary"].update(num_samples=True), "summary.num_samples: a count is expected"),
-])
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        (lambda data: data.pop("summary"), "top level: no key 'summary'"),
+        (
+            lambda data: data["summary"]["metrics"]["overall"].update(mean=1.5),
+            "summary.metrics.overall.mean: a share from 0 to 1",
+        ),
+        (
+            lambda data: data["summary"]["metrics"]["overall"].update(ci95=[0.1]),
+            "summary.metrics.overall.ci95: two numbers or null",
+        ),
+        (
+            lambda data: data["samples"][3].update(prediction=None),
+            r"samples\[3\].prediction: text is expected",
+        ),
+        (
+            lambda data: data["samples"][0]["scores"].update(overall=math.nan),
+            r"samples\[0\].scores.overall: a share",
+        ),
+        (
+            lambda data: data["samples"][0]["scores"].update(overall=10**400),
+            r"samples\[0\].scores.overall: a share",
+        ),
+        (lambda data: data.update(samples={}), "samples: a list is expected"),
+        (lambda data: data["summary"].update(num_samples=True), "summary.num_samples: a count is expected"),
+    ],
+)
 def test_wrong_shape_names_the_place(change, problem, logs_dir):
     path = logs_dir / f"benchmark_{ADAPTER}.json"
     edit(path, change)

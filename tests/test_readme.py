@@ -1,4 +1,5 @@
 """README's commands, flags, files and make targets exist; its first screen is one screen."""
+
 import importlib
 import re
 from pathlib import Path
@@ -8,12 +9,24 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text("utf-8")
 SCRIPTS = ("train_8b", "benchmark", "generate_plots", "generate_report", "chat", "prepare_data")
-WRITTEN_BY_RUNS = ("finetuned_", "models", "outputs", "raw/", ".venv", "logs/metrics_<", "logs/benchmark_<", "plots/*")
+WRITTEN_BY_RUNS = (
+    "finetuned_",
+    "models",
+    "outputs",
+    "raw/",
+    ".venv",
+    "logs/metrics_<",
+    "logs/benchmark_<",
+    "plots/*",
+)
 
 
 def commands():
     """(script, flags) of every `python x.py ...` in README."""
-    return [(match[1], re.findall(r"--[a-z][a-z-]*", match[2])) for match in re.finditer(r"python ([\w/]+)\.py([^`\n#]*)", README)]
+    return [
+        (match[1], re.findall(r"--[a-z][a-z-]*", match[2]))
+        for match in re.finditer(r"python ([\w/]+)\.py([^`\n#]*)", README)
+    ]
 
 
 @pytest.mark.parametrize("script, flags", sorted({(script, tuple(flags)) for script, flags in commands()}))
@@ -21,13 +34,22 @@ def test_commands_and_flags_exist(script, flags):
     text = (REPOSITORY / f"{script}.py").read_text("utf-8")
     if script in SCRIPTS:
         module = importlib.import_module(script)
-        known = {"--" + key.replace("_", "-") for key in getattr(module, "KEYS", ()) or getattr(module, "SETTINGS", ())} | {"--profile"}
+        known = {
+            "--" + key.replace("_", "-")
+            for key in getattr(module, "KEYS", ()) or getattr(module, "SETTINGS", ())
+        } | {"--profile"}
         assert all(flag in known or f'"{flag}"' in text for flag in flags), (script, flags)
 
 
 def test_paths_exist():
-    paths = {path for path in re.findall(r"`([\w.]+(?:/[\w.<>*]*)*)`", README) if "/" in path or path.endswith((".py", ".md", ".txt"))}
-    missing = [path for path in paths if not path.startswith(WRITTEN_BY_RUNS) and not (REPOSITORY / path).exists()]
+    paths = {
+        path
+        for path in re.findall(r"`([\w.]+(?:/[\w.<>*]*)*)`", README)
+        if "/" in path or path.endswith((".py", ".md", ".txt"))
+    }
+    missing = [
+        path for path in paths if not path.startswith(WRITTEN_BY_RUNS) and not (REPOSITORY / path).exists()
+    ]
     assert not missing
 
 
@@ -44,5 +66,6 @@ def test_first_screen():
 
 def test_profiles_and_keys_named_in_readme_exist():
     import config
+
     for profile in re.findall(r"--profile (\w+)", README):
         assert profile in config.PROFILES

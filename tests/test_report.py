@@ -3,6 +3,7 @@
 Run: python -m pytest tests/test_report.py. After a wanted change: PYTHONPATH=. python tests/test_report.py
 writes the golden files anew; read their diff.
 """
+
 import copy
 import math
 import re
@@ -72,8 +73,9 @@ def test_every_keyed_number_is_in_the_named_file(language):
     text, checked = golden(language).read_text("utf-8"), 0
     for block in text.split("\n## "):
         source = re.search(r"\*(?:Источник|Source): `(logs/[^`]+)`, (?:ключи во|keys in the) ", block)
-        for label, key, cell in re.findall(r"^\| ([^|]+) \| `([\w.]+)` \| ([^|]+) \|",
-                                           block if source else "", flags=re.M):
+        for label, key, cell in re.findall(
+            r"^\| ([^|]+) \| `([\w.]+)` \| ([^|]+) \|", block if source else "", flags=re.M
+        ):
             if "." not in key and key not in logs[source[1]].data:
                 continue  # the benchmark's own table, checked below
             value = conclusions.lookup(logs[source[1]], key)
@@ -89,8 +91,13 @@ def test_every_keyed_number_is_in_the_named_file(language):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_benchmark_cells_are_means_and_bounds_of_the_named_files(language):
     logs = fixture_logs()
-    rows = dict(re.findall(r"^\| [^|]+ [↑↓] \| `(\w+)` \| ([^|]+ \| [^|]+) \|",
-                           golden(language).read_text("utf-8").split("\n## ")[7], flags=re.M))
+    rows = dict(
+        re.findall(
+            r"^\| [^|]+ [↑↓] \| `(\w+)` \| ([^|]+ \| [^|]+) \|",
+            golden(language).read_text("utf-8").split("\n## ")[7],
+            flags=re.M,
+        )
+    )
     assert list(rows) == list(METRICS)
     for name, cells in rows.items():
         for stage, cell in zip(("base", "benchmark"), cells.split(" | ")):
@@ -103,6 +110,7 @@ def test_benchmark_cells_are_means_and_bounds_of_the_named_files(language):
 
 def test_metric_names_are_those_that_are_computed():
     from legalqa.scoring import metrics
+
     assert METRICS == metrics.METRICS and set(HEALTH_METRICS) == metrics.LOWER_IS_BETTER
 
 
@@ -110,6 +118,7 @@ def test_metric_names_are_those_that_are_computed():
 def test_both_languages_have_the_same_tables_and_sections(language):
     def skeleton(text):
         return [line.count("|") for line in text.splitlines() if line.startswith(("|", "#"))]
+
     ru, en = (golden(code).read_text("utf-8") for code in LANGUAGES)
     assert skeleton(ru) == skeleton(en)
     ours = re.sub(r"(?m)^\| (Question|Reference answer|Model's answer|Citations|`).*$", "", en)
@@ -130,8 +139,9 @@ def test_each_log_alone_renders():
     for keep in ("config", "metrics", "benchmark", "base"):
         alone = {key: log if key == keep else None for key, log in logs.items()}
         for language in LANGUAGES:
-            assert generate_report.render_report({**alone, "pictures": {}, "acts": ACTS},
-                                                 language).startswith("*")
+            assert generate_report.render_report(
+                {**alone, "pictures": {}, "acts": ACTS}, language
+            ).startswith("*")
 
 
 def test_unfinished_run_names_its_last_step():
@@ -140,6 +150,7 @@ def test_unfinished_run_names_its_last_step():
 
 
 # ---- Conclusions
+
 
 def fired(logs, language="en"):
     numbers = generate_report.Numbers(logs, language)
@@ -156,28 +167,32 @@ def with_value(logs, stage, key, value):
     return logs
 
 
-@pytest.mark.parametrize("rule, stage, key, value, expected", [
-    ("eval_rising", "metrics", "min_eval_loss", 2.19 / 1.03, True),
-    ("eval_rising", "metrics", "min_eval_loss", 2.1900, False),
-    ("no_gain", "metrics", "eval_loss", 3.0512, True),
-    ("still_falling", "metrics", "min_eval_loss", 2.1901, True),
-    ("broken_loss", "metrics", "history", [{"step": 1, "loss": math.nan}], True),
-    ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.499, True),
-    ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.5, False),
-    ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", None, None),
-    ("invented", "benchmark", "summary.metrics.citation_exists.mean", 0.96, False),
-    ("language_gap", "benchmark", "summary.by_language.kk.metrics.word_f1.ci95", [0.1, 0.2], True),
-    ("memorised", "benchmark", "summary.by_seen_article.unseen.metrics.overall.ci95", [0.1, 0.2], True),
-    ("cut_off_rate", "benchmark", "summary.metrics.cut_off_rate.mean", 0.06, True),
-    ("wide_interval", "benchmark", "summary.metrics.overall.ci95", [0.5, 0.55], False),
-    ("dropped", "config", "meta.data.train.num_dropped", 5, True),
-])
+@pytest.mark.parametrize(
+    "rule, stage, key, value, expected",
+    [
+        ("eval_rising", "metrics", "min_eval_loss", 2.19 / 1.03, True),
+        ("eval_rising", "metrics", "min_eval_loss", 2.1900, False),
+        ("no_gain", "metrics", "eval_loss", 3.0512, True),
+        ("still_falling", "metrics", "min_eval_loss", 2.1901, True),
+        ("broken_loss", "metrics", "history", [{"step": 1, "loss": math.nan}], True),
+        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.499, True),
+        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.5, False),
+        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", None, None),
+        ("invented", "benchmark", "summary.metrics.citation_exists.mean", 0.96, False),
+        ("language_gap", "benchmark", "summary.by_language.kk.metrics.word_f1.ci95", [0.1, 0.2], True),
+        ("memorised", "benchmark", "summary.by_seen_article.unseen.metrics.overall.ci95", [0.1, 0.2], True),
+        ("cut_off_rate", "benchmark", "summary.metrics.cut_off_rate.mean", 0.06, True),
+        ("wide_interval", "benchmark", "summary.metrics.overall.ci95", [0.5, 0.55], False),
+        ("dropped", "config", "meta.data.train.num_dropped", 5, True),
+    ],
+)
 def test_rules_follow_their_condition(rule, stage, key, value, expected):
     assert fired(with_value(fixture_logs(), stage, key, value))[rule, ""] is expected
 
 
-@pytest.mark.parametrize("bounds, expected", [([0.01, 0.2], "better"), ([-0.2, -0.01], "worse"),
-                                              ([0.0, 0.1], "unclear")])
+@pytest.mark.parametrize(
+    "bounds, expected", [([0.01, 0.2], "better"), ([-0.2, -0.01], "worse"), ([0.0, 0.1], "unclear")]
+)
 def test_exactly_one_verdict_of_a_paired_difference(bounds, expected):
     found = fired(with_value(fixture_logs(), "compare", "metrics.overall.ci95", bounds))
     assert [name for name in ("better", "worse", "unclear") if found[name, "overall"]] == [expected]
@@ -197,16 +212,19 @@ def test_weak_acts_are_named_with_the_recommendation():
 
 # ---- Examples
 
+
 def test_examples_are_the_extremes_and_never_both():
     def sample(name, overall):
         return {"id": name, "scores": {"overall": overall}}
+
     def ids(*scores):
         log = Log("x", "x", {"samples": [sample(f"s{i}", score) for i, score in enumerate(scores)]})
         best, worst = generate_report.examples(log)
         return [s["id"] for s in best], [s["id"] for s in worst]
-    assert ids(.1, .9, .5, .7, .3, .8, .2) == (["s1", "s5", "s3"], ["s0", "s6", "s4"])
-    assert ids(.5, .5, .5) == (["s0", "s1"], ["s2"])  # equal: by id
-    assert ids(.5) == (["s0"], []) and ids() == ([], []) and ids(None, .4) == (["s1"], [])
+
+    assert ids(0.1, 0.9, 0.5, 0.7, 0.3, 0.8, 0.2) == (["s1", "s5", "s3"], ["s0", "s6", "s4"])
+    assert ids(0.5, 0.5, 0.5) == (["s0", "s1"], ["s2"])  # equal: by id
+    assert ids(0.5) == (["s0"], []) and ids() == ([], []) and ids(None, 0.4) == (["s1"], [])
 
 
 def test_long_answers_are_cut_and_say_so():
@@ -215,10 +233,19 @@ def test_long_answers_are_cut_and_say_so():
     assert generate_report.cut("", "ru") == "—"
 
 
-HOSTILE = ["a | b\n| c | d |", "<script>alert(1)</script>", "```\n# heading\n---",
-           "[x](javascript:alert(1)) ![i](http://e.example/p.png)",
-           "**b** _i_ ~~s~~ `c` \\| $x$", "&lt; &#60;", "http://e.example www.e.example",
-           "\u202eabc\u0000\x1b[31m", "\ud800 half", "-->", "{{ 7 * 7 }} {% raw %}"]
+HOSTILE = [
+    "a | b\n| c | d |",
+    "<script>alert(1)</script>",
+    "```\n# heading\n---",
+    "[x](javascript:alert(1)) ![i](http://e.example/p.png)",
+    "**b** _i_ ~~s~~ `c` \\| $x$",
+    "&lt; &#60;",
+    "http://e.example www.e.example",
+    "\u202eabc\u0000\x1b[31m",
+    "\ud800 half",
+    "-->",
+    "{{ 7 * 7 }} {% raw %}",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -233,14 +260,31 @@ def test_hostile_answers_stay_text_in_their_cell(text):
     logs.update(config=None, benchmark=logs["benchmark"]._replace(data=data))
     hostile = generate_report.render_report(logs, "en")
     hostile.encode("utf-8")
-    cells = [re.sub(r"\\\\|\\\|", "", line).count("|") for line in hostile.splitlines()
-             if line.startswith("|")]
+    cells = [
+        re.sub(r"\\\\|\\\|", "", line).count("|") for line in hostile.splitlines() if line.startswith("|")
+    ]
     assert set(cells) <= {3, 4, 5, 6, 7, 9}
     assert not re.search("[\u202a-\u202e\x00-\x09\x0b-\x1f]", hostile)
     html = to_html(hostile)
-    assert set(re.findall(r"<(\w+)", html)) == {"p", "em", "code", "h1", "h2", "h3", "ul", "li", "img",
-                                                "table", "thead", "tbody", "tr", "th", "td",
-                                                "strong", "pre"}
+    assert set(re.findall(r"<(\w+)", html)) == {
+        "p",
+        "em",
+        "code",
+        "h1",
+        "h2",
+        "h3",
+        "ul",
+        "li",
+        "img",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "strong",
+        "pre",
+    }
     assert re.findall(r'<img src="([^"]+)"', html) == list(PICTURES.values())
     ours = to_html(golden("en").read_text("utf-8"))
     assert re.findall(r"<h[1-6]>(.*)</h[1-6]>", html) == re.findall(r"<h[1-6]>(.*)</h[1-6]>", ours)
@@ -269,9 +313,19 @@ def test_template_refuses_an_unformatted_number():
 
 # ---- Command
 
+
 def run_main(tmp_path, *flags, logs="logs"):
-    return generate_report.main(["--logs-dir", str(FIXTURES / logs), "--plots-dir", str(tmp_path / "plots"),
-                                 "--report-file", str(tmp_path / "RESULTS.md"), *flags])
+    return generate_report.main(
+        [
+            "--logs-dir",
+            str(FIXTURES / logs),
+            "--plots-dir",
+            str(tmp_path / "plots"),
+            "--report-file",
+            str(tmp_path / "RESULTS.md"),
+            *flags,
+        ]
+    )
 
 
 def test_command_writes_and_checks(tmp_path, capsys):
@@ -303,6 +357,7 @@ def test_english_and_run_by_flag(tmp_path):
 def test_only_pictures_of_these_logs_are_shown(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     import generate_plots
+
     generate_plots.main(["--logs-dir", str(FIXTURES / "logs"), "--plots-dir", str(tmp_path / "plots")])
     (tmp_path / "plots" / "citations.png").write_bytes(b"not a picture")
     run_main(tmp_path)
@@ -337,28 +392,49 @@ def test_user_errors(tmp_path):
 
 # ---- Numbers as people write them
 
-@pytest.mark.parametrize("count, expected", [(1, "шаг"), (2, "шага"), (5, "шагов"), (11, "шагов"),
-                                             (21, "шаг"), (22, "шага"),
-                                             (112, "шагов"), (121, "шаг"), (0, "шагов")])
+
+@pytest.mark.parametrize(
+    "count, expected",
+    [
+        (1, "шаг"),
+        (2, "шага"),
+        (5, "шагов"),
+        (11, "шагов"),
+        (21, "шаг"),
+        (22, "шага"),
+        (112, "шагов"),
+        (121, "шаг"),
+        (0, "шагов"),
+    ],
+)
 def test_russian_plural(count, expected):
     assert plural(count, "шаг", "шага", "шагов") == expected
 
 
-@pytest.mark.parametrize("text, expected", [
-    (number(21303, "ru"), "21\u00a0303"), (number(21303, "en"), "21,303"),
-    (number(-0.0001, "ru", 2), "0,00"),
-    (number(math.nan, "ru"), "NaN"), (number(-math.inf, "en"), "−∞"),
-    (number(None, "ru"), "—"),
-    (real(0.0002, "ru"), "0,0002"), (real(3.0, "en"), "3"),
-    (percent(0.2671, "ru", 2), "26,71\u00a0%"),
-    (percent(0.2671, "en"), "26.7%"), (interval([0.1, 0.25], "ru"), "[10,0; 25,0]"),
-    (points(0.042, "ru"), "+4,2"),
-    (points(-0.042, "en"), "−4.2"), (duration(86147, "ru"),
-                                             "23\u00a0ч 55\u00a0мин 47\u00a0с"),
-    (duration(59.96, "en"), "1\u00a0min 0\u00a0s"), (duration(4.25, "ru"), "4,2\u00a0с"),
-    (scientific(2e-4, "ru"), "2·10⁻⁴"), (scientific(0, "ru"), "0"),
-    (gigabytes(11.2e9, "ru"), "11,2\u00a0ГБ"),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (number(21303, "ru"), "21\u00a0303"),
+        (number(21303, "en"), "21,303"),
+        (number(-0.0001, "ru", 2), "0,00"),
+        (number(math.nan, "ru"), "NaN"),
+        (number(-math.inf, "en"), "−∞"),
+        (number(None, "ru"), "—"),
+        (real(0.0002, "ru"), "0,0002"),
+        (real(3.0, "en"), "3"),
+        (percent(0.2671, "ru", 2), "26,71\u00a0%"),
+        (percent(0.2671, "en"), "26.7%"),
+        (interval([0.1, 0.25], "ru"), "[10,0; 25,0]"),
+        (points(0.042, "ru"), "+4,2"),
+        (points(-0.042, "en"), "−4.2"),
+        (duration(86147, "ru"), "23\u00a0ч 55\u00a0мин 47\u00a0с"),
+        (duration(59.96, "en"), "1\u00a0min 0\u00a0s"),
+        (duration(4.25, "ru"), "4,2\u00a0с"),
+        (scientific(2e-4, "ru"), "2·10⁻⁴"),
+        (scientific(0, "ru"), "0"),
+        (gigabytes(11.2e9, "ru"), "11,2\u00a0ГБ"),
+    ],
+)
 def test_number_formats(text, expected):
     assert text == expected
 

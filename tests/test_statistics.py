@@ -1,4 +1,5 @@
 """Intervals against known values. Run: python -m pytest tests/test_statistics.py"""
+
 import numpy
 import pytest
 from hypothesis import given, settings
@@ -11,15 +12,33 @@ SPREAD = [0.1, 0.9, 0.4, 0.6, 0.35, 0.5, 0.75, 0.2, 0.3, 0.8, 0.45, 0.55]
 
 
 def make_samples(count, language="ru", offset=0.0, **extra):
-    scores = [{name: None for name in metrics.METRICS} | {"token_f1": (i * 7 % 10) / 20 + offset * (1 + i % 3),
-                                                         "has_citation": float(i % 2)} for i in range(count)]
-    return [{"id": f"{language}{i}", "language": language, "scores": score, "citations": {"reference": []},
-             **extra} for i, score in enumerate(scores)]
+    scores = [
+        dict.fromkeys(metrics.METRICS)
+        | {"token_f1": (i * 7 % 10) / 20 + offset * (1 + i % 3), "has_citation": float(i % 2)}
+        for i in range(count)
+    ]
+    return [
+        {
+            "id": f"{language}{i}",
+            "language": language,
+            "scores": score,
+            "citations": {"reference": []},
+            **extra,
+        }
+        for i, score in enumerate(scores)
+    ]
 
 
-@pytest.mark.parametrize("successes, count, low, high", [  # Wilson's interval, published tables
-    (0, 100, 0.0, 0.0370), (1, 100, 0.0018, 0.0545), (50, 100, 0.4038, 0.5962), (10, 10, 0.7225, 1.0),
-    (1, 1, 0.2065, 1.0)])
+@pytest.mark.parametrize(
+    "successes, count, low, high",
+    [  # Wilson's interval, published tables
+        (0, 100, 0.0, 0.0370),
+        (1, 100, 0.0018, 0.0545),
+        (50, 100, 0.4038, 0.5962),
+        (10, 10, 0.7225, 1.0),
+        (1, 1, 0.2065, 1.0),
+    ],
+)
 def test_zeros_and_ones_get_wilsons_interval(successes, count, low, high):
     result = statistics.mean_ci([1.0] * successes + [0.0] * (count - successes))
     assert result["mean"] == successes / count and result["num_samples"] == count
@@ -41,9 +60,16 @@ def test_seeded_and_none_left_out():
     assert first["ci95"][0] < first["mean"] < first["ci95"][1]
 
 
-@pytest.mark.parametrize("values, mean", [
-    ([], None), ([None, None], None), ([0.5], 0.5), (SPREAD[:9], pytest.approx(4.1 / 9)),
-    ([0.4] * 50, pytest.approx(0.4))])
+@pytest.mark.parametrize(
+    "values, mean",
+    [
+        ([], None),
+        ([None, None], None),
+        ([0.5], 0.5),
+        (SPREAD[:9], pytest.approx(4.1 / 9)),
+        ([0.4] * 50, pytest.approx(0.4)),
+    ],
+)
 def test_no_interval_where_there_is_none_to_give(values, mean):
     result = statistics.mean_ci(values)
     assert result["mean"] == mean and result["ci95"] is None

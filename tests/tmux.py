@@ -1,4 +1,5 @@
 """A terminal for tests: tmux on a server of its own, driven by keys and read as text."""
+
 import os
 import subprocess
 import time
@@ -11,13 +12,29 @@ class Terminal:
     def __init__(self, command, folder, columns=60, rows=40, env=None):
         self.socket = f"legalqa-test-{os.getpid()}-{time.monotonic_ns()}"
         # -f /dev/null: nobody's settings
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), "sleep 1000",
-                  env={**os.environ, "LC_ALL": "C.UTF-8"})
-        variables = [word for name, value in {"LC_ALL": "C.UTF-8", **(env or {})}.items() for word in ("-e", f"{name}={value}")]
+        self.tmux(
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            str(columns),
+            "-y",
+            str(rows),
+            "sleep 1000",
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+        variables = [
+            word
+            for name, value in {"LC_ALL": "C.UTF-8", **(env or {})}.items()
+            for word in ("-e", f"{name}={value}")
+        ]
         self.tmux("respawn-pane", "-k", "-c", str(folder), *variables, *map(str, command))
 
     def tmux(self, *arguments, env=None):
-        done = subprocess.run(["tmux", "-u", "-L", self.socket, *arguments], capture_output=True, text=True, env=env)
+        done = subprocess.run(
+            ["tmux", "-u", "-L", self.socket, *arguments], capture_output=True, text=True, env=env
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -30,7 +47,9 @@ class Terminal:
 
     def paste(self, text):
         """Paste as a person does, between bracketed-paste marks where the program asked for them."""
-        subprocess.run(["tmux", "-u", "-L", self.socket, "load-buffer", "-"], input=text, text=True, check=True)
+        subprocess.run(
+            ["tmux", "-u", "-L", self.socket, "load-buffer", "-"], input=text, text=True, check=True
+        )
         self.tmux("paste-buffer", "-p", "-r")
 
     def text(self):

@@ -5,6 +5,7 @@ everything.
 signals, whose `__main__` is the script; only the import of torch, Unsloth and TRL is shared. It runs on one thread:
 OpenMP does not survive a fork once it has threads, and one thread gives the same bits every time.
 """
+
 import contextlib
 import multiprocessing
 import os
@@ -31,15 +32,24 @@ def run_script(script, arguments, cwd, log, prepare):
 
 class WarmPython:
     def __init__(self):
-        os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", PYTHONUNBUFFERED="1", UNSLOTH_DISABLE_STATISTICS="1",
-                          HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", PYTHONPATH=f"{REPOSITORY}:{REPOSITORY / 'tests'}")
+        os.environ.update(
+            OMP_NUM_THREADS="1",
+            TOKENIZERS_PARALLELISM="false",
+            PYTHONUNBUFFERED="1",
+            UNSLOTH_DISABLE_STATISTICS="1",
+            HF_HUB_OFFLINE="1",
+            HF_HUB_DISABLE_TELEMETRY="1",
+            PYTHONPATH=f"{REPOSITORY}:{REPOSITORY / 'tests'}",
+        )
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(HEAVY)
 
     def start(self, script, arguments, cwd, log, prepare=None):
         """A running multiprocessing.Process; `prepare` (a module-level function) runs in it before the script."""
         arguments = [str(argument) for argument in arguments]
-        process = self.context.Process(target=run_script, args=(script, arguments, str(cwd), str(log), prepare))
+        process = self.context.Process(
+            target=run_script, args=(script, arguments, str(cwd), str(log), prepare)
+        )
         process.start()
         return process
 

@@ -1,4 +1,5 @@
 """One conversation with one model: settings, context, turns, and what a question becomes. Knows no terminal."""
+
 import contextlib
 import time
 from pathlib import Path
@@ -14,11 +15,19 @@ from legalqa.model.device import device_facts
 from legalqa.model.generate import generate_stream
 
 SHOWN_CITATIONS = 12
-DECODING = {"temperature": float, "top_p": float, "repetition_penalty": float, "max_new_tokens": int, "seed": int}
+DECODING = {
+    "temperature": float,
+    "top_p": float,
+    "repetition_penalty": float,
+    "max_new_tokens": int,
+    "seed": int,
+}
 ALLOWED = {
-    "temperature": lambda value: 0 <= value <= 5, "top_p": lambda value: 0 < value <= 1,
-    "repetition_penalty": lambda value: 0 < value <= 100, "max_new_tokens": lambda value: value >= 1,
-    "seed": lambda value: 0 <= value < 2 ** 32,
+    "temperature": lambda value: 0 <= value <= 5,
+    "top_p": lambda value: 0 < value <= 1,
+    "repetition_penalty": lambda value: 0 < value <= 100,
+    "max_new_tokens": lambda value: value >= 1,
+    "seed": lambda value: 0 <= value < 2**32,
 }
 
 
@@ -30,8 +39,11 @@ class Dialogue:
         self.name, self.config = name, config
         self.base = check_adapter(name) if is_adapter(name) else None
         saved = read_adapter_settings(name) if self.base else {}
-        self.decoding = {key: config[key] for key in DECODING} | saved.get("decoding", {}) | {
-            key: given[key] for key in DECODING if key in given}
+        self.decoding = (
+            {key: config[key] for key in DECODING}
+            | saved.get("decoding", {})
+            | {key: given[key] for key in DECODING if key in given}
+        )
         self.trained_system = saved.get("system_prompt", config["system_prompt"])
         self.system = given.get("system_prompt", self.trained_system)
         self.trained_length = saved.get("max_seq_length", config["max_seq_length"])
@@ -55,6 +67,7 @@ class Dialogue:
 
     def seed(self):
         from transformers import set_seed
+
         set_seed(self.decoding["seed"])
 
     def set_language(self, question):
@@ -87,7 +100,11 @@ class Dialogue:
         while kept and tokens > room:
             kept = kept[1:]
             text, tokens = self.render(record, kept)
-        notes, limit = [], self.language_model.config.get_text_config().max_position_embeddings - self.decoding["max_new_tokens"]
+        notes, limit = (
+            [],
+            self.language_model.config.get_text_config().max_position_embeddings
+            - self.decoding["max_new_tokens"],
+        )
         if len(kept) < len(history):
             notes.append(say(self.language, "dropped", limit=room, count=len(history) - len(kept)))
         if tokens > limit:
@@ -103,12 +120,17 @@ class Dialogue:
     def answer(self, record, text, on_text=lambda piece: None, stop=lambda: False, base=False):
         """A turn: the record with its answer as `output`, citations and numbers. `base`: with the adapter off."""
         import torch
+
         adapter = self.language_model.disable_adapter() if base else contextlib.nullcontext()
         try:
             with adapter:
-                made = generate_stream(self.language_model, self.tokenizer, text, self.decoding, on_text, stop)
+                made = generate_stream(
+                    self.language_model, self.tokenizer, text, self.decoding, on_text, stop
+                )
         except (torch.OutOfMemoryError, MemoryError) as error:
-            raise UserError(say(self.language, "out_of_memory", tokens=len(self.tokenizer(text).input_ids))) from error
+            raise UserError(
+                say(self.language, "out_of_memory", tokens=len(self.tokenizer(text).input_ids))
+            ) from error
         finally:
             if base:
                 merge_unpacked(self.language_model)
@@ -116,14 +138,25 @@ class Dialogue:
         rest = made["generation_sec"] - made["first_token_sec"]
         rate = round((made["new_tokens"] - 1) / rest, 2) if made["new_tokens"] > 1 and rest else None
         cited = [citations.citation_as_dict(citation) for citation in citations.parse_citations(output)]
-        return {**record, "output": output, "language": records.detect_language(records.user_turn(record)), "citations": cited,
-                **made, "tokens_per_second": rate}
+        return {
+            **record,
+            "output": output,
+            "language": records.detect_language(records.user_turn(record)),
+            "citations": cited,
+            **made,
+            "tokens_per_second": rate,
+        }
 
 
 # ------------------------------------------------------------------------------------------------ what is said of a turn
 
+
 def answer_notes(language, turn, cut_off="cut_off"):
-    notes = [say(language, cut_off, tokens=turn["new_tokens"], longer=2 * turn["new_tokens"])] if turn["cut_off"] else []
+    notes = (
+        [say(language, cut_off, tokens=turn["new_tokens"], longer=2 * turn["new_tokens"])]
+        if turn["cut_off"]
+        else []
+    )
     notes += [say(language, "stopped")] if turn["stopped"] else []
     return notes + ([say(language, "empty")] if not turn["output"] and not turn["stopped"] else [])
 
@@ -147,13 +180,25 @@ def transcript(dialogue):
     for turn in dialogue.turns:
         parts.append(f"## {say(language, 'question')}\n\n{turn['instruction']}")
         if turn["input"]:
-            parts.append(f"**{say(language, 'context')}**\n\n" + "\n".join(f"> {line}" for line in turn["input"].split("\n")))
+            parts.append(
+                f"**{say(language, 'context')}**\n\n"
+                + "\n".join(f"> {line}" for line in turn["input"].split("\n"))
+            )
         parts.append(f"**{say(language, 'answer')}**\n\n{turn['output']}")
         notes = answer_notes(language, turn, "cut_off_plain")
         parts += ["\n".join(f"_{note}_" for note in notes)] if notes else []
         heading, *lines = citation_lines(language, turn) or [""]
         parts += [heading, "\n".join(f"- {line[4:]}" for line in lines)] if lines else []
-    return "\n\n".join([f"# {say(language, 'transcript', model=dialogue.label)}", *parts, f"_{say(language, 'disclaimer')}_"]) + "\n"
+    return (
+        "\n\n".join(
+            [
+                f"# {say(language, 'transcript', model=dialogue.label)}",
+                *parts,
+                f"_{say(language, 'disclaimer')}_",
+            ]
+        )
+        + "\n"
+    )
 
 
 def turn_as_json(dialogue, turn):

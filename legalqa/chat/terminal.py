@@ -1,4 +1,5 @@
 """What the chat needs of a terminal: word-wise output, a spinner, an input line with history and completion."""
+
 import contextlib
 import os
 import re
@@ -23,7 +24,11 @@ def printable(text):
 
 def clean_text(text):
     """(text without half surrogate pairs, whether it had any): what bytes that are not UTF-8 become in arguments and input."""
-    cleaned = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if re.search("[\udc80-\udcff]", text) else text
+    cleaned = (
+        text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        if re.search("[\udc80-\udcff]", text)
+        else text
+    )
     cleaned = cleaned.encode("utf-8", "replace").decode("utf-8")
     return cleaned, cleaned != text
 
@@ -41,6 +46,7 @@ def quiet_keys():
     """Keys pressed during an answer are not echoed into it; what was typed waits for the next prompt. Ctrl-C works."""
     try:
         import termios
+
         before = termios.tcgetattr(sys.stdin)
     except (ImportError, ValueError, OSError, termios.error):  # Windows; no terminal
         yield
@@ -63,6 +69,7 @@ def stop_by_ctrl_c(begun):
         if pressed or not begun():
             raise KeyboardInterrupt
         pressed.append(True)
+
     before = signal.signal(signal.SIGINT, handler)
     try:
         yield lambda: bool(pressed)
@@ -92,6 +99,7 @@ class WordWriter:
 
     def put_word(self):
         from rich.cells import cell_len
+
         if not self.word:
             return
         length = cell_len(self.word)
@@ -131,7 +139,7 @@ class Spinner:
         while not self.done.wait(0.1):
             elapsed = time.monotonic() - started
             line = f"{SPINNER[int(elapsed * 10) % len(SPINNER)]} {self.text} {elapsed:.0f} {self.unit}"
-            self.stream.write(f"\r\x1b[K{line[:columns(self.stream) - 1]}")
+            self.stream.write(f"\r\x1b[K{line[: columns(self.stream) - 1]}")
             self.stream.flush()
         self.stream.write("\r\x1b[K")
         self.stream.flush()
@@ -147,7 +155,11 @@ class Spinner:
 
 def history_file():
     """The file of what was typed, readable by its owner alone; None where it cannot be written."""
-    path = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "legalqa" / "chat_history"
+    path = (
+        Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        / "legalqa"
+        / "chat_history"
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
@@ -186,7 +198,13 @@ def make_session(commands, settings, toolbar):
 
     path = history_file()
     return PromptSession(
-        history=FileHistory(str(path)) if path else InMemoryHistory(), key_bindings=bindings, completer=CommandCompleter(),
+        history=FileHistory(str(path)) if path else InMemoryHistory(),
+        key_bindings=bindings,
+        completer=CommandCompleter(),
         complete_while_typing=Condition(lambda: get_app().current_buffer.text.startswith("/")),
-        bottom_toolbar=toolbar, refresh_interval=0.5, reserve_space_for_menu=5, enable_history_search=False,
-        style=Style.from_dict({"bottom-toolbar": "noreverse", "prompt": "bold"}))
+        bottom_toolbar=toolbar,
+        refresh_interval=0.5,
+        reserve_space_for_menu=5,
+        enable_history_search=False,
+        style=Style.from_dict({"bottom-toolbar": "noreverse", "prompt": "bold"}),
+    )

@@ -1,6 +1,8 @@
 """What the chat says to people, in Russian, Kazakh and English: one dict, and the sentences made from it."""
+
 from legalqa.law import acts
 
+# fmt: off
 TEXTS = {
     "ru": {
         "greeting": "Вопросы и ответы по законодательству Казахстана. Модель: {model}.",
@@ -210,6 +212,7 @@ TEXTS = {
         "last": "{tokens} tokens in {seconds} s: the first after {first} s, then {rate} tokens/s; prompt {prompt} tokens",
     },
 }
+# fmt: on
 
 
 def say(language, key, **values):
@@ -242,5 +245,9 @@ def citation_name(language, citation):
     else:
         parts = [f"ст. {article}", paragraph and f"п. {paragraph}", sub and f"пп. {sub}"]
     act = citation["act"]
-    title = acts.act_title(act, "kk" if language == "kk" else "ru") if act in acts.load_acts() else citation["act_text"]
+    title = (
+        acts.act_title(act, "kk" if language == "kk" else "ru")
+        if act in acts.load_acts()
+        else citation["act_text"]
+    )
     return ", ".join(part for part in [*parts, title] if part)

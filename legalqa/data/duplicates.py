@@ -19,6 +19,7 @@ What "near-duplicate" means was read off the pairs of a real set of 3,009 short 
 So such pairs are kept on one side of a split, which costs nothing. A row is called a duplicate, and may be dropped,
 only if its answer agrees as well, digits included; «Да.» and «Нет.» prove nothing, so there all words must agree.
 """
+
 import re
 import unicodedata
 import zlib
@@ -34,18 +35,23 @@ TELLING_ANSWER = 4  # different words from which on an answer says something abo
 PERMUTATIONS = 128
 MISSED_PAIRS = 0.001  # most of the pairs at the threshold that the bands of MinHash may miss
 MOST_REWORDINGS = 20
-BUCKET_SIZE = 64  # members of a bucket that later ones are compared with: bounds the time where thousands are alike
+BUCKET_SIZE = (
+    64  # members of a bucket that later ones are compared with: bounds the time where thousands are alike
+)
 MIXER = 0x9E3779B97F4A7C15  # odd: folds the columns of a band into one 64-bit key; a collision costs one comparison
 
 WORD = re.compile(r"\w+")
 DIGITS = re.compile(r"\d+")
 LATIN_IN_CYRILLIC = re.compile("[a-z][а-яёәғқңөұүһі]|[а-яёәғқңөұүһі][a-z]", re.IGNORECASE)
 CYRILLIC = re.compile("[а-яәғқңөұүһі]")
-LOOKALIKES = str.maketrans("aeopcxyikhmtb", "аеорсхуікһмтв")  # Latin letters typed for Cyrillic ones («тәртiбiн»)
+LOOKALIKES = str.maketrans(
+    "aeopcxyikhmtb", "аеорсхуікһмтв"
+)  # Latin letters typed for Cyrillic ones («тәртiбiн»)
 
 
 class Fingerprint(NamedTuple):
     """What is compared of a text: hashes of its different words, and all its numbers."""
+
     words: frozenset
     numbers: tuple
 
@@ -107,16 +113,27 @@ class Comparison:
         rows_of = defaultdict(list)
         for index in telling:
             rows_of[self.answers[index]].append(index)
-        pairs = [(i, j) for rows in rows_of.values()
-                 for place, i in enumerate(rows[:BUCKET_SIZE]) for j in rows[place + 1:]]
+        pairs = [
+            (i, j)
+            for rows in rows_of.values()
+            for place, i in enumerate(rows[:BUCKET_SIZE])
+            for j in rows[place + 1 :]
+        ]
         for one, other in similar_pairs(list(rows_of), self.threshold, advance):
-            pairs += [(min(i, j), max(i, j))
-                      for i in rows_of[one][:BUCKET_SIZE] for j in rows_of[other][:BUCKET_SIZE]]
-        self._paraphrases = same + [(i, j) for i, j in pairs
-                                    if alike(self.questions[i], self.questions[j], ALIKE_IF_SAME_ANSWER)]
+            pairs += [
+                (min(i, j), max(i, j))
+                for i in rows_of[one][:BUCKET_SIZE]
+                for j in rows_of[other][:BUCKET_SIZE]
+            ]
+        self._paraphrases = same + [
+            (i, j) for i, j in pairs if alike(self.questions[i], self.questions[j], ALIKE_IF_SAME_ANSWER)
+        ]
         advance(len(telling) - len(rows_of))
-        return sorted((i, j) for i, j in self._paraphrases
-                      if alike(self.questions[i], self.questions[j], self.threshold))
+        return sorted(
+            (i, j)
+            for i, j in self._paraphrases
+            if alike(self.questions[i], self.questions[j], self.threshold)
+        )
 
     def same_questions(self, rows, advance):
         """Sorted pairs that connect all those of `rows` (increasing indices) which ask the same; after `duplicates`."""
@@ -140,28 +157,37 @@ def similar_pairs(fingerprints, threshold, advance, most=None):
     """
     import numpy as np
     from datasketch import MinHash
+
     # The wider a band of the signature, the fewer false candidates: as wide as MISSED_PAIRS allows.
-    width = next(width for width in range(16, 0, -1)
-                 if width == 1 or (1 - threshold ** width) ** (PERMUTATIONS // width) <= MISSED_PAIRS)
+    width = next(
+        width
+        for width in range(16, 0, -1)
+        if width == 1 or (1 - threshold**width) ** (PERMUTATIONS // width) <= MISSED_PAIRS
+    )
     signatures = np.empty((len(fingerprints), PERMUTATIONS), np.uint64)
     sets = (mark.words for mark in fingerprints)
     for index, signature in enumerate(MinHash.generator(sets, num_perm=PERMUTATIONS, hashfunc=int)):
         signatures[index] = signature.hashvalues
         advance(1)
     numbers = np.array([zlib.crc32(" ".join(mark.numbers).encode()) for mark in fingerprints], np.uint64)
-    weights = np.array([pow(MIXER, power, 2 ** 64) for power in range(1, width + 1)], np.uint64)
+    weights = np.array([pow(MIXER, power, 2**64) for power in range(1, width + 1)], np.uint64)
     found, like, enough = set(), [0] * len(fingerprints), most or len(fingerprints)
     for band in range(PERMUTATIONS // width):
-        keys = (signatures[:, band * width:(band + 1) * width] * weights).sum(axis=1) + numbers * np.uint64(MIXER)
+        keys = (signatures[:, band * width : (band + 1) * width] * weights).sum(axis=1) + numbers * np.uint64(
+            MIXER
+        )
         order = np.argsort(keys, kind="stable")
         bounds = np.concatenate(([0], np.flatnonzero(np.diff(keys[order])) + 1, [len(keys)]))
         crowded = np.flatnonzero(np.diff(bounds) > 1)
         for start, end in zip(bounds[crowded], bounds[crowded + 1]):
             rows = order[start:end].tolist()
             for place, i in enumerate(rows[:BUCKET_SIZE]):
-                for j in rows[place + 1:]:
-                    if (like[i] <= enough or like[j] <= enough) and (i, j) not in found and alike(
-                            fingerprints[i], fingerprints[j], threshold):
+                for j in rows[place + 1 :]:
+                    if (
+                        (like[i] <= enough or like[j] <= enough)
+                        and (i, j) not in found
+                        and alike(fingerprints[i], fingerprints[j], threshold)
+                    ):
                         found.add((i, j))
                         like[i] += 1
                         like[j] += 1

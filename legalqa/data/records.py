@@ -1,4 +1,5 @@
 """The record format, {"instruction": str, "input": str, "output": str}, and the one reader of its files."""
+
 import json
 import re
 from pathlib import Path
@@ -28,8 +29,10 @@ def read_records(path):
             records.append(record)
     if problems:
         more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
-        raise UserError(f"{path}: {len(problems)} bad line(s): {'; '.join(problems[:SHOWN_PROBLEMS])}{more}; "
-                        "mend them, or let prepare_data.py drop them")
+        raise UserError(
+            f"{path}: {len(problems)} bad line(s): {'; '.join(problems[:SHOWN_PROBLEMS])}{more}; "
+            "mend them, or let prepare_data.py drop them"
+        )
     if not records:
         raise UserError(f"{path}: no rows in it; make the data with: python prepare_data.py")
     return records
@@ -39,13 +42,17 @@ def read_lines(path):
     """The lines of a UTF-8 text file, split at line feeds alone: U+2028 inside a JSON string is not a line end."""
     try:
         if Path(path).exists() and not Path(path).is_file():
-            raise UserError(f"{path}: not a regular file; the rows are read more than once: give a file on disk")
+            raise UserError(
+                f"{path}: not a regular file; the rows are read more than once: give a file on disk"
+            )
         text = Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; make the data with: python prepare_data.py") from error
     except UnicodeDecodeError as error:
-        line = error.object[:error.start].count(b"\n") + 1
-        raise UserError(f"{path}: line {line}: not UTF-8; convert it, e.g. iconv -f cp1251 -t utf-8") from error
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path}: line {line}: not UTF-8; convert it, e.g. iconv -f cp1251 -t utf-8"
+        ) from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     return text.split("\n")
@@ -94,7 +101,7 @@ def question(record):
 
 
 def detect_language(text):
-    """"kk" if a letter of the Kazakh alphabet that Russian lacks occurs in the question, else "ru"."""
+    """ "kk" if a letter of the Kazakh alphabet that Russian lacks occurs in the question, else "ru"."""
     return "ru" if KAZAKH_LETTERS.isdisjoint(text.lower()) else "kk"
 
 

@@ -1,4 +1,5 @@
 """Raw files (JSONL, JSON, CSV, Parquet, saved `datasets`) as rows in the project's format, every row accounted for."""
+
 import csv
 import json
 import re
@@ -20,6 +21,7 @@ BLANK_LINES = re.compile(r"\n{3,}")
 
 class Row(NamedTuple):
     """A row of a source: its record, or why it has none."""
+
     file: str
     line: int  # of the file; the number of the row in JSON lists, Parquet and saved datasets
     record: dict | None
@@ -30,8 +32,11 @@ def normalize_text(text):
     """NFC; no control or invisible characters; one space, one blank line at a time; nothing at the ends."""
     text = LINE_ENDS.sub("\n", unicodedata.normalize("NFC", text))
     if not text.isprintable():
-        text = "".join(character for character in text
-                       if character.isspace() or unicodedata.category(character) not in ("Cc", "Cf"))
+        text = "".join(
+            character
+            for character in text
+            if character.isspace() or unicodedata.category(character) not in ("Cc", "Cf")
+        )
     lines = (SPACES.sub(" ", line).strip() for line in text.split("\n"))
     return unicodedata.normalize("NFC", BLANK_LINES.sub("\n\n", "\n".join(lines)).strip())
 
@@ -48,7 +53,9 @@ def find_files(sources):
         elif not source.exists():
             raise UserError(f"{source}: no such file or folder")
         elif source.is_file() and source.suffix not in SUFFIXES:
-            raise UserError(f"{source}: unknown kind of file; expected {', '.join(SUFFIXES)}, or a folder of such")
+            raise UserError(
+                f"{source}: unknown kind of file; expected {', '.join(SUFFIXES)}, or a folder of such"
+            )
         else:
             files.append(source)
     return list(dict.fromkeys(files))
@@ -63,8 +70,13 @@ def read_file(path, mapping, advance=lambda steps: None):
 
     Raises a UserError that names the columns if the rows are well-formed but none has the fields of a record.
     """
-    read = {".jsonl": read_jsonl, ".json": read_json, ".csv": read_csv, ".tsv": read_csv,
-            ".parquet": read_parquet}.get(path.suffix, read_saved_dataset)
+    read = {
+        ".jsonl": read_jsonl,
+        ".json": read_json,
+        ".csv": read_csv,
+        ".tsv": read_csv,
+        ".parquet": read_parquet,
+    }.get(path.suffix, read_saved_dataset)
     columns, usable = {}, False
     try:
         for line, value, problem, size in read(path):
@@ -77,11 +89,14 @@ def read_file(path, mapping, advance=lambda steps: None):
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     if columns and not usable:
-        raise UserError(f"{path}: no row has the fields instruction and output; its columns are {', '.join(columns)}: "
-                        "name them, e.g. --map question=instruction --map answer=output")
+        raise UserError(
+            f"{path}: no row has the fields instruction and output; its columns are {', '.join(columns)}: "
+            "name them, e.g. --map question=instruction --map answer=output"
+        )
 
 
 # Each reader yields (line or row number, parsed value, what is wrong with it or None, bytes read since the last one).
+
 
 def read_jsonl(path):
     with open(path, "rb") as file:
@@ -109,10 +124,16 @@ def read_json(path):
         if content.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and b"\n" in content.strip():
             yield from read_jsonl(path)
             return
-        raise UserError(f"{path}: not JSON: {getattr(error, 'msg', 'nested too deep, or too long a number')}"
-                        f" (line {getattr(error, 'lineno', 1)})") from error
+        raise UserError(
+            f"{path}: not JSON: {getattr(error, 'msg', 'nested too deep, or too long a number')}"
+            f" (line {getattr(error, 'lineno', 1)})"
+        ) from error
     if isinstance(data, dict):
-        lists = [value for value in data.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+        lists = [
+            value
+            for value in data.values()
+            if isinstance(value, list) and value and isinstance(value[0], dict)
+        ]
         data = lists[0] if len(lists) == 1 and "messages" not in data else [data]
     if not isinstance(data, list):
         raise UserError(f"{path}: a list of rows is expected, found {type(data).__name__}")
@@ -121,7 +142,7 @@ def read_json(path):
 
 
 def read_csv(path):
-    csv.field_size_limit(2 ** 31 - 1)
+    csv.field_size_limit(2**31 - 1)
     with open(path, encoding="utf-8-sig", newline="") as file:
         try:
             delimiter = max(",;\t", key=file.readline().count)
@@ -146,6 +167,7 @@ def read_csv(path):
 def read_parquet(path):
     import pyarrow
     from pyarrow import parquet
+
     try:
         file = parquet.ParquetFile(path)
         size = path.stat().st_size / max(1, file.metadata.num_rows)
@@ -159,6 +181,7 @@ def read_parquet(path):
 def read_saved_dataset(path):
     """A folder that `datasets.save_to_disk` made; of several splits, all."""
     import datasets
+
     try:
         data = datasets.load_from_disk(str(path))
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -1,4 +1,5 @@
 """Which rows are for validation: by language, by groups that ask the same thing, and by the article they are about."""
+
 import hashlib
 from collections import Counter, defaultdict
 
@@ -9,7 +10,11 @@ from legalqa.data.sources import SEEN_ARTICLE
 def article_of(record):
     """(act, article) that the row was made from, or None where `source` does not say."""
     source = record.get("source")
-    if isinstance(source, dict) and isinstance(source.get("act"), str) and isinstance(source.get("article"), str):
+    if (
+        isinstance(source, dict)
+        and isinstance(source.get("act"), str)
+        and isinstance(source.get("article"), str)
+    ):
         return source["act"], source["article"]
     return None
 
@@ -28,8 +33,10 @@ def split_rows(rows, groups, fraction, seed):
     """
     order = [row_order(record, seed) for record in rows]
     articles = [article_of(record) for record in rows]
-    strata = [(records.detect_language(records.question(record)), article is not None)
-              for record, article in zip(rows, articles)]
+    strata = [
+        (records.detect_language(records.question(record)), article is not None)
+        for record, article in zip(rows, articles)
+    ]
     room = {stratum: round(size * fraction) for stratum, size in Counter(strata).items()}
     unseen_room = {stratum: size // 2 if stratum[1] else size for stratum, size in room.items()}
     validation = set()
@@ -52,7 +59,9 @@ def split_rows(rows, groups, fraction, seed):
         return sorted(members.values(), key=lambda rows: min(order[row] for row in rows))
 
     first_about = {}
-    about_one_article = [(first_about.setdefault(article, row), row) for row, article in enumerate(articles) if article]
+    about_one_article = [
+        (first_about.setdefault(article, row), row) for row, article in enumerate(articles) if article
+    ]
     clusters = duplicates.join_groups(len(rows), [*enumerate(groups), *about_one_article])
     for members in in_random_order(clusters):
         if any(articles[row] for row in members):
@@ -70,5 +79,7 @@ def split_rows(rows, groups, fraction, seed):
 def mark_seen_articles(train, validation):
     """The validation rows, those with a source told whether train has a row about the same article."""
     covered = {article_of(record) for record in train} - {None}
-    return [record | {SEEN_ARTICLE: article_of(record) in covered} if article_of(record) else record
-            for record in validation]
+    return [
+        record | {SEEN_ARTICLE: article_of(record) in covered} if article_of(record) else record
+        for record in validation
+    ]

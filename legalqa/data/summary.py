@@ -1,4 +1,5 @@
 """What a data set looks like: counts and lengths as one dict, and that dict as tables."""
+
 import math
 import multiprocessing
 import re
@@ -22,6 +23,7 @@ WORTH_PROCESSES = 5000  # rows from which on reading their citations is shared o
 def load_tokenizer(folder):
     """The tokenizer in a model's folder, by the `tokenizers` package alone: nothing else of the model is read."""
     from tokenizers import Tokenizer
+
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
         raise UserError(f"{folder}: no tokenizer.json there; give --tokenizer the folder of a model")
@@ -35,7 +37,7 @@ def count_tokens(rows, tokenizer, advance):
     """Tokens of each row's question and answer, without those of the chat template."""
     counts = []
     for start in range(0, len(rows), TOKENIZE_AT_ONCE):
-        batch = rows[start:start + TOKENIZE_AT_ONCE]
+        batch = rows[start : start + TOKENIZE_AT_ONCE]
         texts = [f"{records.user_turn(row)}\n{row['output']}" for row in batch]
         counts += [len(encoding) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
         advance(len(batch))
@@ -64,6 +66,7 @@ def all_cited_acts(texts):
 def cited_acts(text):
     """The acts that a text cites an article of: ids of acts.json, or in words that there is none."""
     from legalqa.law.citations import parse_citations
+
     cited = parse_citations(text) if CITES.search(text) else ()
     return {citation.act or "an act not in acts.json" for citation in cited} or {"no act"}
 
@@ -76,24 +79,33 @@ def describe(train, validation, max_tokens, tokenizer=None, advance=lambda steps
         acts.update(cited)
         advance(1)
     for language in ("ru", "kk"):
-        size = [sum(records.detect_language(records.question(row)) == language for row in part)
-                for part in (train, validation)]
+        size = [
+            sum(records.detect_language(records.question(row)) == language for row in part)
+            for part in (train, validation)
+        ]
         languages[language] = {"train": size[0], "validation": size[1]}
     questions = [duplicates.split_words(records.question(row)) for row in rows]
     answer_words = [len(row["output"].split()) for row in rows]
     summary = {
-        "train": len(train), "validation": len(validation), "by_language": languages,
-        "by_seen_article": Counter("seen" if row["seen_article"] else "unseen"
-                                   for row in validation if "seen_article" in row),
+        "train": len(train),
+        "validation": len(validation),
+        "by_language": languages,
+        "by_seen_article": Counter(
+            "seen" if row["seen_article"] else "unseen" for row in validation if "seen_article" in row
+        ),
         "by_cited_act": dict(acts.most_common()),
         "question_words": percentiles([len(records.question(row).split()) for row in rows]),
         "answer_words": percentiles(answer_words),
-        "short_answers": {f"up to {limit} words": sum(size <= limit for size in answer_words)
-                          for limit in SHORT_ANSWERS},
+        "short_answers": {
+            f"up to {limit} words": sum(size <= limit for size in answer_words) for limit in SHORT_ANSWERS
+        },
         "first_words": dict(Counter(words[0] for words in questions if words).most_common(SHOWN_OPENINGS)),
-        "openings": dict(Counter(" ".join(words[:OPENING_WORDS]) for words in questions).most_common(SHOWN_OPENINGS)),
-        "latin_in_cyrillic": sum(bool(duplicates.LATIN_IN_CYRILLIC.search(" ".join(map(row.get, records.FIELDS))))
-                                 for row in rows),
+        "openings": dict(
+            Counter(" ".join(words[:OPENING_WORDS]) for words in questions).most_common(SHOWN_OPENINGS)
+        ),
+        "latin_in_cyrillic": sum(
+            bool(duplicates.LATIN_IN_CYRILLIC.search(" ".join(map(row.get, records.FIELDS)))) for row in rows
+        ),
     }
     if tokenizer:
         tokens = count_tokens(rows, tokenizer, advance)
@@ -115,28 +127,71 @@ def print_tables(summary, console):
         console.print(grid)
 
     kept = summary["kept"]
-    table("Rows", ["", "rows"], [
-        ("in", summary["rows_in"]), *((f"dropped: {reason}", size) for reason, size in summary["dropped"].items()),
-        ("kept", kept), ("train", summary["train"]), ("validation", summary["validation"]),
-        *((f"validation about {name} articles", size) for name, size in summary["by_seen_article"].items())])
-    table("Language of the question", ["", "train", "validation", "share"], [
-        (language, size["train"], size["validation"], percent(sum(size.values()), kept))
-        for language, size in summary["by_language"].items()])
-    table("Cited act", ["", "rows", "share"],
-          [(act, size, percent(size, kept)) for act, size in summary["by_cited_act"].items()])
-    lengths = {"question, words": summary["question_words"], "answer, words": summary["answer_words"],
-               "question and answer, tokens": summary.get("tokens")}
-    table("Length", ["", *summary["answer_words"]], [
-        (name, *values.values()) for name, values in lengths.items() if values])
-    table("Answers and oddities", ["", "rows", "share"], [(name, size, percent(size, kept)) for name, size in {
-        **{f"answers of {name}": size for name, size in summary["short_answers"].items()},
-        "same question, other answer": summary["other_answers"],
-        "Latin letter inside a Cyrillic word": summary["latin_in_cyrillic"],
-        **({"more tokens than max_seq_length": summary["over_max_seq_length"]} if "tokens" in summary else {}),
-    }.items()])
-    openings = {"Most frequent first words": "first_words", f"Most frequent {OPENING_WORDS}-word openings": "openings"}
+    table(
+        "Rows",
+        ["", "rows"],
+        [
+            ("in", summary["rows_in"]),
+            *((f"dropped: {reason}", size) for reason, size in summary["dropped"].items()),
+            ("kept", kept),
+            ("train", summary["train"]),
+            ("validation", summary["validation"]),
+            *(
+                (f"validation about {name} articles", size)
+                for name, size in summary["by_seen_article"].items()
+            ),
+        ],
+    )
+    table(
+        "Language of the question",
+        ["", "train", "validation", "share"],
+        [
+            (language, size["train"], size["validation"], percent(sum(size.values()), kept))
+            for language, size in summary["by_language"].items()
+        ],
+    )
+    table(
+        "Cited act",
+        ["", "rows", "share"],
+        [(act, size, percent(size, kept)) for act, size in summary["by_cited_act"].items()],
+    )
+    lengths = {
+        "question, words": summary["question_words"],
+        "answer, words": summary["answer_words"],
+        "question and answer, tokens": summary.get("tokens"),
+    }
+    table(
+        "Length",
+        ["", *summary["answer_words"]],
+        [(name, *values.values()) for name, values in lengths.items() if values],
+    )
+    table(
+        "Answers and oddities",
+        ["", "rows", "share"],
+        [
+            (name, size, percent(size, kept))
+            for name, size in {
+                **{f"answers of {name}": size for name, size in summary["short_answers"].items()},
+                "same question, other answer": summary["other_answers"],
+                "Latin letter inside a Cyrillic word": summary["latin_in_cyrillic"],
+                **(
+                    {"more tokens than max_seq_length": summary["over_max_seq_length"]}
+                    if "tokens" in summary
+                    else {}
+                ),
+            }.items()
+        ],
+    )
+    openings = {
+        "Most frequent first words": "first_words",
+        f"Most frequent {OPENING_WORDS}-word openings": "openings",
+    }
     for title, key in openings.items():
-        table(title, ["", "rows", "share"], [(text, size, percent(size, kept)) for text, size in summary[key].items()])
+        table(
+            title,
+            ["", "rows", "share"],
+            [(text, size, percent(size, kept)) for text, size in summary[key].items()],
+        )
 
 
 def percent(part, whole):

@@ -4,6 +4,7 @@ acts.json lists, per act, the articles that have text ("1..19 19-1 20", the unio
 Kazakh text) and, apart, the excluded ones; chapters excluded whole are in neither. Versions are of January to
 April 2026; the Constitution is that of 1 July 2026.
 """
+
 import functools
 import json
 import re
@@ -17,6 +18,7 @@ LOOK_ALIKES = str.maketrans("abcehikmoptxyё", "авсенікмортхуе")
 CYRILLIC = re.compile("[\u0400-\u052f]")
 
 # Adjectives of codes by stem, as they stand before "кодекс"; None: a code we know of but have no articles of.
+# fmt: off
 CODES_RU = {
     ("трудов",): "labor_code", ("гражданск",): CIVIL_CODE, ("налогов",): "tax_code",
     ("земельн",): "land_code", ("предпринимательск",): "entrepreneurial_code", ("уголовн",): "criminal_code",
@@ -40,7 +42,9 @@ CODES_KK = {
     ("әкімшілік",): "admin_offences_code", ("денсаулық",): "health_code",
     ("денсаулық", "сақтау"): "health_code",
 }
+# fmt: on
 # Titles people use beside the official ones and those of acts.json.
+# fmt: off
 TITLES_RU = {
     "об административных правонарушениях": "admin_offences_code",
     "о браке и семье": "family_code",
@@ -70,6 +74,7 @@ TITLES_KK = {
     "салық және бюджетке төленетін басқа да міндетті төлемдер туралы": "tax_code",
     "салық және бюджетке төленетін басқа да міндетті төлемдер туралы салық кодексі": "tax_code",
 }
+# fmt: on
 ABBREVIATIONS_RU = {"крккоап": "admin_offences_code", "кркоап": "admin_offences_code", "кобс": "family_code"}
 
 
@@ -87,8 +92,8 @@ def title_words(title):
 def without_country(words):
     """A title's words without the country's name at either end, which people leave out."""
     for country in (("в", "республике", "казахстан"), ("республики", "казахстан"), ("рк",)):
-        if words[-len(country):] == country:
-            words = words[:-len(country)]
+        if words[-len(country) :] == country:
+            words = words[: -len(country)]
     if words[:1] == ("қр",):
         return words[1:]
     if words[:1] == ("қазақстан",) and words[1:2] and words[1].startswith("республикасы"):
@@ -107,7 +112,7 @@ def article_key(article):
 
 
 def expand(ranges):
-    """"1..3 3-1..3-2" -> {"1", "2", "3", "3-1", "3-2"}."""
+    """ "1..3 3-1..3-2" -> {"1", "2", "3", "3-1", "3-2"}."""
     articles = set()
     for item in ranges.split():
         first, _, last = item.partition("..")
@@ -127,8 +132,13 @@ def articles_of(act_id):
 @functools.cache
 def known_numbers():
     """Every article number with a suffix that some act has, in force or repealed."""
-    return frozenset(article for act_id in load_acts() for group in articles_of(act_id)
-                     for article in group if "-" in article)
+    return frozenset(
+        article
+        for act_id in load_acts()
+        for group in articles_of(act_id)
+        for article in group
+        if "-" in article
+    )
 
 
 def part_of_civil_code(article):
@@ -202,8 +212,10 @@ def resolve_dated(name, number, date):
     or date that is not the named act's own means an older act of that name, or an invented one: never the act
     in force.
     """
+
     def may_be(act_id):  # civil_code has two parts, tax_code and constitution have repealed namesakes
         return name is None or name in (act_id, cite_as(act_id)) or act_id.startswith(f"{name}_")
+
     candidates = [act for act in load_acts().values() if may_be(act["id"])]
     if number:
         matching = [act for act in candidates if act["number"] and act["number"].lower() == number]

@@ -7,6 +7,7 @@ How: the text is cut into words, numbers and signs once. One pass finds the acts
 else that of the list it stands in, else the last one of its sentence. Every look around is bounded, so time
 grows with the length of the text and no input makes it hang.
 """
+
 import functools
 import re
 from bisect import bisect_left
@@ -41,32 +42,45 @@ MAX_LIST = 150  # numbers in one list
 MAX_CARRY = 40  # tokens over which an act named before still holds in its sentence
 SUPERSCRIPT_DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 SUPERSCRIPTS = str.maketrans(SUPERSCRIPT_DIGITS, "0123456789")
-ORDINALS_RU = {stem: value for value, stem in enumerate(
-    "перв втор трет четверт пят шест седьм восьм девят десят одиннадцат двенадцат тринадцат четырнадцат "
-    "пятнадцат шестнадцат семнадцат восемнадцат девятнадцат двадцат".split(), 1)}
-ORDINAL_ENDING = re.compile("ый|ой|ий|ая|ья|ое|ье|ого|ьего|ому|ьему|ым|ьим|ом|ьем|ую|ью|ей|ьей|ые|ьи|ых"
-                            "|ьих|ыми|ьими")
-NUMERAL_ENDINGS = frozenset("й ой я ая ю ую е го ого му ом ей ші шы".split())  # «28-й», «1-ші»
-ORDINALS_KK = {word: value for value, word in enumerate(
-    "бірінші екінші үшінші төртінші бесінші алтыншы жетінші сегізінші тоғызыншы оныншы".split(), 1)}
+ORDINALS_RU = {
+    stem: value
+    for value, stem in enumerate(
+        ["перв", "втор", "трет", "четверт", "пят", "шест", "седьм", "восьм", "девят", "десят", "одиннадцат", "двенадцат", "тринадцат", "четырнадцат", "пятнадцат", "шестнадцат", "семнадцат", "восемнадцат", "девятнадцат", "двадцат"],
+        1,
+    )
+}
+ORDINAL_ENDING = re.compile(
+    "ый|ой|ий|ая|ья|ое|ье|ого|ьего|ому|ьему|ым|ьим|ом|ьем|ую|ью|ей|ьей|ые|ьи|ых|ьих|ыми|ьими"
+)
+NUMERAL_ENDINGS = frozenset(["й", "ой", "я", "ая", "ю", "ую", "е", "го", "ого", "му", "ом", "ей", "ші", "шы"])  # «28-й», «1-ші»
+ORDINALS_KK = {
+    word: value
+    for value, word in enumerate(
+        ["бірінші", "екінші", "үшінші", "төртінші", "бесінші", "алтыншы", "жетінші", "сегізінші", "тоғызыншы", "оныншы"], 1
+    )
+}
 TENS = {"двадцать": 20, "тридцать": 30, "он": 10, "жиырма": 20}
 PART_KK = re.compile("(?:(тармақша)|(тармақ|тармағ)|(бөлік|бөліг)|(абзац))")
-COUNTED = re.compile("дн(?:я|ей|и|ям)|день|год(?:а|у|ом|ы|ов)?|лет|месяц.*|час(?:а|ов)?|минут.*|тенге|тг|мрп"
-                     "|мзп|процент.*|календарн.*|банковск.*|раза?|человек.*|тысяч.*|миллион.*|миллиард.*|млн"
-                     "|тыс|рубл.*|доллар.*|евро|квадратн.*|гектар.*|км|метр.*|недел.*|сут(?:ок|ки)|жыл.*"
-                     "|күн(?:і|нен|дік|ге)?|теңге.*|пайыз.*|айлық")
-COUNTED_IN_LIST = re.compile("рабоч.*|лиц[ао]?|экземпляр.*|сотрудник.*|работник.*|жұмыс|рет|адам.*|ай"
-                             "|айдан|айға|балл.*|ступен.*|категори.*")
+COUNTED = re.compile(
+    "дн(?:я|ей|и|ям)|день|год(?:а|у|ом|ы|ов)?|лет|месяц.*|час(?:а|ов)?|минут.*|тенге|тг|мрп"
+    "|мзп|процент.*|календарн.*|банковск.*|раза?|человек.*|тысяч.*|миллион.*|миллиард.*|млн"
+    "|тыс|рубл.*|доллар.*|евро|квадратн.*|гектар.*|км|метр.*|недел.*|сут(?:ок|ки)|жыл.*"
+    "|күн(?:і|нен|дік|ге)?|теңге.*|пайыз.*|айлық"
+)
+COUNTED_IN_LIST = re.compile(
+    "рабоч.*|лиц[ао]?|экземпляр.*|сотрудник.*|работник.*|жұмыс|рет|адам.*|ай"
+    "|айдан|айға|балл.*|ступен.*|категори.*"
+)
 LINKS = DASHES | frozenset(
-    "и или либо а также с со в во на по к ко из от о об для при положениям положениями положениях положений "
-    "положения требованиям требованиями требованиях требований требования нормам нормами нормах норм нормы "
-    ", ( ) және немесе мен пен бен сондай ақ".split())
-BEFORE = frozenset(", : ( по согласно в ст сәйкес бойынша".split()) | DASHES
+    ["и", "или", "либо", "а", "также", "с", "со", "в", "во", "на", "по", "к", "ко", "из", "от", "о", "об", "для", "при", "положениям", "положениями", "положениях", "положений", "положения", "требованиям", "требованиями", "требованиях", "требований", "требования", "нормам", "нормами", "нормах", "норм", "нормы", ",", "(", ")", "және", "немесе", "мен", "пен", "бен", "сондай", "ақ"]
+)
+BEFORE = frozenset([",", ":", "(", "по", "согласно", "в", "ст", "сәйкес", "бойынша"]) | DASHES
 COUNTRY_RU, COUNTRY_KK = ("республики", "казахстан"), ("қазақстан", "республикасы")
 
 
 class Citation(NamedTuple):
     """One reference. act: id of acts.json or None; act_text: the act as written, None where none is named."""
+
     act: str | None
     act_text: str | None
     article: str
@@ -79,6 +93,7 @@ class Citation(NamedTuple):
 
 class Group(NamedTuple):
     """One list of articles. entries: [(number parts, chains)]; chain: [(kind, values)], outermost first."""
+
     first: int
     last: int
     language: str
@@ -87,6 +102,7 @@ class Group(NamedTuple):
 
 
 # --------------------------------------------------------------------------------------- articles and parts
+
 
 def read_parts(tokens, i):
     """(number parts, index after) of a number such as 28, 65-1, 52-54, 44-1 – 44-3 at i; ([], i) if none is.
@@ -121,8 +137,14 @@ def ordinal(word):
     """1 to 20 for an ordinal of one word in any case form, else None."""
     if word in ORDINALS_KK:
         return ORDINALS_KK[word]
-    return next((value for stem, value in ORDINALS_RU.items()
-                 if word.startswith(stem) and ORDINAL_ENDING.fullmatch(word[len(stem):])), None)
+    return next(
+        (
+            value
+            for stem, value in ORDINALS_RU.items()
+            if word.startswith(stem) and ORDINAL_ENDING.fullmatch(word[len(stem) :])
+        ),
+        None,
+    )
 
 
 def read_ordinal(tokens, i):
@@ -151,8 +173,12 @@ def part_at(tokens, i):
     """(kind, plural, index after) of a Russian word for a part: "пп", "п", "ч", "абз"; "?" for «пп.»."""
     word = tokens.at(i)
     if word in ("п", "пп", "ч", "подп", "абз", "пункт"):
-        if word == "п" and tokens.at(i + 1) in (".", "/") and tokens.at(i + 2) == "п" and (
-                tokens.at(i + 1) == "/" or tokens.at(i + 3) in (".", "") or tokens.is_number(i + 3)):
+        if (
+            word == "п"
+            and tokens.at(i + 1) in (".", "/")
+            and tokens.at(i + 2) == "п"
+            and (tokens.at(i + 1) == "/" or tokens.at(i + 3) in (".", "") or tokens.is_number(i + 3))
+        ):
             return "?", True, i + 4 if tokens.at(i + 3) == "." else i + 3
         if word == "п" and tokens.at(i + 1) == "п" and not tokens.is_number(i + 1):
             return "?", True, i + 2
@@ -356,8 +382,12 @@ def continues(tokens, i, plural, mention_starts):
         return False
     if plural or not tokens.is_word(i) or i in mention_starts:
         return True
-    return (word in AND_RU or word in ("рк", "п", "ч", "пп") or word in ARTICLE_RU
-            or PART_RU.fullmatch(word) is not None)
+    return (
+        word in AND_RU
+        or word in ("рк", "п", "ч", "пп")
+        or word in ARTICLE_RU
+        or PART_RU.fullmatch(word) is not None
+    )
 
 
 def read_number_first(tokens, i, mention_starts):
@@ -527,7 +557,7 @@ def write_out(parts, plural, act):
         if len(numbers) == 3 and int(numbers[1]) <= int(numbers[0]) < int(numbers[2]):  # 65-1-67
             sides = [numbers[:2], numbers[2:]]
         else:
-            sides = [numbers[:len(numbers) // 2], numbers[len(numbers) // 2:]]
+            sides = [numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]]
     first, last = "-".join(sides[0]), "-".join(sides[-1])
     if len(sides[0]) == 1 and len(sides[-1]) == 1 and int(last) <= int(first):  # 65–1 with a long dash
         return [f"{first}-{last}"]
@@ -554,6 +584,7 @@ def is_suffixed(base, suffix, plural, act):
 
 # ----------------------------------------------------------------------------------------- which act it is of
 
+
 class Acts:
     """What the text has said of acts so far: last of each kind, aliases, the one that holds here."""
 
@@ -563,7 +594,7 @@ class Acts:
         self.current, self.place = (None, None), None
 
     def text_of(self, mention):
-        return self.tokens.text[self.tokens.start[mention.first]:self.tokens.end[mention.last - 1]]
+        return self.tokens.text[self.tokens.start[mention.first] : self.tokens.end[mention.last - 1]]
 
     def resolve(self, mention, language):
         """(act id, act text) of a mention; (None, text) if it names no act that we know."""
@@ -594,10 +625,13 @@ class Acts:
 
     def carried_to(self, group):
         """The act that a group without one takes over from what stands before it in its sentence, or None."""
-        if self.place is None or group.first - self.place > MAX_CARRY or (
-                self.tokens.sentence[self.place - 1] != self.tokens.sentence[group.first]):
+        if (
+            self.place is None
+            or group.first - self.place > MAX_CARRY
+            or (self.tokens.sentence[self.place - 1] != self.tokens.sentence[group.first])
+        ):
             return None
-        if group.first - self.place > 3 and ";" in self.tokens.norm[self.place:group.first]:
+        if group.first - self.place > 3 and ";" in self.tokens.norm[self.place : group.first]:
             return None
         return self.current
 
@@ -633,7 +667,7 @@ def assign_acts(tokens, mentions, groups, context_act):
     firsts = [mention.first for mention in mentions]
     after = [own_mention(tokens, group, mentions, firsts) for group in groups]
     for i in range(len(groups) - 2, -1, -1):  # «статьи 8, пункта 2 статьи 15 и статьи 16 ТК РК»
-        group, following = groups[i:i + 2]
+        group, following = groups[i : i + 2]
         if after[i] is None and group.language == "ru" and after[i + 1] and linked(tokens, group, following):
             after[i] = after[i + 1]
     state, m, result = Acts(tokens, context_act), 0, []
@@ -674,9 +708,16 @@ def own_mention(tokens, group, mentions, firsts):
         return None  # its act stands before it
     if beside_after(tokens, group, mention):
         return mention
-    if mention.strong and mention.first == group.last + 1 and (  # «ст. 52 (ТК РК)», «(52-бап, ҚР ЕК)»
-            tokens.norm[group.last] == "(" and tokens.at(mention.last) == ")"
-            or tokens.norm[group.last] == "," and tokens.at(mention.last) in (")", ".", ";", "")):
+    if (
+        mention.strong
+        and mention.first == group.last + 1
+        and (  # «ст. 52 (ТК РК)», «(52-бап, ҚР ЕК)»
+            tokens.norm[group.last] == "("
+            and tokens.at(mention.last) == ")"
+            or tokens.norm[group.last] == ","
+            and tokens.at(mention.last) in (")", ".", ";", "")
+        )
+    ):
         return mention
     return None
 
@@ -725,10 +766,12 @@ def parse_citations(text, context_act=None):
 # ----------------------------------------------------------------------------------------------------- scores
 
 
-GENERIC = re.compile("кодекс.*|закон.*|заң.*|рк|қр|республик.*|казахстан.*|қазақстан.*|от|года?|г"
-                     "|эт(?:от|ого|ому|им|ом)|данн.*|.*указанн.*|.*названн.*|того|же|настоящ.*|осы|аталған"
-                     "|көрсетілген|сол|бұл|конституционн.*|туралы|зрк|қрз|жылғы"
-                     "|об?|и|в|на|және|далее|по|тексту|бұдан|әрі")
+GENERIC = re.compile(
+    "кодекс.*|закон.*|заң.*|рк|қр|республик.*|казахстан.*|қазақстан.*|от|года?|г"
+    "|эт(?:от|ого|ому|им|ом)|данн.*|.*указанн.*|.*названн.*|того|же|настоящ.*|осы|аталған"
+    "|көрсетілген|сол|бұл|конституционн.*|туралы|зрк|қрз|жылғы"
+    "|об?|и|в|на|және|далее|по|тексту|бұдан|әрі"
+)
 
 
 def act_key(act_text):
@@ -738,8 +781,13 @@ def act_key(act_text):
     The first four telling words, by their first five letters; for an act that gives no words, its numbers.
     """
     tokens = Tokens(act_text)
-    telling = [tokens.norm[i][:5] for i in range(tokens.size) if tokens.kind[i] == "w"
-               and not GENERIC.fullmatch(tokens.norm[i]) and not month_of(tokens.norm[i], MONTHS_RU)]
+    telling = [
+        tokens.norm[i][:5]
+        for i in range(tokens.size)
+        if tokens.kind[i] == "w"
+        and not GENERIC.fullmatch(tokens.norm[i])
+        and not month_of(tokens.norm[i], MONTHS_RU)
+    ]
     words = [word for word in telling if len(word) > 2]
     digits = [tokens.norm[i] for i in range(tokens.size) if tokens.kind[i] == "n"]
     return " ".join(words[:4]) or " ".join(telling + digits) or None

@@ -4,6 +4,7 @@ date.
 A text is cut into words, numbers and signs once (`Tokens`), and `find_mentions` walks over them. Every look
 around is bounded, so time grows with the length of the text.
 """
+
 import functools
 import re
 from typing import NamedTuple
@@ -13,50 +14,83 @@ from legalqa.law.acts import normalize_word
 
 MAX_QUOTE = 45  # tokens looked through for a closing quote or bracket
 MAX_LOOK = 12  # tokens looked through elsewhere
-TOKEN = re.compile("([^\\W\\d_](?:[^\\W\\d_]|[\u0300-\u036f\u00ad\u200b-\u200d])*)|([0-9]+)"  # word, number,
-                   "|([\\s\u200b*`_]+)|(.)", re.DOTALL)  # gap (Markdown's signs too), sign
+TOKEN = re.compile(
+    "([^\\W\\d_](?:[^\\W\\d_]|[\u0300-\u036f\u00ad\u200b-\u200d])*)|([0-9]+)"  # word, number,
+    "|([\\s\u200b*`_]+)|(.)",
+    re.DOTALL,
+)  # gap (Markdown's signs too), sign
 DASHES = frozenset("-‐‑–—−")
 HYPHENS = frozenset("-‐‑")
 QUOTES = {"«": "»", "“": "”“", "„": "“”", '"': '"', "”": "”"}
-CLOSING_QUOTES = frozenset("»”\"“")
+CLOSING_QUOTES = frozenset('»”"“')
 ROMAN = str.maketrans("ІХСМіхсм", "IXCMixcm")
 UPPER_LOOK_ALIKES = str.maketrans("ABCEHKMOPTXY", "АВСЕНКМОРТХУ")
-MONTHS_RU = {stem: month for month, stem in enumerate(
-    "январ феврал март апрел мая июн июл август сентябр октябр ноябр декабр".split(), 1)}
-MONTHS_KK = {stem: month for month, stem in enumerate(
-    "қаңтар ақпан наурыз сәуір мамыр маусым шілде тамыз қыркүйек қазан қараша желтоқсан".split(), 1)}
+MONTHS_RU = {
+    stem: month
+    for month, stem in enumerate(
+        ["январ", "феврал", "март", "апрел", "мая", "июн", "июл", "август", "сентябр", "октябр", "ноябр", "декабр"], 1
+    )
+}
+MONTHS_KK = {
+    stem: month
+    for month, stem in enumerate(
+        ["қаңтар", "ақпан", "наурыз", "сәуір", "мамыр", "маусым", "шілде", "тамыз", "қыркүйек", "қазан", "қараша", "желтоқсан"], 1
+    )
+}
 ARTICLE_RU = {  # word: whether it is plural
-    "статья": False, "статьи": False, "статье": False, "статью": False, "статьей": False, "статьею": False,
-    "ст": False, "статии": False, "статей": True, "статьям": True, "статьями": True, "статьях": True}
-PART_RU = re.compile("(?:(подпункт)(а|у|ом|е|ы|ов|ам|ами|ах)?|(пункт)(а|у|ом|е|ы|ов|ам|ами|ах)?"
-                     "|(част)(ь|и|ью|ей|ям|ями|ях)"
-                     "|(абзац)(а|у|ем|е|ы|ев|ам|ами|ах)?)")
+    "статья": False,
+    "статьи": False,
+    "статье": False,
+    "статью": False,
+    "статьей": False,
+    "статьею": False,
+    "ст": False,
+    "статии": False,
+    "статей": True,
+    "статьям": True,
+    "статьями": True,
+    "статьях": True,
+}
+PART_RU = re.compile(
+    "(?:(подпункт)(а|у|ом|е|ы|ов|ам|ами|ах)?|(пункт)(а|у|ом|е|ы|ов|ам|ами|ах)?"
+    "|(част)(ь|и|ью|ей|ям|ями|ях)"
+    "|(абзац)(а|у|ем|е|ы|ев|ам|ами|ах)?)"
+)
 ARTICLE_KK = re.compile("бап(?:тың|қа|ты|та|тан|пен|тағы|тар.*)?|баб(?:ы|ын|ының|ына|ында|ындағы|ынан|ымен)")
 LAW_RU = re.compile("закон(?:а|у|ом|е|ы|ов|ам|ами|ах)?|зрк")
 LAW_KK = re.compile("заң(?:ы|ның|ына|ынан|ында|ындағы|ының|ын|ымен|ға|ды|да|дан|нан|мен|дағы)?")
-CONSTITUTION = re.compile("конституци(?:я|и|ю|ей|ею)"
-                          "|конституция(?:ның|ға|ны|да|дан|мен|сы|сын|сының|сына|сында|сындағы|сынан|сымен)")
-OTHER_ACT = re.compile("правил|положени[яюей]+|конвенци[июяей]+|приказ[ауоме]*|постановлени[яюемй]+"
-                       "|указ[ауоме]*|регламент[ауоме]*|инструкци[июяей]+|устав[ауоме]*|пакт[ауоме]*"
-                       "|протокол[ауоме]*|деклараци[июяей]+|уложени[яюемй]+|стандарт[ауоме]*"
-                       "|қағидалар.*|ереже(?:нің|сінің)"
-                       "|конвенция.*|жарлы[қғ].*|қаулы.*|бұйры[қғ].*|жарғы.*|шарт(?:тың|ының)"
-                       "|келісім(?:нің|інің)")
+CONSTITUTION = re.compile(
+    "конституци(?:я|и|ю|ей|ею)"
+    "|конституция(?:ның|ға|ны|да|дан|мен|сы|сын|сының|сына|сында|сындағы|сынан|сымен)"
+)
+OTHER_ACT = re.compile(
+    "правил|положени[яюей]+|конвенци[июяей]+|приказ[ауоме]*|постановлени[яюемй]+"
+    "|указ[ауоме]*|регламент[ауоме]*|инструкци[июяей]+|устав[ауоме]*|пакт[ауоме]*"
+    "|протокол[ауоме]*|деклараци[июяей]+|уложени[яюемй]+|стандарт[ауоме]*"
+    "|қағидалар.*|ереже(?:нің|сінің)"
+    "|конвенция.*|жарлы[қғ].*|қаулы.*|бұйры[қғ].*|жарғы.*|шарт(?:тың|ының)"
+    "|келісім(?:нің|інің)"
+)
 CONTRACT = re.compile("(?:договор|контракт|соглашени)[ауоюяем]*")
 ADJECTIVE_RU = re.compile(".{3,}(?:ый|ий|ой|ого|его|ому|ему|ым|им|ом|ем)")
 THIS_RU = re.compile("настоящ(?:ий|его|ему|им|ем|ая|ей|ую)")
-SAME_RU = re.compile("эт(?:от|ого|ому|им|ом)|(?:данн|(?:выше)?указанн|(?:выше)?названн|(?:выше)?упомянут)"
-                     "(?:ый|ого|ому|ым|ом)|же")
-SAME_KK = frozenset("аталған көрсетілген сол бұл осындай жоғарыда".split())
-PLAIN_RU = re.compile("действующ.*|нов(?:ый|ого|ому|ым|ом)|стар(?:ый|ого|ому|ым|ом)|прежн.*"
-                      "|казахстанск.*|наш.*|сам.*|отдельн.*|кажд.*|перв.*|втор.*|любо.*|тако.*|мо(?:его|ему)"
-                      "|всего|отечественн.*|соответствующ.*|ино(?:й|го|му)")
+SAME_RU = re.compile(
+    "эт(?:от|ого|ому|им|ом)|(?:данн|(?:выше)?указанн|(?:выше)?названн|(?:выше)?упомянут)"
+    "(?:ый|ого|ому|ым|ом)|же"
+)
+SAME_KK = frozenset(["аталған", "көрсетілген", "сол", "бұл", "осындай", "жоғарыда"])
+PLAIN_RU = re.compile(
+    "действующ.*|нов(?:ый|ого|ому|ым|ом)|стар(?:ый|ого|ому|ым|ом)|прежн.*"
+    "|казахстанск.*|наш.*|сам.*|отдельн.*|кажд.*|перв.*|втор.*|любо.*|тако.*|мо(?:его|ему)"
+    "|всего|отечественн.*|соответствующ.*|ино(?:й|го|му)"
+)
 VERB = re.compile(".{3,}(?:[аеиуюя]т(?:ся)?|[аи]л[аои]?(?:сь|ся)?|ен[аоы]|ан[аоы]|ит)|не|является")
-AND_RU, AND_KK = frozenset({"и", "или", "либо"}), frozenset("және немесе мен пен бен не".split())
-FOREIGN = frozenset("рф россии российской еаэс снг ссср украины узбекистана кыргызской беларусь белоруссии "
-                    "таможенного ресей".split())
-FOREIGN_PAIRS = frozenset("российской кыргызской республики таможенного".split())  # the name is two words
-FEW_LETTERS = frozenset("ст п пп ч подп абз г гг др пр т д е им тыс млн стр см рис ж тб н б".split())
+AND_RU, AND_KK = frozenset({"и", "или", "либо"}), frozenset(["және", "немесе", "мен", "пен", "бен", "не"])
+FOREIGN = frozenset(
+    ["рф", "россии", "российской", "еаэс", "снг", "ссср", "украины", "узбекистана", "кыргызской", "беларусь", "белоруссии", "таможенного", "ресей"]
+)
+FOREIGN_PAIRS = frozenset(["российской", "кыргызской", "республики", "таможенного"])  # the name is two words
+FEW_LETTERS = frozenset(["ст", "п", "пп", "ч", "подп", "абз", "г", "гг", "др", "пр", "т", "д", "е", "им", "тыс", "млн", "стр", "см", "рис", "ж", "тб", "н", "б"])
 
 
 class Mention(NamedTuple):
@@ -67,6 +101,7 @@ class Mention(NamedTuple):
     that depends on the language; strong: names its act by itself, not only beside an article; alias: "code"
     or "law" if «(далее – Закон)» follows.
     """
+
     first: int
     last: int
     kind: str
@@ -77,6 +112,7 @@ class Mention(NamedTuple):
 
 
 # ---------------------------------------------------------------------------------------------------- tokens
+
 
 class Tokens:
     """A text cut up: of each token the normal form, kind ("w", "n", "s"), place, gap before, sentence."""
@@ -126,7 +162,7 @@ class Tokens:
         return not (word in FEW_LETTERS or len(word) == 1 and self.kind[i - 2] == "w")
 
     def raw(self, i):
-        return self.text[self.start[i]:self.end[i]]
+        return self.text[self.start[i] : self.end[i]]
 
     def at(self, i):
         """Normal form of token i, "" past either end."""
@@ -166,6 +202,7 @@ class Tokens:
 
 
 # ---------------------------------------------------------------------------------------------- acts by name
+
 
 def skip_country(tokens, i):
     """Index after «РК» or «Республики Казахстан» at i, else i."""
@@ -282,8 +319,12 @@ def read_title(tokens, i):
 def starts_reference(tokens, i):
     """Whether an article, a part of one or another act begins at token i, or after an «и» there."""
     word = tokens.at(i + (tokens.at(i) in AND_RU))
-    return (word in ARTICLE_RU or word in ("п", "пп", "ч", "подп", "рк") or bool(PART_RU.fullmatch(word))
-            or word.startswith(("кодекс", "закон", "республик")))
+    return (
+        word in ARTICLE_RU
+        or word in ("п", "пп", "ч", "подп", "рк")
+        or bool(PART_RU.fullmatch(word))
+        or word.startswith(("кодекс", "закон", "республик"))
+    )
 
 
 def read_after(tokens, i, titled):
@@ -292,8 +333,16 @@ def read_after(tokens, i, titled):
 
     titled: a title may follow (not after a code that its adjective names).
     """
-    facts = {"end": i, "number": None, "date": None, "title": None, "named": False, "foreign": False,
-             "alias": None, "part": None}
+    facts = {
+        "end": i,
+        "number": None,
+        "date": None,
+        "title": None,
+        "named": False,
+        "foreign": False,
+        "alias": None,
+        "part": None,
+    }
     for _ in range(MAX_LOOK):
         i = facts["end"]
         after = skip_country(tokens, i)
@@ -347,8 +396,11 @@ def read_bracket(tokens, i, facts, titled):
         if titled and not facts["named"]:
             found, act, _ = read_adjectives(tokens, close - 1)
             facts.update(title=act, named=found)
-    elif not (len(words) == 1 and tokens.raw(i + 1).isupper()  # «(ТК)»
-              or words[:2] in (("с", "изменениями"), ("в", "редакции"), ("по", "состоянию"))):
+    elif not (
+        len(words) == 1
+        and tokens.raw(i + 1).isupper()  # «(ТК)»
+        or words[:2] in (("с", "изменениями"), ("в", "редакции"), ("по", "состоянию"))
+    ):
         return False
     facts["end"] = close + 1
     return True
@@ -356,8 +408,12 @@ def read_bracket(tokens, i, facts, titled):
 
 def is_unit(word):
     """Whether a word names an article or a part of one; not «часть», which codes have too."""
-    return (word in ARTICLE_RU or ARTICLE_KK.fullmatch(word) is not None
-            or PART_RU.fullmatch(word) is not None and not word.startswith("част"))
+    return (
+        word in ARTICLE_RU
+        or ARTICLE_KK.fullmatch(word) is not None
+        or PART_RU.fullmatch(word) is not None
+        and not word.startswith("част")
+    )
 
 
 def words_before(tokens, i, count):
@@ -426,8 +482,12 @@ def read_back(tokens, i, facts):
 
 
 def of_number_or_date(word):
-    return (word in DASHES or word in ("№", "жылғы", "ж", ".", "n", "қрз")
-            or month_of(word, MONTHS_KK) is not None or re.fullmatch("[ivxіх]+", word) is not None)
+    return (
+        word in DASHES
+        or word in ("№", "жылғы", "ж", ".", "n", "қрз")
+        or month_of(word, MONTHS_KK) is not None
+        or re.fullmatch("[ivxіх]+", word) is not None
+    )
 
 
 def read_unquoted_before(tokens, j):

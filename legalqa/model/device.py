@@ -1,4 +1,5 @@
 """What computes, and its memory."""
+
 import ctypes
 import os
 import sys
@@ -23,6 +24,7 @@ def device_facts():
     """{"type", "name", "memory_bytes"} of what computes."""
     import psutil
     import torch
+
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return {"type": "cuda", "name": properties.name, "memory_bytes": properties.total_memory}
@@ -32,13 +34,22 @@ def device_facts():
 
 def cpu_name():
     import platform
+
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
-        if cpuinfo.is_file() else []
+    names = (
+        [
+            line.split(":")[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if cpuinfo.is_file()
+        else []
+    )
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def peak_memory_bytes():
     """Peak resident memory of this process, bytes."""
     import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

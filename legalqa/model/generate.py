@@ -1,14 +1,23 @@
 """Answers of a loaded model: a batch side by side, or one as a stream."""
+
 import time
 
 
 def generation_arguments(decoding, tokenizer):
     """Arguments of `generate`: greedy at temperature 0, stopping at the end of the turn."""
-    arguments = {"max_new_tokens": decoding["max_new_tokens"], "pad_token_id": tokenizer.pad_token_id, "use_cache": True}
+    arguments = {
+        "max_new_tokens": decoding["max_new_tokens"],
+        "pad_token_id": tokenizer.pad_token_id,
+        "use_cache": True,
+    }
     if decoding["repetition_penalty"] != 1.0:
         arguments["repetition_penalty"] = decoding["repetition_penalty"]
     if decoding["temperature"] > 0:
-        return arguments | {"do_sample": True, "temperature": decoding["temperature"], "top_p": decoding["top_p"]}
+        return arguments | {
+            "do_sample": True,
+            "temperature": decoding["temperature"],
+            "top_p": decoding["top_p"],
+        }
     return arguments | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 
 
@@ -19,6 +28,7 @@ def generate_batch(language_model, tokenizer, prompts, decoding, on_step=lambda:
     costs the same, and Unsloth keeps its cache to itself.)
     """
     import torch
+
     tokenizer.padding_side = "left"
     batch = tokenizer(prompts, return_tensors="pt", padding=True).to(language_model.device)
     ids, mask, cache, width = batch["input_ids"], batch["attention_mask"], None, batch["input_ids"].shape[1]
@@ -31,12 +41,18 @@ def generate_batch(language_model, tokenizer, prompts, decoding, on_step=lambda:
     def half_ended(ids, _):
         on_step()
         return torch.full((len(ids),), shrinks and ended(ids).float().mean().item() >= 0.5, device=ids.device)
+
     while rows:
         left = decoding["max_new_tokens"] - ids.shape[1] + width
         with torch.inference_mode():
             made = language_model.generate(
-                input_ids=ids, attention_mask=mask, past_key_values=cache, return_dict_in_generate=True,
-                stopping_criteria=[half_ended], **generation_arguments({**decoding, "max_new_tokens": left}, tokenizer))
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                return_dict_in_generate=True,
+                stopping_criteria=[half_ended],
+                **generation_arguments({**decoding, "max_new_tokens": left}, tokenizer),
+            )
             ids, cache, going = made.sequences, made.past_key_values, ~ended(made.sequences)
             if ids.shape[1] - width == decoding["max_new_tokens"]:
                 going[:] = False
@@ -68,11 +84,13 @@ class AnswerStream:
         self.ids += ids.tolist()
         if self.ids[-1] not in self.ends:
             text = self.tokenizer.decode(self.ids, skip_special_tokens=True).lstrip()
-            self.show(text.rstrip("\ufffd").rstrip())  # half a letter waits for its other bytes, white space for a word
+            self.show(
+                text.rstrip("\ufffd").rstrip()
+            )  # half a letter waits for its other bytes, white space for a word
 
     def show(self, text):
         if text.startswith(self.shown) and len(text) > len(self.shown):
-            self.on_text(text[len(self.shown):])
+            self.on_text(text[len(self.shown) :])
             self.shown = text
 
     def end(self):
@@ -89,16 +107,28 @@ def generate_stream(language_model, tokenizer, text, decoding, on_text, stop=lam
 
     def ask_stop(ids, _):
         return torch.full((len(ids),), stop(), dtype=torch.bool, device=ids.device)
+
     batch = tokenizer(text, return_tensors="pt").to(language_model.device)
     stream = AnswerStream(tokenizer, language_model.generation_config.eos_token_id, on_text)
     with torch.inference_mode():
-        language_model.generate(**batch, **generation_arguments(decoding, tokenizer), stopping_criteria=[ask_stop], streamer=stream)
+        language_model.generate(
+            **batch,
+            **generation_arguments(decoding, tokenizer),
+            stopping_criteria=[ask_stop],
+            streamer=stream,
+        )
     seconds = time.monotonic() - stream.started
     answer, new_tokens, unfinished = finish(stream.ids, tokenizer, language_model)
     stream.show(answer)
-    return {"answer": answer, "prompt_tokens": batch["input_ids"].shape[1], "new_tokens": new_tokens,
-            "cut_off": unfinished and not stop(), "stopped": unfinished and stop(),
-            "first_token_sec": round(stream.first_token_sec, 4), "generation_sec": round(seconds, 4)}
+    return {
+        "answer": answer,
+        "prompt_tokens": batch["input_ids"].shape[1],
+        "new_tokens": new_tokens,
+        "cut_off": unfinished and not stop(),
+        "stopped": unfinished and stop(),
+        "first_token_sec": round(stream.first_token_sec, 4),
+        "generation_sec": round(seconds, 4),
+    }
 
 
 def finish(ids, tokenizer, language_model):

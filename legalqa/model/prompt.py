@@ -3,6 +3,7 @@
 A prompt is the tokenizer's own chat template around the user turn, with thinking off (for Qwen3 the empty think block is
 part of the prompt, at training as at inference). Its token ids are `tokenizer(text).input_ids`, nothing added or left out.
 """
+
 import re
 
 from legalqa.data.records import user_turn
@@ -28,10 +29,18 @@ def prepare_tokenizer(tokenizer):
         tokenizer.chat_template = PLAIN_TEMPLATE
     tokenizer.eos_token = end_token(tokenizer)
     if tokenizer.eos_token is None:
-        raise UserError(f"{tokenizer.name_or_path}: the tokenizer has no token that ends a turn (eos_token); answers would never end")
+        raise UserError(
+            f"{tokenizer.name_or_path}: the tokenizer has no token that ends a turn (eos_token); answers would never end"
+        )
     if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
-        others = [t for t in tokenizer.all_special_tokens if t not in (tokenizer.eos_token, tokenizer.bos_token)]
-        others += [t.content for t in tokenizer.added_tokens_decoder.values() if t.special and t.content != tokenizer.eos_token]
+        others = [
+            t for t in tokenizer.all_special_tokens if t not in (tokenizer.eos_token, tokenizer.bos_token)
+        ]
+        others += [
+            t.content
+            for t in tokenizer.added_tokens_decoder.values()
+            if t.special and t.content != tokenizer.eos_token
+        ]
         tokenizer.pad_token = others[0] if others else tokenizer.eos_token
     return tokenizer
 
@@ -47,8 +56,11 @@ def end_token(tokenizer):
     messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": PROBE}]
     text = apply_template(tokenizer, messages)
     after = text.split(PROBE)[-1]
-    found = [(after.index(t.content), t.content) for t in tokenizer.added_tokens_decoder.values()
-             if t.content.strip() and t.content in after]
+    found = [
+        (after.index(t.content), t.content)
+        for t in tokenizer.added_tokens_decoder.values()
+        if t.content.strip() and t.content in after
+    ]
     return min(found)[1] if found else tokenizer.eos_token
 
 
@@ -82,7 +94,9 @@ def plain_text(text, tokenizer):
 def control_token_pattern(tokenizer):
     """Matches every added token of the tokenizer but those of white space alone; compiled once a tokenizer."""
     cached = getattr(tokenizer, "_legalqa_control_tokens", None)
-    tokens = frozenset(t.content for t in tokenizer.added_tokens_decoder.values() if len(t.content.strip()) > 1)
+    tokens = frozenset(
+        t.content for t in tokenizer.added_tokens_decoder.values() if len(t.content.strip()) > 1
+    )
     if cached is None or cached[0] != tokens:
         longest_first = sorted(tokens, key=len, reverse=True)
         cached = (tokens, re.compile("|".join(map(re.escape, longest_first)) if tokens else "(?!)"))
@@ -92,11 +106,17 @@ def control_token_pattern(tokenizer):
 
 def prompt_settings(config, tokenizer):
     """What the prompt was, saved with the adapter as legalqa.json and read back by benchmark and chat."""
-    settings = {"system_prompt": config["system_prompt"], "chat_template": tokenizer.chat_template,
-                "enable_thinking": False, "eos_token": tokenizer.eos_token}
+    settings = {
+        "system_prompt": config["system_prompt"],
+        "chat_template": tokenizer.chat_template,
+        "enable_thinking": False,
+        "eos_token": tokenizer.eos_token,
+    }
     return {**settings, "prompt_sha256": prompt_sha256(tokenizer, config["system_prompt"])}
 
 
 def prompt_sha256(tokenizer, system_prompt):
     """Hash of a fixed record rendered as prompt and completion: differs whenever the text around a row differs."""
-    return text_sha256(render_prompt(SAMPLE_RECORD, tokenizer, system_prompt) + render_completion(SAMPLE_RECORD, tokenizer))
+    return text_sha256(
+        render_prompt(SAMPLE_RECORD, tokenizer, system_prompt) + render_completion(SAMPLE_RECORD, tokenizer)
+    )

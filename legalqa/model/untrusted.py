@@ -4,6 +4,7 @@ Transformers and PEFT run no code of a folder here (`trust_remote_code=False`, j
 checks add what they leave open: adapter settings that import modules or unpickle files, sizes that would fill the
 memory, paths.
 """
+
 import contextlib
 import re
 from pathlib import Path
@@ -14,17 +15,40 @@ from legalqa.files import read_json
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # The largest of each that config.json may claim; Qwen3-235B has 94 layers, hidden size 4,096, vocabulary 151,936.
-SIZE_LIMITS = {"vocab_size": 2**21, "hidden_size": 2**15, "intermediate_size": 2**17, "num_hidden_layers": 512,
-               "num_attention_heads": 512, "num_key_value_heads": 512, "head_dim": 1024, "max_position_embeddings": 2**24}
+SIZE_LIMITS = {
+    "vocab_size": 2**21,
+    "hidden_size": 2**15,
+    "intermediate_size": 2**17,
+    "num_hidden_layers": 512,
+    "num_attention_heads": 512,
+    "num_key_value_heads": 512,
+    "head_dim": 1024,
+    "max_position_embeddings": 2**24,
+}
 # A plain LoRA is these settings; any other that is not off is refused: some import modules, unpickle caches, change
 # the base.
-LORA_SETTINGS = {"r": lambda value: type(value) is int and 1 <= value <= 1024,
-                 "lora_alpha": lambda value: type(value) in (int, float) and 0 < value < 1e6,
-                 "target_modules": lambda value: isinstance(value, list) and value and all(
-                     isinstance(name, str) and re.fullmatch(r"[\w.]+", name) for name in value),
-                 "use_rslora": lambda value: isinstance(value, bool)}
-WITHOUT_EFFECT = {"base_model_name_or_path", "task_type", "peft_version", "auto_mapping", "inference_mode", "lora_dropout",
-                  "revision", "megatron_core", "qalora_group_size", "runtime_config"}
+LORA_SETTINGS = {
+    "r": lambda value: type(value) is int and 1 <= value <= 1024,
+    "lora_alpha": lambda value: type(value) in (int, float) and 0 < value < 1e6,
+    "target_modules": lambda value: (
+        isinstance(value, list)
+        and value
+        and all(isinstance(name, str) and re.fullmatch(r"[\w.]+", name) for name in value)
+    ),
+    "use_rslora": lambda value: isinstance(value, bool),
+}
+WITHOUT_EFFECT = {
+    "base_model_name_or_path",
+    "task_type",
+    "peft_version",
+    "auto_mapping",
+    "inference_mode",
+    "lora_dropout",
+    "revision",
+    "megatron_core",
+    "qalora_group_size",
+    "runtime_config",
+}
 PLAIN_VALUES = {"peft_type": "LORA", "bias": "none", "init_lora_weights": True}
 
 
@@ -42,18 +66,23 @@ def loading(what):
     except Exception as error:
         if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
             raise
-        raise UserError(f"{what} cannot be loaded: {type(error).__name__}: {first_line(error)}; is it damaged, "
-                        "or not of this kind? get it again") from error
+        raise UserError(
+            f"{what} cannot be loaded: {type(error).__name__}: {first_line(error)}; is it damaged, "
+            "or not of this kind? get it again"
+        ) from error
 
 
 def tensor_shapes(path):
     """{tensor name: shape} of a safetensors file, from its header alone; UserError when it is cut or something else."""
     from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="np") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({first_line(error)}); get it again") from error
+        raise UserError(
+            f"{path}: not a whole safetensors file ({first_line(error)}); get it again"
+        ) from error
 
 
 def check_model_folder(folder):
@@ -61,35 +90,47 @@ def check_model_folder(folder):
     can fill."""
     folder = Path(folder)
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no model in this folder (config.json is missing); give a hub id or another folder")
+        raise UserError(
+            f"{folder}: no model in this folder (config.json is missing); give a hub id or another folder"
+        )
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        raise UserError(f"{folder}: no *.safetensors in it; other weight formats are not loaded, because they can run code")
+        raise UserError(
+            f"{folder}: no *.safetensors in it; other weight formats are not loaded, because they can run code"
+        )
     settings = read_json(folder / "config.json")
     settings = settings["text_config"] if isinstance(settings.get("text_config"), dict) else settings
     for key, limit in SIZE_LIMITS.items():
         value = settings.get(key)
         if value is not None and not (type(value) is int and 1 <= value <= limit):
-            raise UserError(f"{folder}/config.json: {key} is {str(value)[:40]}, not from 1 to {limit:,}; the file is "
-                            "damaged or hostile")
+            raise UserError(
+                f"{folder}/config.json: {key} is {str(value)[:40]}, not from 1 to {limit:,}; the file is "
+                "damaged or hostile"
+            )
     for path in weights:
         tensor_shapes(path)
     least, held = least_parameters(settings), sum(path.stat().st_size for path in weights)
     if least > 4 * held:  # 4-bit weights pack two into a byte
-        raise UserError(f"{folder}: config.json claims {least:,} parameters or more, the weights are {held:,} bytes; "
-                        "they do not belong together")
+        raise UserError(
+            f"{folder}: config.json claims {least:,} parameters or more, the weights are {held:,} bytes; "
+            "they do not belong together"
+        )
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         files = read_json(index).get("weight_map")
-        if not isinstance(files, dict) or not {str(name) for name in files.values()} <= {path.name for path in weights}:
+        if not isinstance(files, dict) or not {str(name) for name in files.values()} <= {
+            path.name for path in weights
+        }:
             raise UserError(f"{index}: names files that are not in the folder; get the model again")
 
 
 def least_parameters(settings):
     """A lower bound of the parameters of a dense decoder: embeddings and one MLP matrix a layer."""
     hidden = settings.get("hidden_size") or 0
-    return hidden * ((settings.get("vocab_size") or 0) +
-                     (settings.get("num_hidden_layers") or 0) * (settings.get("intermediate_size") or 0))
+    return hidden * (
+        (settings.get("vocab_size") or 0)
+        + (settings.get("num_hidden_layers") or 0) * (settings.get("intermediate_size") or 0)
+    )
 
 
 def lora_settings(folder):
@@ -102,45 +143,72 @@ def lora_settings(folder):
     if not isinstance(base, str) or not base or "\0" in base:
         raise UserError(f"{where}: no base_model_name_or_path; which model is it an adapter of?")
     if ".." in Path(base).parts:
-        raise UserError(f"{where}: the base model's path climbs out of its folder: {base!r}; write the full path there if "
-                        "you trust it")
+        raise UserError(
+            f"{where}: the base model's path climbs out of its folder: {base!r}; write the full path there if "
+            "you trust it"
+        )
     for key, is_valid in LORA_SETTINGS.items():
         if not is_valid(settings.get(key)):
-            raise UserError(f"{where}: {key} is {str(settings.get(key))[:60]}; the file is damaged or hostile")
-    odd = [key for key, value in settings.items() if key not in LORA_SETTINGS and key not in WITHOUT_EFFECT
-           and value not in (None, False, {}, []) and value != PLAIN_VALUES.get(key)]
+            raise UserError(
+                f"{where}: {key} is {str(settings.get(key))[:60]}; the file is damaged or hostile"
+            )
+    odd = [
+        key
+        for key, value in settings.items()
+        if key not in LORA_SETTINGS
+        and key not in WITHOUT_EFFECT
+        and value not in (None, False, {}, [])
+        and value != PLAIN_VALUES.get(key)
+    ]
     if odd or settings.get("peft_type") != "LORA":
-        raise UserError(f"{where}: not a plain LoRA ({', '.join(odd) or 'peft_type'}); only what train_8b.py makes is "
-                        "loaded")
+        raise UserError(
+            f"{where}: not a plain LoRA ({', '.join(odd) or 'peft_type'}); only what train_8b.py makes is "
+            "loaded"
+        )
     for name, shape in tensor_shapes(folder / ADAPTER_WEIGHTS).items():
         rank_axis = 0 if name.endswith(".lora_A.weight") else 1 if name.endswith(".lora_B.weight") else None
         if rank_axis is None or len(shape) != 2 or shape[rank_axis] != settings["r"]:
-            raise UserError(f"{folder / ADAPTER_WEIGHTS}: {name} of shape {shape} is no LoRA weight of rank {settings['r']}")
+            raise UserError(
+                f"{folder / ADAPTER_WEIGHTS}: {name} of shape {shape} is no LoRA weight of rank {settings['r']}"
+            )
     return base, {key: settings[key] for key in LORA_SETTINGS}
 
 
 def check_fit(language_model, folder):
     """UserError when a weight of the adapter has no layer of its size in the base model."""
-    sizes = {name: (module.in_features, module.out_features) for name, module in language_model.named_modules()
-             if hasattr(module, "in_features")}
+    sizes = {
+        name: (module.in_features, module.out_features)
+        for name, module in language_model.named_modules()
+        if hasattr(module, "in_features")
+    }
     for name, shape in tensor_shapes(Path(folder) / ADAPTER_WEIGHTS).items():
         layer, kind = name.removeprefix("base_model.model.").rsplit(".lora_", 1)
         if layer not in sizes or shape[1 if kind == "A.weight" else 0] != sizes[layer][kind == "B.weight"]:
             reason = "another size" if layer in sizes else "no such layer"
-            raise UserError(f"{folder}: {layer} does not fit the base model ({reason}); it is an adapter of another model")
+            raise UserError(
+                f"{folder}: {layer} does not fit the base model ({reason}); it is an adapter of another model"
+            )
 
 
-SETTINGS = {"run": lambda value: isinstance(value, str), "system_prompt": lambda value: isinstance(value, str),
-            "prompt_sha256": lambda value: isinstance(value, str), "load_in_4bit": lambda value: isinstance(value, bool),
-            "max_seq_length": lambda value: type(value) is int and 8 <= value <= 2**20,
-            "decoding": lambda value: isinstance(value, dict)}
+SETTINGS = {
+    "run": lambda value: isinstance(value, str),
+    "system_prompt": lambda value: isinstance(value, str),
+    "prompt_sha256": lambda value: isinstance(value, str),
+    "load_in_4bit": lambda value: isinstance(value, bool),
+    "max_seq_length": lambda value: type(value) is int and 8 <= value <= 2**20,
+    "decoding": lambda value: isinstance(value, dict),
+}
 
 
 def check_settings(settings, where):
     """UserError when a value of legalqa.json is not of its type, or a decoding setting out of its limits."""
     wrong = [key for key, is_valid in SETTINGS.items() if key in settings and not is_valid(settings[key])]
     if not wrong and "decoding" in settings:
-        wrong = cli.out_of_limits({key: settings["decoding"].get(key) for key in
-                                   ("temperature", "top_p", "repetition_penalty", "max_new_tokens")})
+        wrong = cli.out_of_limits(
+            {
+                key: settings["decoding"].get(key)
+                for key in ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
+            }
+        )
     if wrong:
         raise UserError(f"{where}: damaged: {'; '.join(wrong)}; train again, or get the adapter again")

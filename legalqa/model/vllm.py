@@ -1,4 +1,5 @@
 """Answers by vLLM, where it is installed and a CUDA GPU is there: the same prompts, token by token, many times faster."""
+
 import importlib.util
 
 from legalqa.files import read_json
@@ -19,6 +20,7 @@ def is_available():
     if importlib.util.find_spec("vllm") is None:
         return False
     import torch
+
     return torch.cuda.is_available()
 
 
@@ -29,6 +31,7 @@ def load(name, config):
     """
     from vllm import LLM, SamplingParams
     from vllm.lora.request import LoRARequest
+
     base = check_adapter(name) if is_adapter(name) else None
     check_model_name(base or name)
     settings = {"system_prompt": config["system_prompt"]} | (read_adapter_settings(name) if base else {})
@@ -39,15 +42,32 @@ def load(name, config):
     adapter = None
     if base:
         rank = read_json(f"{name}/{ADAPTER_FILES[0]}")["r"]
-        options |= {"enable_lora": True, "max_lora_rank": next(allowed for allowed in LORA_RANKS if allowed >= rank)}
+        options |= {
+            "enable_lora": True,
+            "max_lora_rank": next(allowed for allowed in LORA_RANKS if allowed >= rank),
+        }
         adapter = LoRARequest("adapter", 1, str(name))
-    engine = LLM(model=base or name, tokenizer=str(name), max_model_len=length, seed=config["seed"], **options)
+    engine = LLM(
+        model=base or name, tokenizer=str(name), max_model_len=length, seed=config["seed"], **options
+    )
 
     def generate(prompts, decoding, on_step=lambda: None):
         """[(answer, new tokens, cut off)], in the order of `prompts`."""
-        sampling = SamplingParams(temperature=decoding["temperature"], top_p=decoding["top_p"], max_tokens=decoding["max_new_tokens"],
-                                  repetition_penalty=decoding["repetition_penalty"], stop_token_ids=[tokenizer.eos_token_id])
+        sampling = SamplingParams(
+            temperature=decoding["temperature"],
+            top_p=decoding["top_p"],
+            max_tokens=decoding["max_new_tokens"],
+            repetition_penalty=decoding["repetition_penalty"],
+            stop_token_ids=[tokenizer.eos_token_id],
+        )
         inputs = [{"prompt_token_ids": tokenizer(text).input_ids} for text in prompts]
-        outputs = [result.outputs[0] for result in engine.generate(inputs, sampling, lora_request=adapter, use_tqdm=False)]
-        return [(output.text.strip(), len(output.token_ids), output.finish_reason == "length") for output in outputs]
+        outputs = [
+            result.outputs[0]
+            for result in engine.generate(inputs, sampling, lora_request=adapter, use_tqdm=False)
+        ]
+        return [
+            (output.text.strip(), len(output.token_ids), output.finish_reason == "length")
+            for output in outputs
+        ]
+
     return generate, tokenizer, settings

@@ -2,13 +2,22 @@
 
 What a rule says, in words, stands in the report's templates under the rule's name.
 """
+
 import math
 from typing import NamedTuple
 
 # Where the rules of the conclusions draw their lines; the templates print them.
-LIMITS = {"eval_rise": 0.02, "citation_recall": 0.5, "citation_exists": 0.95, "cut_off_rate": 0.05,
-          "repetition_rate": 0.02, "wrong_language_rate": 0.02, "interval": 0.06, "dropped": 0.01,
-          "act_samples": 5}
+LIMITS = {
+    "eval_rise": 0.02,
+    "citation_recall": 0.5,
+    "citation_exists": 0.95,
+    "cut_off_rate": 0.05,
+    "repetition_rate": 0.02,
+    "wrong_language_rate": 0.02,
+    "interval": 0.06,
+    "dropped": 0.01,
+    "act_samples": 5,
+}
 
 
 def lookup(log, key):
@@ -41,9 +50,11 @@ def bounds_of(name, group="summary"):
 
 def paired(metric):
     keys = (f"metrics.{metric}.ci95.0", f"metrics.{metric}.ci95.1")
-    return (Rule("better", "compare", keys, "points", lambda low, high: low > 0, metric),
-            Rule("worse", "compare", keys, "points", lambda low, high: high < 0, metric),
-            Rule("unclear", "compare", keys, "points", lambda low, high: low <= 0 <= high, metric))
+    return (
+        Rule("better", "compare", keys, "points", lambda low, high: low > 0, metric),
+        Rule("worse", "compare", keys, "points", lambda low, high: high < 0, metric),
+        Rule("unclear", "compare", keys, "points", lambda low, high: low <= 0 <= high, metric),
+    )
 
 
 def gap(name, metric, first, second):
@@ -56,25 +67,58 @@ def above(name):
 
 
 RULES = (
-    *paired("overall"), *paired("citation_f1"),
+    *paired("overall"),
+    *paired("citation_f1"),
     Rule("no_gain", "metrics", ("initial_eval_loss", "eval_loss"), "loss", lambda first, last: last >= first),
-    Rule("eval_rising", "metrics", ("eval_loss", "min_eval_loss"), "loss",
-         lambda last, low: last > (1 + LIMITS["eval_rise"]) * low),
-    Rule("still_falling", "metrics", ("eval_loss", "min_eval_loss", "initial_eval_loss"), "loss",
-         lambda last, low, first: last <= low < first),
+    Rule(
+        "eval_rising",
+        "metrics",
+        ("eval_loss", "min_eval_loss"),
+        "loss",
+        lambda last, low: last > (1 + LIMITS["eval_rise"]) * low,
+    ),
+    Rule(
+        "still_falling",
+        "metrics",
+        ("eval_loss", "min_eval_loss", "initial_eval_loss"),
+        "loss",
+        lambda last, low, first: last <= low < first,
+    ),
     Rule("broken_loss", "metrics", ("history",), "count", lambda broken: broken > 0),
-    Rule("weak_citations", "benchmark", (mean_of("citation_recall"),), "share",
-         lambda recall: recall < LIMITS["citation_recall"]),
-    Rule("invented", "benchmark", (mean_of("citation_exists"),), "share",
-         lambda share: share < LIMITS["citation_exists"]),
+    Rule(
+        "weak_citations",
+        "benchmark",
+        (mean_of("citation_recall"),),
+        "share",
+        lambda recall: recall < LIMITS["citation_recall"],
+    ),
+    Rule(
+        "invented",
+        "benchmark",
+        (mean_of("citation_exists"),),
+        "share",
+        lambda share: share < LIMITS["citation_exists"],
+    ),
     # Not `overall`: its key_info knows no Kazakh terms.
     gap("language_gap", "word_f1", "summary.by_language.ru", "summary.by_language.kk"),
     gap("memorised", "overall", "summary.by_seen_article.seen", "summary.by_seen_article.unseen"),
-    above("cut_off_rate"), above("repetition_rate"), above("wrong_language_rate"),
-    Rule("wide_interval", "benchmark", bounds_of("overall"), "share",
-         lambda low, high: high - low > LIMITS["interval"]),
-    Rule("dropped", "config", ("meta.data.train.num_dropped", "meta.data.train.num_rows"), "count",
-         lambda dropped, rows: dropped > LIMITS["dropped"] * rows),
+    above("cut_off_rate"),
+    above("repetition_rate"),
+    above("wrong_language_rate"),
+    Rule(
+        "wide_interval",
+        "benchmark",
+        bounds_of("overall"),
+        "share",
+        lambda low, high: high - low > LIMITS["interval"],
+    ),
+    Rule(
+        "dropped",
+        "config",
+        ("meta.data.train.num_dropped", "meta.data.train.num_rows"),
+        "count",
+        lambda dropped, rows: dropped > LIMITS["dropped"] * rows,
+    ),
 )
 
 
@@ -89,19 +133,26 @@ def draw(logs, form):
         if log:
             values = [lookup(log, key) for key in rule.keys]
             if rule.keys == ("history",):
-                values = [sum(entry.get("loss") is not None and not math.isfinite(entry["loss"])
-                              for entry in values[0])]
+                values = [
+                    sum(
+                        entry.get("loss") is not None and not math.isfinite(entry["loss"])
+                        for entry in values[0]
+                    )
+                ]
             fired = None if None in values or any(map(math.isnan, values)) else rule.test(*values)
         shown = [(key, form(value, rule.kind)) for key, value in zip(rule.keys, values)]
-        found.append({"name": rule.name, "metric": rule.metric, "stage": rule.stage, "values": shown,
-                      "fired": fired})
+        found.append(
+            {"name": rule.name, "metric": rule.metric, "stage": rule.stage, "values": shown, "fired": fired}
+        )
     return found
 
 
 def weak_acts(benchmark):
     """Acts whose citation recall is under the limit, the five weakest, among those with enough answers."""
-    acts = [(group["metrics"].get("citation_recall", {}).get("mean"), act)
-            for act, group in benchmark.data["summary"].get("by_act", {}).items()
-            if group["num_samples"] >= LIMITS["act_samples"]]
+    acts = [
+        (group["metrics"].get("citation_recall", {}).get("mean"), act)
+        for act, group in benchmark.data["summary"].get("by_act", {}).items()
+        if group["num_samples"] >= LIMITS["act_samples"]
+    ]
     weak = [(mean, act) for mean, act in acts if mean is not None and mean < LIMITS["citation_recall"]]
     return [act for _, act in sorted(weak)[:5]]

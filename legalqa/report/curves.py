@@ -1,4 +1,5 @@
 """The history of a run as curves: each step once, NaN where there is no number."""
+
 import math
 
 
@@ -31,8 +32,13 @@ def read_curve(run):
     entries, resumed = merged_history(log.data["history"] if run["metrics"] else log.data)
     if run["metrics"] and run["metrics"].data["meta"]["resumed_from"]:
         resumed = sorted({*resumed, run["metrics"].data["meta"]["resumed_from"]})
-    return {"log": log, "config": run["config"], "entries": entries, "resumed": resumed,
-            "finished": bool(run["metrics"])}
+    return {
+        "log": log,
+        "config": run["config"],
+        "entries": entries,
+        "resumed": resumed,
+        "finished": bool(run["metrics"]),
+    }
 
 
 def points(curve, key):
@@ -40,8 +46,9 @@ def points(curve, key):
     there.
     """
     found = [(entry["step"], entry[key]) for entry in curve["entries"] if key in entry]
-    return [step for step, _ in found], [math.nan if value is None or math.isinf(value) else value for _,
-                                         value in found]
+    return [step for step, _ in found], [
+        math.nan if value is None or math.isinf(value) else value for _, value in found
+    ]
 
 
 def finite(steps, values):

@@ -3,6 +3,7 @@
 Every text has its own strip of the figure (title, models, plot, legend, source), measured in inches, so that
 no legend can cover data and nothing overlaps however long the names are.
 """
+
 import io
 
 from legalqa.files import write_bytes
@@ -12,11 +13,29 @@ from legalqa.report.words import METRIC_NAMES
 DPI, WIDTH_IN = 150, 10
 # Okabe and Ito's palette: told apart by colour-blind readers; orange and blue also differ in a grey print.
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#595959")
-STYLE = {"font.family": "DejaVu Sans", "font.size": 12.5, "legend.frameon": False, "legend.fontsize": 12,
-         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-         "grid.color": "#E6E6E6", "axes.edgecolor": GREY, "axes.titlesize": 12.5,
-         "axes.titlelocation": "left"}
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#F0E442",
+    "#595959",
+)
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 12.5,
+    "legend.frameon": False,
+    "legend.fontsize": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "axes.edgecolor": GREY,
+    "axes.titlesize": 12.5,
+    "axes.titlelocation": "left",
+}
 LINE_IN = 0.27  # height of a line of legend
 EDGE_IN = 0.16  # margin on the left and right
 
@@ -26,6 +45,7 @@ def use_style():
     import warnings
 
     import matplotlib
+
     warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script DejaVu lacks shows as boxes
     matplotlib.rcdefaults()
     matplotlib.rcParams.update(STYLE)
@@ -39,6 +59,7 @@ def new_figure(title, models, logs, height_in=5.6, note="", legend_lines=0, **gr
     """
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state, faster to import
     from matplotlib.patches import Patch
+
     figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
     figure.text(EDGE_IN / WIDTH_IN, 1 - 0.15 / height_in, title, size=16, weight="bold", va="top")
     top_in = 0.50
@@ -48,9 +69,17 @@ def new_figure(title, models, logs, height_in=5.6, note="", legend_lines=0, **gr
         top_in += LINE_IN
     if len(models) > 1:
         columns = 2 if max(len(label) for label, _ in models) < 44 else 1
-        figure.legend([Patch(color=colour) for _, colour in models], [label for label, _ in models],
-                      loc="upper left", bbox_to_anchor=(EDGE_IN / WIDTH_IN, 1 - top_in / height_in),
-                      ncols=columns, borderpad=0, borderaxespad=0, handlelength=1.2, labelspacing=0.35)
+        figure.legend(
+            [Patch(color=colour) for _, colour in models],
+            [label for label, _ in models],
+            loc="upper left",
+            bbox_to_anchor=(EDGE_IN / WIDTH_IN, 1 - top_in / height_in),
+            ncols=columns,
+            borderpad=0,
+            borderaxespad=0,
+            handlelength=1.2,
+            labelspacing=0.35,
+        )
         top_in += LINE_IN * -(-len(models) // columns)
     figure.text(1 - EDGE_IN / WIDTH_IN, 0.07 / height_in, source_line(logs), size=8.5, color=GREY, ha="right")
     bottom_in = 0.27 + (LINE_IN * legend_lines + 0.06 if legend_lines else 0)
@@ -68,15 +97,27 @@ def source_line(logs):
 def legend_below(figure, axes, columns):
     """The legend of `axes` in the strip that `new_figure` kept free under the plot."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.27 / figure.get_figheight()),
-                  ncols=columns, borderpad=0, borderaxespad=0, labelspacing=0.4, columnspacing=1.4,
-                  handlelength=1.6, handletextpad=0.6, fontsize=11.5)
+    figure.legend(
+        handles,
+        labels,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.27 / figure.get_figheight()),
+        ncols=columns,
+        borderpad=0,
+        borderaxespad=0,
+        labelspacing=0.4,
+        columnspacing=1.4,
+        handlelength=1.6,
+        handletextpad=0.6,
+        fontsize=11.5,
+    )
 
 
 def save(figure, path, logs):
     """Write the PNG; the same data gives the same bytes: no date, no version of the software."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image, PngImagePlugin
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # savefig() would draw twice
     about, content = PngImagePlugin.PngInfo(), io.BytesIO()
@@ -89,12 +130,13 @@ def save(figure, path, logs):
 def short(text, limit=38):
     """A name cut in the middle to `limit` characters: both ends of a path or hub id tell something."""
     text = "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
-    text = text if len(text) <= limit else f"{text[:limit // 2]}…{text[-(limit // 2 - 1):]}"
+    text = text if len(text) <= limit else f"{text[: limit // 2]}…{text[-(limit // 2 - 1) :]}"
     return text.replace("$", "\\$")  # matplotlib reads formulas between dollar signs
 
 
 def number_ticks(axis, language, scale=1.0):
     from matplotlib.ticker import FuncFormatter
+
     axis.set_major_formatter(FuncFormatter(lambda value, _: real(round(value * scale, 9), language)))
 
 
@@ -119,8 +161,13 @@ def score_bars(axes, names, groups, words, language):
             if len(groups) < 3:
                 axes.plot([low, high], [y, y], color="white", lw=2.8)  # a rim: black drowns in the dark bar
             axes.plot([low, high], [y, y], color="black", lw=1.4, marker="|", ms=7, mew=1.4, clip_on=False)
-            axes.text(max(high, mean) + 1.5, y, percent(score["mean"], language), va="center",
-                      size=11.5 if len(groups) < 4 else 8.5)
+            axes.text(
+                max(high, mean) + 1.5,
+                y,
+                percent(score["mean"], language),
+                va="center",
+                size=11.5 if len(groups) < 4 else 8.5,
+            )
     axes.set_yticks(range(len(names)), [METRIC_NAMES[language][name] for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 122)  # room for the number beside a bar of 100 %

@@ -3,6 +3,7 @@
 A training run is known by its id. A benchmark belongs to the run that trained the adapter it scored; the base
 model's benchmark and the comparison are those of the same base model and validation file.
 """
+
 import json
 import math
 import re
@@ -19,6 +20,7 @@ TRAINING_STAGES = ("config", "metrics", "history")
 
 class Log(NamedTuple):
     """One file: `name` is what people see (folder/file), `data` its JSON object, or a history's entries."""
+
     name: str
     run: str
     data: object
@@ -26,12 +28,15 @@ class Log(NamedTuple):
 
 # ---- Shapes: what the readers rely on. A leaf is (what is expected, test).
 
+
 def is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def within(low, high):
-    return lambda value: is_number(value) and low <= value <= high  # false for NaN; an int may be too large for a float
+    return lambda value: (
+        is_number(value) and low <= value <= high
+    )  # false for NaN; an int may be too large for a float
 
 
 TEXT = ("text", lambda value: isinstance(value, str))
@@ -40,61 +45,166 @@ FLAG_OR_NULL = ("true, false or null", lambda value: value is None or isinstance
 COUNT = ("a count", lambda value: type(value) is int and 0 <= value < 10**15)
 NUMBER = ("a number", within(-1e18, 1e18))
 # A diverged run logs NaN or infinity; Python's JSON reads both.
-ANY_NUMBER = ("a number or null", lambda value: value is None or is_number(value)
-              and (abs(value) <= 1e18 or isinstance(value, float) and not math.isfinite(value)))
+ANY_NUMBER = (
+    "a number or null",
+    lambda value: (
+        value is None
+        or is_number(value)
+        and (abs(value) <= 1e18 or isinstance(value, float) and not math.isfinite(value))
+    ),
+)
 AMOUNT = ("a number from 0, or null", lambda value: value is None or within(0, 1e18)(value))
 SHARE = ("a share from 0 to 1, or null", lambda value: value is None or within(0, 1)(value))
 CHANGE = ("a difference of shares, or null", lambda value: value is None or within(-1, 1)(value))
-BOUNDS = ("two numbers or null", lambda value: value is None or isinstance(value, list) and len(value) == 2
-          and all(map(within(-1, 1), value)))
+BOUNDS = (
+    "two numbers or null",
+    lambda value: (
+        value is None or isinstance(value, list) and len(value) == 2 and all(map(within(-1, 1), value))
+    ),
+)
 FLAG = ("true or false", lambda value: isinstance(value, bool))
 ANYTHING = ("anything", lambda value: True)
 # By the type of the setting's default in CONFIG.
 SETTINGS = {str: TEXT, bool: FLAG, int: NUMBER, float: NUMBER, list: [TEXT]}
 SHOWN_SETTINGS = (
-    "model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
-    "batch_size", "grad_accum", "num_epochs", "max_steps", "learning_rate", "warmup_ratio", "weight_decay",
-    "optim", "lr_scheduler_type", "seed", "completion_only_loss", "output_dir")
+    "model_name",
+    "max_seq_length",
+    "load_in_4bit",
+    "lora_r",
+    "lora_alpha",
+    "lora_dropout",
+    "target_modules",
+    "batch_size",
+    "grad_accum",
+    "num_epochs",
+    "max_steps",
+    "learning_rate",
+    "warmup_ratio",
+    "weight_decay",
+    "optim",
+    "lr_scheduler_type",
+    "seed",
+    "completion_only_loss",
+    "output_dir",
+)
 
-META = {"run": TEXT, "command": TEXT, "git": {"commit": TEXT_OR_NULL, "dirty": FLAG_OR_NULL},
-        "versions": {str: TEXT}, "platform": TEXT}
+META = {
+    "run": TEXT,
+    "command": TEXT,
+    "git": {"commit": TEXT_OR_NULL, "dirty": FLAG_OR_NULL},
+    "versions": {str: TEXT},
+    "platform": TEXT,
+}
 DEVICE = {"type": TEXT, "name": TEXT, "memory_bytes": AMOUNT}
-DATA_FILE = {"file": TEXT, "sha256": TEXT, "num_rows": COUNT, "num_used": COUNT, "num_dropped": COUNT,
-             "by_language?": {str: COUNT}}
+DATA_FILE = {
+    "file": TEXT,
+    "sha256": TEXT,
+    "num_rows": COUNT,
+    "num_used": COUNT,
+    "num_dropped": COUNT,
+    "by_language?": {str: COUNT},
+}
 SCORES = {str: {"mean": SHARE, "ci95": BOUNDS, "num_samples": COUNT}}
 GROUPS = {str: {"num_samples": COUNT, "metrics": SCORES}}
 CITATION = {"act": TEXT_OR_NULL, "article": TEXT, "text": TEXT, "exists": FLAG_OR_NULL}
 DIFFERENCES = {str: {"a": SHARE, "b": SHARE, "difference": CHANGE, "ci95": BOUNDS, "num_samples": COUNT}}
-LOSSES = ("train_loss", "initial_loss", "final_loss", "min_loss", "loss_reduction_percent",
-          "initial_eval_loss", "eval_loss", "min_eval_loss")
-AMOUNTS = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos", "epoch",
-           "total_steps", "trainable_parameters", "total_parameters", "trainable_percent",
-           "tokens_per_second", "peak_memory_bytes", "peak_vram_bytes")
-ENTRY = {"step": COUNT, "epoch?": AMOUNT, "loss?": ANY_NUMBER, "eval_loss?": ANY_NUMBER,
-         "learning_rate?": AMOUNT}
+LOSSES = (
+    "train_loss",
+    "initial_loss",
+    "final_loss",
+    "min_loss",
+    "loss_reduction_percent",
+    "initial_eval_loss",
+    "eval_loss",
+    "min_eval_loss",
+)
+AMOUNTS = (
+    "train_runtime",
+    "train_samples_per_second",
+    "train_steps_per_second",
+    "total_flos",
+    "epoch",
+    "total_steps",
+    "trainable_parameters",
+    "total_parameters",
+    "trainable_percent",
+    "tokens_per_second",
+    "peak_memory_bytes",
+    "peak_vram_bytes",
+)
+ENTRY = {
+    "step": COUNT,
+    "epoch?": AMOUNT,
+    "loss?": ANY_NUMBER,
+    "eval_loss?": ANY_NUMBER,
+    "learning_rate?": AMOUNT,
+}
 SHAPES = {
-    "config": {**{key: SETTINGS[type(config.CONFIG[key])] for key in SHOWN_SETTINGS}, "profile": TEXT,
-               "meta": {**META, "device": DEVICE, "data": {"train": DATA_FILE, "validation?": DATA_FILE},
-                        "base_model": {"name": TEXT, "parameters": COUNT}}},
-    "metrics": {"meta": {"run": TEXT, "resumed_from": AMOUNT},
-                **dict.fromkeys(LOSSES, ANY_NUMBER), **dict.fromkeys(AMOUNTS, AMOUNT),
-                "history": [ENTRY]},
+    "config": {
+        **{key: SETTINGS[type(config.CONFIG[key])] for key in SHOWN_SETTINGS},
+        "profile": TEXT,
+        "meta": {
+            **META,
+            "device": DEVICE,
+            "data": {"train": DATA_FILE, "validation?": DATA_FILE},
+            "base_model": {"name": TEXT, "parameters": COUNT},
+        },
+    },
+    "metrics": {
+        "meta": {"run": TEXT, "resumed_from": AMOUNT},
+        **dict.fromkeys(LOSSES, ANY_NUMBER),
+        **dict.fromkeys(AMOUNTS, AMOUNT),
+        "history": [ENTRY],
+    },
     "benchmark": {
         # Ready answers (kind "predictions") have no adapter, device or decoding.
-        "meta": {**META, "model": TEXT, "base_model": TEXT_OR_NULL, "kind": TEXT, "device?": (DEVICE, None),
-                 "adapter": ({"path": TEXT, "sha256": TEXT, "run?": TEXT_OR_NULL}, None),
-                 "batch_size?": AMOUNT, "engine?": TEXT_OR_NULL,
-                 "decoding?": ({"temperature?": AMOUNT, "max_new_tokens?": AMOUNT}, None),
-                 "validation": {"file": TEXT, "sha256": TEXT, "num_rows": COUNT}},
-        "summary": {"num_samples": COUNT, "metrics": SCORES, "by_language": GROUPS, "by_act?": GROUPS,
-                    "by_seen_article?": GROUPS,
-                    "generation": ({"total_sec": AMOUNT, "mean_sec_per_sample": AMOUNT,
-                                    "tokens_per_second": AMOUNT, "new_tokens": COUNT}, None)},
-        "samples": [{"id": TEXT, "language": TEXT, "instruction": TEXT, "input": TEXT_OR_NULL,
-                     "reference": TEXT, "prediction": TEXT, "scores": {str: SHARE},
-                     "citations": {"prediction": [CITATION]}, "generation_sec": AMOUNT}]},
-    "compare": {"meta": {**META, "a": TEXT, "b": TEXT, "num_shared": COUNT}, "metrics": DIFFERENCES,
-                "by_language": {str: {"num_samples": COUNT, "metrics": DIFFERENCES}}},
+        "meta": {
+            **META,
+            "model": TEXT,
+            "base_model": TEXT_OR_NULL,
+            "kind": TEXT,
+            "device?": (DEVICE, None),
+            "adapter": ({"path": TEXT, "sha256": TEXT, "run?": TEXT_OR_NULL}, None),
+            "batch_size?": AMOUNT,
+            "engine?": TEXT_OR_NULL,
+            "decoding?": ({"temperature?": AMOUNT, "max_new_tokens?": AMOUNT}, None),
+            "validation": {"file": TEXT, "sha256": TEXT, "num_rows": COUNT},
+        },
+        "summary": {
+            "num_samples": COUNT,
+            "metrics": SCORES,
+            "by_language": GROUPS,
+            "by_act?": GROUPS,
+            "by_seen_article?": GROUPS,
+            "generation": (
+                {
+                    "total_sec": AMOUNT,
+                    "mean_sec_per_sample": AMOUNT,
+                    "tokens_per_second": AMOUNT,
+                    "new_tokens": COUNT,
+                },
+                None,
+            ),
+        },
+        "samples": [
+            {
+                "id": TEXT,
+                "language": TEXT,
+                "instruction": TEXT,
+                "input": TEXT_OR_NULL,
+                "reference": TEXT,
+                "prediction": TEXT,
+                "scores": {str: SHARE},
+                "citations": {"prediction": [CITATION]},
+                "generation_sec": AMOUNT,
+            }
+        ],
+    },
+    "compare": {
+        "meta": {**META, "a": TEXT, "b": TEXT, "num_shared": COUNT},
+        "metrics": DIFFERENCES,
+        "by_language": {str: {"num_samples": COUNT, "metrics": DIFFERENCES}},
+    },
 }
 
 
@@ -134,6 +244,7 @@ def first_problem(parts):
 
 # ---- Reading
 
+
 def warn(text):
     print(f"warning: {text}", file=sys.stderr)
 
@@ -153,9 +264,14 @@ class Shelf:
     def runs(self, *stages):
         """Run ids that have a log of any of `stages`, newest first: they sort by time."""
         names = "\n".join(path.name for path in self.folder.glob("*_*.json*")) if self.folder.is_dir() else ""
-        return sorted({run for stage in stages
-                       for run in re.findall(rf"^{stage}_([^\n.]+){re.escape(suffix(stage))}$", names, re.M)},
-                      reverse=True)
+        return sorted(
+            {
+                run
+                for stage in stages
+                for run in re.findall(rf"^{stage}_([^\n.]+){re.escape(suffix(stage))}$", names, re.M)
+            },
+            reverse=True,
+        )
 
     def read(self, stage, run):
         """The Log of this stage and run, or None."""
@@ -204,6 +320,7 @@ def read_history(path):
 
 # ---- Which belong together
 
+
 def trained_by(benchmark, shelf):
     """Id of the training run whose adapter this benchmark scored, or None.
 
@@ -244,8 +361,10 @@ def choose(shelf, run=None):
     logs["base"] = logs["base"] or base_benchmark(shelf, logs["benchmark"], benchmark_runs)
     logs["compare"] = comparison(shelf, logs)
     if not any(logs.values()):
-        raise UserError(f"no readable log in {shelf.folder} ({shelf.num_bad} skipped, named above); "
-                        "run: python train_8b.py")
+        raise UserError(
+            f"no readable log in {shelf.folder} ({shelf.num_bad} skipped, named above); "
+            "run: python train_8b.py"
+        )
     return logs
 
 
@@ -280,11 +399,13 @@ def adapter_benchmark(shelf, logs, runs, asked):
 
 def base_benchmark(shelf, benchmark, runs):
     """The newest benchmark of the base model on the same validation file, best on the very same samples."""
+
     def facts(log):
         return Path(log.data["meta"]["base_model"] or "").name, log.data["meta"]["validation"]["sha256"]
 
     def ids(log):
         return {sample["id"] for sample in log.data["samples"]}
+
     logs = [shelf.read("benchmark", run) for run in runs]
     logs = [log for log in logs if log and log.data["meta"]["kind"] == "base"]
     if benchmark:

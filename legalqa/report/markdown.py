@@ -1,4 +1,5 @@
 """Text of strangers (questions, answers, names) made safe to stand in a Markdown report."""
+
 import re
 import unicodedata
 
@@ -10,8 +11,10 @@ DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # can mak
 def one_line(text):
     """`text` on one line; control, direction and half characters, which can hide text, become U+FFFD."""
     text = re.sub(r"[^\S\u00a0]+", " ", text).strip(" ")  # a no-break space is part of a number
-    return "".join("\ufffd" if letter in DIRECTIONS or unicodedata.category(letter) in HIDDEN else letter
-                   for letter in text)
+    return "".join(
+        "\ufffd" if letter in DIRECTIONS or unicodedata.category(letter) in HIDDEN else letter
+        for letter in text
+    )
 
 
 def escape_markdown(text):
@@ -23,6 +26,7 @@ def escape_markdown(text):
 def code(text):
     """`text` in backticks, where backslashes do not escape."""
     from markupsafe import Markup
+
     text = one_line(str(text)).replace("`", "'").replace("|", "¦")
     return Markup(f"`{text}`" if text else ABSENT)
 
@@ -31,6 +35,7 @@ def as_markdown(value):
     """What jinja prints for `{{ value }}`: our own markup as it is, everything else escaped."""
     from jinja2 import Undefined
     from markupsafe import Markup
+
     if hasattr(value, "__html__"):
         return value
     if isinstance(value, Undefined):

@@ -1,4 +1,5 @@
 """Numbers as people write them, in Russian and English."""
+
 import math
 
 from legalqa.report.markdown import ABSENT
@@ -68,8 +69,9 @@ def duration(seconds, language):
         return f"{number(seconds, language, 1)}\u00a0{second}"
     minutes, rest = divmod(round(seconds), 60)
     parts = [(minutes // 60, hour), (minutes % 60, minute), (rest, second)]
-    return " ".join(f"{number(count, language)}\u00a0{unit}" for count,
-                    unit in parts[0 if parts[0][0] else 1:])
+    return " ".join(
+        f"{number(count, language)}\u00a0{unit}" for count, unit in parts[0 if parts[0][0] else 1 :]
+    )
 
 
 def gigabytes(size, language):

@@ -3,12 +3,17 @@
 from legalqa.errors import UserError
 
 LANGUAGES = ("ru", "en")
+# fmt: off
 PUBLISHED = ("token_f1", "exact_match", "key_info", "length_ratio", "overall")
+# fmt: on
 TEXT_METRICS = ("rouge_l", "chrf", "word_f1")
+# fmt: off
 CITATION_METRICS = ("citation_precision", "citation_recall", "citation_f1", "citation_exists", "has_citation")
 HEALTH_METRICS = ("cut_off_rate", "empty_rate", "think_leak_rate", "wrong_language_rate",
                   "repetition_rate")  # less is better
+# fmt: on
 METRICS = PUBLISHED + TEXT_METRICS + CITATION_METRICS + HEALTH_METRICS
+# fmt: off
 METRIC_NAMES = {
     "ru": dict(zip(METRICS, (
         "Token F1", "Точное совпадение", "Ключевые сведения", "Соотношение длин", "Общая оценка",
@@ -22,7 +27,9 @@ METRIC_NAMES = {
         "Answers with a citation",
         "Cut-off answers", "Empty answers", "Leaked reasoning", "Wrong language", "Repetitive answers"))),
 }
+# fmt: on
 LANGUAGE_NAMES = {"ru": {"ru": "русский", "kk": "казахский"}, "en": {"ru": "Russian", "kk": "Kazakh"}}
+# fmt: off
 PLOT_WORDS = {
     "ru": {
         "step": "Шаг", "epoch": "Эпоха", "loss": "Потери (кросс-энтропия)", "raw": "при обучении",
@@ -61,6 +68,7 @@ PLOT_WORDS = {
         "by_language": "Scores by language of the question", "citations": "Legal citations in the answers",
         "batch": "batches of {}"},
 }
+# fmt: on
 
 
 def checked_language(language):

@@ -27,8 +27,11 @@ def matches(ours, theirs):
     exact = ours & theirs
     open_ours = [article for act, article in ours if act is None and (act, article) not in exact]
     open_theirs = [article for act, article in theirs if act is None and (act, article) not in exact]
-    return (len(exact) + sum(any(article == other for _, other in theirs) for article in open_ours)
-            + sum(any(article == other for _, other in ours) for article in open_theirs))
+    return (
+        len(exact)
+        + sum(any(article == other for _, other in theirs) for article in open_ours)
+        + sum(any(article == other for _, other in ours) for article in open_theirs)
+    )
 
 
 def score_citations(prediction, reference):

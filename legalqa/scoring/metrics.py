@@ -4,6 +4,7 @@ Scores are fractions from 0 to 1; None means undefined for this sample (and out 
 table of formulas. The first five are as the reference run published them, weaknesses included, so that
 results compare.
 """
+
 import functools
 import hashlib
 import re
@@ -15,14 +16,30 @@ from legalqa.errors import UserError
 from legalqa.law.citations import citation_as_dict, parse_citations
 from legalqa.scoring.citation_scores import score_citations
 
-METRICS = ("token_f1", "exact_match", "key_info", "length_ratio", "overall", "rouge_l", "chrf", "word_f1",
-           "citation_precision", "citation_recall", "citation_f1", "citation_exists", "has_citation",
-           "cut_off_rate", "empty_rate", "think_leak_rate", "wrong_language_rate", "repetition_rate")
+METRICS = (
+    "token_f1",
+    "exact_match",
+    "key_info",
+    "length_ratio",
+    "overall",
+    "rouge_l",
+    "chrf",
+    "word_f1",
+    "citation_precision",
+    "citation_recall",
+    "citation_f1",
+    "citation_exists",
+    "has_citation",
+    "cut_off_rate",
+    "empty_rate",
+    "think_leak_rate",
+    "wrong_language_rate",
+    "repetition_rate",
+)
 REQUIRED = ("instruction", "output", "prediction")
 LOWER_IS_BETTER = frozenset(name for name in METRICS if name.endswith("_rate"))
-KEY_TERMS = ("статья закон кодекс право обязанность договор срок штраф суд иск заявление документ лицо "
-             "гражданин организация государство орган решение").split()
-RUSSIAN_WORDS = frozenset("и в на с по для что или от из к при за о это как его если".split())  # not Kazakh
+KEY_TERMS = ["статья", "закон", "кодекс", "право", "обязанность", "договор", "срок", "штраф", "суд", "иск", "заявление", "документ", "лицо", "гражданин", "организация", "государство", "орган", "решение"]
+RUSSIAN_WORDS = frozenset(["и", "в", "на", "с", "по", "для", "что", "или", "от", "из", "к", "при", "за", "о", "это", "как", "его", "если"])  # not Kazakh
 THINK_TAG = re.compile(r"</?think\b", re.IGNORECASE)
 STUTTER = re.compile(r"([^\W_]{1,8}?)\1{15,}")  # «аааа», «дадада»: one piece 16 times or more
 
@@ -106,6 +123,7 @@ def common_length(a, b):
 @functools.cache
 def chrf_scorer():
     from sacrebleu.metrics import CHRF
+
     return CHRF()
 
 
@@ -143,7 +161,7 @@ def is_repetitive(prediction):
     """Whether the answer goes round in circles: it has 20 words or more and over 30 % of its 4-word runs have
     come before in it, or a piece of up to 8 letters is stuttered 16 times. (People stay under 26 %.)"""
     tokens = words(prediction)
-    runs = [tuple(tokens[start:start + 4]) for start in range(len(tokens) - 3)]
+    runs = [tuple(tokens[start : start + 4]) for start in range(len(tokens) - 3)]
     looping = len(tokens) >= 20 and len(set(runs)) < 0.7 * len(runs)
     return looping or STUTTER.search(prediction) is not None
 
@@ -179,8 +197,10 @@ def score_sample(record, prediction, cut_off=None):
         "wrong_language_rate": as_score(is_wrong_language(prediction, language)),
         "repetition_rate": as_score(is_repetitive(prediction)),
     }
-    citations = {"prediction": [citation_as_dict(citation) for citation in cited],
-                 "reference": [citation_as_dict(citation) for citation in expected]}
+    citations = {
+        "prediction": [citation_as_dict(citation) for citation in cited],
+        "reference": [citation_as_dict(citation) for citation in expected],
+    }
     return {"language": language, "scores": scores, "citations": citations}
 
 
@@ -188,10 +208,20 @@ def make_sample(record, identifier, prediction, cut_off=None, new_tokens=None, g
     """One entry of `samples` in logs/benchmark_<run>.json."""
     scored = score_sample(record, prediction, cut_off)
     extra = {key: record[key] for key in ("seen_article", "source") if key in record}
-    return {"id": identifier, "language": scored["language"], "instruction": record["instruction"],
-            "input": record.get("input") or "", "reference": record["output"], "prediction": prediction,
-            "scores": scored["scores"], "citations": scored["citations"], "new_tokens": new_tokens,
-            "generation_sec": generation_sec, "cut_off": cut_off, **extra}
+    return {
+        "id": identifier,
+        "language": scored["language"],
+        "instruction": record["instruction"],
+        "input": record.get("input") or "",
+        "reference": record["output"],
+        "prediction": prediction,
+        "scores": scored["scores"],
+        "citations": scored["citations"],
+        "new_tokens": new_tokens,
+        "generation_sec": generation_sec,
+        "cut_off": cut_off,
+        **extra,
+    }
 
 
 def score_predictions(rows, source="the predictions"):
@@ -201,8 +231,12 @@ def score_predictions(rows, source="the predictions"):
     for number, row in enumerate(rows, 1):
         missing = [key for key in REQUIRED if not isinstance(row.get(key), str)]
         if missing:
-            raise UserError(f"{source}: row {number} has no text in {', '.join(missing)}; each row needs "
-                            "instruction, input (may be empty), output and prediction")
+            raise UserError(
+                f"{source}: row {number} has no text in {', '.join(missing)}; each row needs "
+                "instruction, input (may be empty), output and prediction"
+            )
     generated = ("cut_off", "new_tokens", "generation_sec")
-    return [make_sample(row, identifier, row["prediction"], **{key: row.get(key) for key in generated})
-            for row, identifier in zip(rows, sample_ids(rows))]
+    return [
+        make_sample(row, identifier, row["prediction"], **{key: row.get(key) for key in generated})
+        for row, identifier in zip(rows, sample_ids(rows))
+    ]

@@ -1,4 +1,5 @@
 """Means that say how sure they are: 95 % intervals, breakdowns, and the paired difference of two runs."""
+
 import warnings
 
 from legalqa.errors import UserError
@@ -18,6 +19,7 @@ def mean_ci(values, seed=0):
     resample.
     """
     import numpy
+
     values = numpy.array([value for value in values if value is not None], dtype=float)
     if not len(values):
         return {"mean": None, "ci95": None, "num_samples": 0}
@@ -28,6 +30,7 @@ def interval_of(values, seed):
     """[low, high] around the mean of a numpy vector, or None."""
     import numpy
     from scipy import stats
+
     if numpy.isin(values, (0.0, 1.0)).all():
         interval = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
         return [float(interval.low), float(interval.high)]
@@ -40,12 +43,19 @@ def bootstrap_interval(values, seed):
     """[low, high] of scipy's bootstrap of the mean; None where it has none."""
     import numpy
     from scipy import stats
+
     method = "BCa" if len(values) <= MAX_FOR_BCA else "percentile"
-    batch = max(1, 2 ** 22 // len(values))  # 32 MB at a time
+    batch = max(1, 2**22 // len(values))  # 32 MB at a time
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        interval = stats.bootstrap((values,), numpy.mean, n_resamples=RESAMPLES, method=method, batch=batch,
-                                   rng=numpy.random.default_rng(seed)).confidence_interval
+        interval = stats.bootstrap(
+            (values,),
+            numpy.mean,
+            n_resamples=RESAMPLES,
+            method=method,
+            batch=batch,
+            rng=numpy.random.default_rng(seed),
+        ).confidence_interval
     low, high = float(interval.low), float(interval.high)
     return None if numpy.isnan(low) or numpy.isnan(high) else [low, high]
 
@@ -57,6 +67,7 @@ def paired_difference(a, b, seed=0):
     The interval is a bootstrap over pairs; None for under 10 pairs, or where every pair differs by the same.
     """
     import numpy
+
     if len(a) != len(b):
         raise ValueError(f"paired_difference needs lists of one length, got {len(a)} and {len(b)}")
     pairs = numpy.array([pair for pair in zip(a, b) if None not in pair], dtype=float).reshape(-1, 2)
@@ -65,8 +76,13 @@ def paired_difference(a, b, seed=0):
     differences = pairs[:, 1] - pairs[:, 0]
     enough = len(pairs) >= MIN_FOR_BOOTSTRAP and numpy.ptp(differences) > 0
     mean_a, mean_b = pairs.mean(axis=0)
-    return {"a": float(mean_a), "b": float(mean_b), "difference": float(differences.mean()),
-            "ci95": bootstrap_interval(differences, seed) if enough else None, "num_samples": len(pairs)}
+    return {
+        "a": float(mean_a),
+        "b": float(mean_b),
+        "difference": float(differences.mean()),
+        "ci95": bootstrap_interval(differences, seed) if enough else None,
+        "num_samples": len(pairs),
+    }
 
 
 def group_summary(samples, seed):
@@ -99,8 +115,10 @@ def seen_of(sample):
 
 def summarize(samples, seed=0):
     """The `summary` of logs/benchmark_<run>.json, but for `generation`, which the caller knows."""
+
     def breakdown(keys_of):
         return {key: group_summary(group, seed) for key, group in grouped(samples, keys_of).items()}
+
     summary = group_summary(samples, seed)
     summary["by_language"] = breakdown(lambda sample: [sample["language"]])
     summary["by_act"] = breakdown(acts_of)
@@ -114,13 +132,25 @@ def compare(samples_a, samples_b, seed=0):
     pairs = [(by_id[sample["id"]], sample) for sample in samples_b if sample["id"] in by_id]
     if len(pairs) < MIN_SHARED:
         sizes = f"{len(samples_a)} and {len(samples_b)}"
-        raise UserError(f"the two results share {len(pairs)} samples (of {sizes}), fewer than {MIN_SHARED}; "
-                        "score both on the same rows: same --validation-file, --num-samples and --seed")
+        raise UserError(
+            f"the two results share {len(pairs)} samples (of {sizes}), fewer than {MIN_SHARED}; "
+            "score both on the same rows: same --validation-file, --num-samples and --seed"
+        )
 
     def differences(group):
-        return {name: paired_difference([a["scores"].get(name) for a, _ in group],
-                                        [b["scores"].get(name) for _, b in group], seed) for name in METRICS}
+        return {
+            name: paired_difference(
+                [a["scores"].get(name) for a, _ in group], [b["scores"].get(name) for _, b in group], seed
+            )
+            for name in METRICS
+        }
+
     languages = grouped(pairs, lambda pair: [pair[1]["language"]])
-    return {"num_shared": len(pairs), "metrics": differences(pairs),
-            "by_language": {language: {"num_samples": len(group), "metrics": differences(group)}
-                            for language, group in languages.items()}}
+    return {
+        "num_shared": len(pairs),
+        "metrics": differences(pairs),
+        "by_language": {
+            language: {"num_samples": len(group), "metrics": differences(group)}
+            for language, group in languages.items()
+        },
+    }

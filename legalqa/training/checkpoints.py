@@ -1,4 +1,5 @@
 """Checkpoints that can be trusted: complete or recognised as not, resumed only under the same data and settings."""
+
 import contextlib
 import shutil
 import sys
@@ -12,10 +13,12 @@ MARKER = "complete.json"
 RUN_FILE = "run.json"
 NEEDED_FILES = {RUN_FILE, "adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"}
 # What decides the weights: a run resumed under another value of one of these would be a different run.
+# fmt: off
 BINDING_KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
                 "system_prompt", "rows_per_step", "num_epochs", "max_steps", "learning_rate", "warmup_ratio",
                 "weight_decay", "optim", "lr_scheduler_type", "max_grad_norm", "seed", "completion_only_loss",
                 "group_by_length", "train_sha256", "prompt_sha256")
+# fmt: on
 
 
 def mark_complete(folder):
@@ -26,9 +29,15 @@ def mark_complete(folder):
     folder = Path(folder)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     sync(*paths, folder)
-    write_json(folder / MARKER, {"files": {
-        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-        for path in paths}})
+    write_json(
+        folder / MARKER,
+        {
+            "files": {
+                str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+                for path in paths
+            }
+        },
+    )
 
 
 def damage(folder):
@@ -59,7 +68,9 @@ def step_of(folder):
 
 def checkpoints_of(run_dir):
     """Checkpoint folders of one run, oldest first."""
-    found = [p for p in Path(run_dir).glob("checkpoint-*") if p.is_dir() and p.name.rsplit("-", 1)[1].isdecimal()]
+    found = [
+        p for p in Path(run_dir).glob("checkpoint-*") if p.is_dir() and p.name.rsplit("-", 1)[1].isdecimal()
+    ]
     return sorted(found, key=step_of)
 
 
@@ -97,7 +108,8 @@ def warn_undeleted(_, path, error):
 
 def differences(saved, current):
     """["learning_rate: 0.0002 -> 0.0001", ...]: what would make the resumed run another run."""
-    return [f"{key}: {saved[key]} -> {current[key]}" for key in BINDING_KEYS
-            if key in saved and saved[key] != current[key]]
-
-
+    return [
+        f"{key}: {saved[key]} -> {current[key]}"
+        for key in BINDING_KEYS
+        if key in saved and saved[key] != current[key]
+    ]

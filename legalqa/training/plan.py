@@ -1,4 +1,5 @@
 """What a training run will do, worked out before the model is loaded: rows, tokens, order, steps, time, memory."""
+
 import math
 import random
 from pathlib import Path
@@ -14,6 +15,7 @@ class TrainingOrder:
     A sampler for the Trainer, which calls `set_epoch`. With `by_length`, shuffled rows are sorted by length within windows of
     50 steps, cut into steps, and the steps are shuffled: like lengths side by side, other neighbours every epoch.
     """
+
     WINDOW_STEPS = 50
 
     def __init__(self, lengths, rows_per_step, seed, by_length):
@@ -44,8 +46,8 @@ class TrainingOrder:
         window = self.WINDOW_STEPS * self.rows_per_step
         steps = []
         for start in range(0, len(rows), window):
-            part = sorted(rows[start:start + window], key=self.lengths.__getitem__, reverse=True)
-            steps += [part[i:i + self.rows_per_step] for i in range(0, len(part), self.rows_per_step)]
+            part = sorted(rows[start : start + window], key=self.lengths.__getitem__, reverse=True)
+            steps += [part[i : i + self.rows_per_step] for i in range(0, len(part), self.rows_per_step)]
         # Only full steps are shuffled: a short one in the middle would shift all the rows behind it across steps.
         full = [step for step in steps if len(step) == self.rows_per_step]
         rest = [row for step in steps if len(step) < self.rows_per_step for row in step]
@@ -55,7 +57,7 @@ class TrainingOrder:
     def tokens_of_step(self, step):
         """Tokens, padding not counted, of optimizer step `step` (0, 1, ...), all devices together."""
         epoch, number = divmod(step, math.ceil(len(self.lengths) / self.rows_per_step))
-        rows = self.rows_of(epoch)[number * self.rows_per_step:][:self.rows_per_step]
+        rows = self.rows_of(epoch)[number * self.rows_per_step :][: self.rows_per_step]
         return sum(self.lengths[row] for row in rows)
 
     def micro_batches(self, rows, epochs):
@@ -70,10 +72,17 @@ class TrainingOrder:
 
 def render_rows(records, tokenizer, config):
     """[{"prompt", "completion"}] of the records, and the token count of each: what training will see of it."""
-    texts = [{"prompt": prompt.render_prompt(record, tokenizer, config["system_prompt"]),
-              "completion": prompt.render_completion(record, tokenizer)} for record in records]
+    texts = [
+        {
+            "prompt": prompt.render_prompt(record, tokenizer, config["system_prompt"]),
+            "completion": prompt.render_completion(record, tokenizer),
+        }
+        for record in records
+    ]
     lengths = [len(ids) for ids in tokenizer([t["prompt"] + t["completion"] for t in texts]).input_ids]
-    answers = [len(ids) for ids in tokenizer([t["completion"] for t in texts], add_special_tokens=False).input_ids]
+    answers = [
+        len(ids) for ids in tokenizer([t["completion"] for t in texts], add_special_tokens=False).input_ids
+    ]
     return texts, lengths, answers
 
 
@@ -83,7 +92,9 @@ def drop_long(records, texts, lengths, config, file):
     kept = [i for i, length in enumerate(lengths) if length <= limit]
     dropped = [(i + 1, lengths[i]) for i in range(len(records)) if lengths[i] > limit]
     if not kept:
-        raise UserError(f"{file}: every row is longer than {limit} tokens; raise --max-seq-length (shortest: {min(lengths)})")
+        raise UserError(
+            f"{file}: every row is longer than {limit} tokens; raise --max-seq-length (shortest: {min(lengths)})"
+        )
     return kept, dropped
 
 
@@ -104,8 +115,10 @@ def micro_batch_rows(order, config, rows_per_device_step):
 
 def worst_tokens(order, rows, config):
     """Tokens of the largest micro-batch, padding included where micro-batches are padded."""
+
     def tokens(lengths):
         return sum(lengths) if config["padding_free"] else len(lengths) * max(lengths)
+
     worst = max(tokens(lengths) for lengths in order.micro_batches(rows, config["num_epochs"]))
     if config["micro_batch_tokens"] and not config["padding_free"]:
         return min(worst, max(config["micro_batch_tokens"], max(order.lengths)))
@@ -128,7 +141,12 @@ def past_tokens_per_sec(logs_dir, config, device_name):
             speed, device = read_json(path)["tokens_per_second"], settings["meta"]["device"]["name"]
         except (UserError, KeyError, TypeError):
             continue
-        if settings.get("model_name") == config["model_name"] and device == device_name and type(speed) in (int, float) and speed > 0:
+        if (
+            settings.get("model_name") == config["model_name"]
+            and device == device_name
+            and type(speed) in (int, float)
+            and speed > 0
+        ):
             return speed
     return None
 
@@ -142,15 +160,18 @@ def rough_tokens_per_sec(weights, gradient_checkpointing):
     import time
 
     import torch
+
     cuda = torch.cuda.is_available()
     size = 4096 if cuda else 1024
-    a = torch.ones(size, size, device="cuda" if cuda else "cpu", dtype=torch.bfloat16 if cuda else torch.float32)
+    a = torch.ones(
+        size, size, device="cuda" if cuda else "cpu", dtype=torch.bfloat16 if cuda else torch.float32
+    )
     best = math.inf
     for _ in range(5):
         started = time.perf_counter()
         (a @ a)[0, 0].item()
         best = min(best, time.perf_counter() - started)
-    return 0.4 * 2 * size ** 3 / best / (weights * (6 if gradient_checkpointing else 4))
+    return 0.4 * 2 * size**3 / best / (weights * (6 if gradient_checkpointing else 4))
 
 
 def memory_estimate_bytes(model_config, trainable, total, tokens, config, device_type):
@@ -160,7 +181,11 @@ def memory_estimate_bytes(model_config, trainable, total, tokens, config, device
     bits (32 on a CPU without bfloat16); LoRA in fp32 with gradient and two AdamW moments takes 16 bytes a parameter. A layer
     keeps about 12 hidden and 5 intermediate values a token; recomputation keeps one layer's and each layer's input.
     """
-    hidden, inner, layers = model_config.hidden_size, model_config.intermediate_size, model_config.num_hidden_layers
+    hidden, inner, layers = (
+        model_config.hidden_size,
+        model_config.intermediate_size,
+        model_config.num_hidden_layers,
+    )
     value_bytes = 4 if device_type == "cpu" else 2
     embeddings = model_config.vocab_size * hidden * (1 if model_config.tie_word_embeddings else 2)
     body = total - trainable - embeddings
