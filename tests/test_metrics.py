@@ -261,10 +261,10 @@ def test_identity_is_one(text):
 
 def test_imports_are_light():
     code = (
-        "import sys, legalqa.metrics, legalqa.statistics, legalqa.citations\n"
+        "import sys, legalqa.scoring.metrics, legalqa.scoring.statistics, legalqa.law.citations\n"
         "print([name for name in ('torch', 'numpy', 'scipy', 'sacrebleu') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=metrics.__file__.rsplit("/", 2)[0]
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=metrics.__file__.rsplit("/", 3)[0]
     )
     assert done.stdout.strip() == "[]", done.stderr
