@@ -12,18 +12,15 @@ Writes  the adapter (finetuned_qwen3_8b/, or finetuned_demo/ without a GPU), che
 """
 
 import contextlib
-import math
 import os
-import random
 import shutil
 import sys
-from collections import Counter
 from pathlib import Path
 
 from legalqa import cli, runlog
 from legalqa.data import records
 from legalqa.errors import UserError
-from legalqa.files import file_sha256, lock, read_json, write_json
+from legalqa.files import lock, read_json, write_json
 from legalqa.model import prompt
 from legalqa.model.adapter import check_output, save_adapter
 from legalqa.model.base import (
@@ -36,15 +33,16 @@ from legalqa.model.base import (
     load_tokenizer,
 )
 from legalqa.model.device import device_facts
-from legalqa.training import checkpoints, plan
-from legalqa.training.trainer import (
-    StopRequest,
-    check_supervision,
-    from_main_process,
-    make_trainer,
-    memory_advice,
-    run_metrics,
+from legalqa.training import checkpoints
+from legalqa.training.plan import (
+    Plan,
+    describe_data,
+    make_plan,
+    memory_estimate_bytes,
+    past_tokens_per_sec,
+    rough_tokens_per_sec,
 )
+from legalqa.training.processes import from_main_process
 
 # fmt: off
 KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
@@ -53,6 +51,7 @@ KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", 
         "gradient_checkpointing", "completion_only_loss", "padding_free", "group_by_length", "eval_samples",
         "eval_batch_size", "save_steps", "save_total_limit", "logging_steps", "output_dir", "checkpoint_dir", "logs_dir")
 # fmt: on
+DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
 SHOWN_LONG_ROWS = 5
 NEWEST = "newest"
 
@@ -83,99 +82,51 @@ def read_data(config):
     clean = records.without_leaks(validation, train)
     if len(clean) < len(validation):
         print(
-            f"warning: {len(validation) - len(clean)} validation rows ask what a training row asks; left out of the "
-            "evaluation (python prepare_data.py --check lists them)",
+            f"warning: {len(validation) - len(clean)} validation rows ask what a training row asks; left out of "
+            "the evaluation (python prepare_data.py --check lists them)",
             file=sys.stderr,
         )
     return train, clean
 
 
-def make_plan(config, train, validation, tokenizer, world_size):
-    """What will be trained, exactly: texts, lengths, the order, micro-batches, steps."""
-    texts, lengths, answers = plan.render_rows(train, tokenizer, config)
-    kept, dropped = plan.drop_long(train, texts, lengths, config, config["train_file"])
-    rows_per_step = config["batch_size"] * config["grad_accum"]
-    if rows_per_step % world_size:
-        raise UserError(
-            f"{rows_per_step} rows a step (batch_size x grad_accum) cannot be shared by {world_size} devices; "
-            "change --batch-size or --grad-accum"
-        )
-    order = plan.TrainingOrder(
-        [lengths[i] for i in kept], rows_per_step, config["seed"], config["group_by_length"]
-    )
-    rows = plan.micro_batch_rows(order, config, rows_per_step // world_size)
-    steps_per_epoch = math.ceil(len(kept) / rows_per_step)
-    steps = (
-        config["max_steps"] if config["max_steps"] > 0 else math.ceil(steps_per_epoch * config["num_epochs"])
-    )
-    eval_texts, eval_lengths = [], []
-    if validation:
-        all_texts, all_lengths, _ = plan.render_rows(validation, tokenizer, config)
-        kept_eval, _ = plan.drop_long(validation, all_texts, all_lengths, config, config["validation_file"])
-        chosen = random.Random(config["seed"]).sample(kept_eval, min(config["eval_samples"], len(kept_eval)))
-        chosen.sort(key=all_lengths.__getitem__)  # like lengths side by side: less padding
-        eval_texts, eval_lengths = [all_texts[i] for i in chosen], [all_lengths[i] for i in chosen]
-    return {
-        "texts": [texts[i] for i in kept],
-        "row_numbers": [i + 1 for i in kept],
-        "lengths": order.lengths,
-        "dropped": dropped,
-        "order": order,
-        "rows_per_step": rows_per_step,
-        "micro_batch_rows": rows,
-        "accumulation": rows_per_step // world_size // rows,
-        "steps_per_epoch": steps_per_epoch,
-        "steps": steps,
-        "epochs": steps / steps_per_epoch,
-        "tokens_per_epoch": sum(order.lengths),
-        "answer_share": sum(answers[i] for i in kept) / sum(order.lengths),
-        "padding_share": plan.padding_share(order, rows, config),
-        "worst_tokens": plan.worst_tokens(order, rows, config),
-        "eval_texts": eval_texts,
-        "eval_lengths": eval_lengths,
-    }
-
-
-def print_plan(config, facts, device, trainable, total, memory_bytes):
-    lengths = sorted(facts["lengths"])
-    print(
-        f"model      {config['model_name']}, {'4-bit' if config['load_in_4bit'] else '16-bit'}, on {device['name']}"
-    )
+def print_plan(config, plan: Plan, device, trainable, total, memory_bytes):
+    lengths, bits = sorted(plan.order.lengths), "4-bit" if config["load_in_4bit"] else "16-bit"
+    print(f"model      {config['model_name']}, {bits}, on {device['name']}")
     print(
         f"adapter    LoRA r {config['lora_r']}: {trainable:,} trainable of {total:,} parameters "
         f"({100 * trainable / total:.2f} %)"
     )
     print(
-        f"train      {len(lengths):,} rows of {config['train_file']}; {facts['tokens_per_epoch']:,} tokens an epoch "
-        f"(median {lengths[len(lengths) // 2]}, longest {lengths[-1]}), {100 * facts['answer_share']:.0f} % answer"
+        f"train      {len(lengths):,} rows of {config['train_file']}; {plan.tokens_per_epoch:,} tokens an epoch "
+        f"(median {lengths[len(lengths) // 2]}, longest {lengths[-1]}), {100 * plan.answer_share:.0f} % answer"
     )
-    if facts["dropped"]:
-        longest = sorted(facts["dropped"], key=lambda row: -row[1])[:SHOWN_LONG_ROWS]
-        named = ", ".join(f"row {number} ({tokens} tokens)" for number, tokens in longest)
+    if plan.dropped:
+        longest = sorted(plan.dropped, key=lambda example: -example.tokens)[:SHOWN_LONG_ROWS]
+        named = ", ".join(f"row {example.row_number} ({example.tokens} tokens)" for example in longest)
+        more = " ..." if len(plan.dropped) > SHOWN_LONG_ROWS else ""
         print(
-            f"dropped    {len(facts['dropped'])} rows over {config['max_seq_length']} tokens: {named}"
-            f"{' ...' if len(facts['dropped']) > SHOWN_LONG_ROWS else ''}; --max-seq-length keeps them"
+            f"dropped    {len(plan.dropped)} rows over {config['max_seq_length']} tokens: {named}{more}; "
+            "--max-seq-length keeps them"
         )
     print(
-        f"evaluate   {len(facts['eval_texts'])} rows of {config['validation_file']}, before step 1 and at every save"
+        f"evaluate   {len(plan.eval_examples)} rows of {config['validation_file']}, before step 1 and at every save"
     )
     print(
-        f"steps      {facts['steps']:,} of {facts['rows_per_step']} rows ({facts['accumulation']} micro-batch(es) of "
-        f"{facts['micro_batch_rows']}; {100 * facts['padding_share']:.0f} % padding), {facts['epochs']:.3g} epochs"
+        f"steps      {plan.steps:,} of {plan.rows_per_step} rows ({plan.accumulation} micro-batch(es) of "
+        f"{plan.micro_batch_rows}; {100 * plan.padding_share:.0f} % padding), {plan.epochs:.3g} epochs"
     )
-    past = plan.past_tokens_per_sec(config["logs_dir"], config, device["name"])
-    speed = past or plan.rough_tokens_per_sec(total, config["gradient_checkpointing"])
-    print(
-        f"time       about {format_sec(facts['tokens_per_epoch'] * facts['epochs'] / speed)} at {speed:,.0f} tokens/s "
-        + (
-            "(the last run's speed here)"
-            if past
-            else "(a rough guess: no run of this model on this device is in the logs)"
-        )
+    past = past_tokens_per_sec(config["logs_dir"], config, device["name"])
+    speed = past or rough_tokens_per_sec(total, config["gradient_checkpointing"])
+    source = (
+        "the last run's speed here"
+        if past
+        else ("a rough guess: no run of this model on this device is in the logs")
     )
+    seconds = plan.tokens_per_epoch * plan.epochs / speed
+    print(f"time       about {format_sec(seconds)} at {speed:,.0f} tokens/s ({source})")
     print(
-        f"memory     about {memory_bytes / 1e9:.1f} GB at the longest micro-batch ({facts['worst_tokens']:,} tokens), of "
-        f"{device['memory_bytes'] / 1e9:.1f} GB"
+        f"memory     about {memory_bytes / 1e9:.1f} GB at the longest micro-batch ({plan.worst_tokens:,} tokens), "
+        f"of {device['memory_bytes'] / 1e9:.1f} GB"
     )
 
 
@@ -234,27 +185,16 @@ def check_disk_space(config, trainable, run):
             )
 
 
-def describe_run(config, facts, train, validation, tokenizer):
-    """(data files, prompt settings, what binds a checkpoint to its run)."""
-    data = {
-        name: {
-            "file": config[f"{name}_file"],
-            "sha256": file_sha256(config[f"{name}_file"]),
-            "num_rows": len(rows),
-            "num_used": used,
-            "num_dropped": len(rows) - used,
-            "by_language": Counter(records.detect_language(records.question(row)) for row in rows),
-        }
-        for name, rows, used in (
-            ("train", train, len(facts["lengths"])),
-            ("validation", validation, len(facts["eval_texts"])),
-        )
-        if rows
-    }
+def describe_run(config, plan: Plan, train, validation, tokenizer):
+    """(data files, prompt settings, what binds a checkpoint to its run), for the logs."""
+    data = {"train": describe_data(config["train_file"], train, len(plan.examples))._asdict()}
+    if validation:
+        used = len(plan.eval_examples)
+        data["validation"] = describe_data(config["validation_file"], validation, used)._asdict()
     prompts = prompt.prompt_settings(config, tokenizer)
     binding = {
         **config,
-        "rows_per_step": facts["rows_per_step"],
+        "rows_per_step": plan.rows_per_step,
         "train_sha256": data["train"]["sha256"],
         "prompt_sha256": prompts["prompt_sha256"],
     }
@@ -263,11 +203,9 @@ def describe_run(config, facts, train, validation, tokenizer):
 
 def print_stopped(config, run, step, steps):
     saved, _ = checkpoints.newest_complete(config["checkpoint_dir"], run)
-    outcome = (
-        f"saved in {saved}; to go on: {runlog.command_line('--resume')}"
-        if saved
-        else "nothing was saved: the weights are not finite"
-    )
+    outcome = "nothing was saved: the weights are not finite"
+    if saved:
+        outcome = f"saved in {saved}; to go on: {runlog.command_line('--resume')}"
     print(f"stopped after step {step} of {steps}; {outcome}", file=sys.stderr)
 
 
@@ -288,21 +226,23 @@ def main(argv=None):
     import_unsloth(config["model_name"])
     from transformers import set_seed
 
+    from legalqa.training import trainer as training
+
     set_seed(config["seed"])
     run = run or from_main_process(runlog.new_run_id())
     device = device_facts()
     if device["type"] != "cuda":
         config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
     tokenizer = load_tokenizer(config["model_name"])
-    facts = make_plan(config, train, validation, tokenizer, world_size)
+    plan = make_plan(config, train, validation, tokenizer, world_size)
     model_config = load_model_config(config["model_name"])
     trainable, total = count_parameters(model_config, config["lora_r"], config["target_modules"])
-    memory_bytes = plan.memory_estimate_bytes(
-        model_config, trainable, total, facts["worst_tokens"], config, device["type"]
+    memory_bytes = memory_estimate_bytes(
+        model_config, trainable, total, plan.worst_tokens, config, device["type"]
     )
     if is_main:  # it measures the machine
-        print_plan(config, facts, device, trainable, total, memory_bytes)
-    data, prompts, binding = describe_run(config, facts, train, validation, tokenizer)
+        print_plan(config, plan, device, trainable, total, memory_bytes)
+    data, prompts, binding = describe_run(config, plan, train, validation, tokenizer)
     if checkpoint:
         check_same_run(saved, binding, checkpoint, args.force)
         print(f"resume     run {run}, after step {checkpoints.step_of(checkpoint)}")
@@ -323,20 +263,19 @@ def main(argv=None):
                 base_model={"name": config["model_name"], "parameters": total - trainable},
             )
             write_json(logs_of(config, "config", run), {**config, "meta": meta})
-        guards.enter_context(memory_advice(config, facts))
-        language_model, _ = load_base(config)
-        language_model = add_lora(language_model, config)
-        trainer = make_trainer(
-            language_model, tokenizer, config, facts, run, binding, saved and saved["progress"]
-        )
-        check_supervision(trainer, tokenizer, facts, config)
-        stop = StopRequest()
-        result = run(trainer, config, facts, run, stop, checkpoint)
+        guards.enter_context(training.memory_advice(config, plan))
+        language_model = add_lora(load_base(config)[0], config)
+        progress = saved and saved["progress"]
+        trainer = training.Trainer(language_model, tokenizer, config, plan, run, binding, progress)
+        training.check_supervision(trainer, tokenizer)
+        stop = training.StopRequest()
+        result = training.train(trainer, stop, checkpoint)
         if stop.signal is not None:
             if is_main:
-                print_stopped(config, run, trainer.state.global_step, facts["steps"])
+                print_stopped(config, run, trainer.state.global_step, plan.steps)
             return 128 + stop.signal
-        metrics = run_metrics(trainer, result, trainable, total, run, checkpoint)
+        resumed_from = checkpoints.step_of(checkpoint) if checkpoint else None
+        metrics = training.run_metrics(trainer, result, trainable, total, resumed_from)
         if is_main:
             settings = {
                 **prompts,
@@ -345,10 +284,7 @@ def main(argv=None):
                 "max_seq_length": config["max_seq_length"],
                 "load_in_4bit": config["load_in_4bit"],
                 "train_sha256": data["train"]["sha256"],
-                "decoding": {
-                    key: config[key]
-                    for key in ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
-                },
+                "decoding": {key: config[key] for key in DECODING},
             }
             save_adapter(language_model, tokenizer, config, settings, metrics)
             write_json(logs_of(config, "metrics", run), metrics)
@@ -362,8 +298,8 @@ def logs_of(config, stage, run):
 
 def print_summary(config, metrics, run):
     print(
-        f"\nloss       {metrics['initial_loss']:.4f} -> {metrics['final_loss']:.4f} (minimum {metrics['min_loss']:.4f}, "
-        f"{metrics['loss_reduction_percent']:.1f} % less)"
+        f"\nloss       {metrics['initial_loss']:.4f} -> {metrics['final_loss']:.4f} "
+        f"(minimum {metrics['min_loss']:.4f}, {metrics['loss_reduction_percent']:.1f} % less)"
     )
     if metrics["eval_loss"] is not None:
         print(f"evaluation {metrics['initial_eval_loss']:.4f} -> {metrics['eval_loss']:.4f}")

@@ -91,13 +91,14 @@ def worker_make_big(work, settings):
     facts = {"tokenizer_length": len(tokenizer), "longest": longest}
     for name, made in rows_of.items():
         tiny.write_rows(work / f"{name}.jsonl", made)
-        _, lengths, answers = plan.render_rows(
+        examples = plan.render_rows(
             records.read_records(work / f"{name}.jsonl"), tokenizer, {"system_prompt": ""}
         )
+        lengths = [example.tokens for example in examples]
         facts[name] = {
             "lengths": lengths,
             "mean_tokens": sum(lengths) / len(lengths),
-            "answer_share": sum(answers) / sum(lengths),
+            "answer_share": sum(example.answer_tokens for example in examples) / sum(lengths),
         }
     return facts
 
@@ -274,10 +275,10 @@ def compare_batchings(work, settings):
     import torch
 
     import config
-    import train_8b
     from legalqa.data import records
     from legalqa.model.base import add_lora, load_base, load_tokenizer
-    from legalqa.training.trainer import make_trainer
+    from legalqa.training.plan import make_plan
+    from legalqa.training.trainer import Trainer
 
     wanted = {
         **config.CONFIG,
@@ -311,8 +312,8 @@ def compare_batchings(work, settings):
             "grad_accum": 8 // batch_size,
         }
         chosen["micro_batch_tokens"] = 100_000 if batch_size == 8 else 0
-        facts = train_8b.make_plan(chosen, rows, [], tokenizer, 1)
-        trainer = make_trainer(language_model, tokenizer, chosen, facts, way, {}, None)
+        wanted_plan = make_plan(chosen, rows, [], tokenizer, 1)
+        trainer = Trainer(language_model, tokenizer, chosen, wanted_plan, way, {}, None)
         (language_model.for_training if settings["device"] == "cuda" else language_model.train)()
         language_model.zero_grad()
         batches = [trainer._prepare_inputs(dict(batch)) for batch in trainer.get_train_dataloader()]

@@ -31,7 +31,6 @@ from legalqa.model import adapter as adapter_room
 from legalqa.model.adapter import check_adapter, check_output, is_adapter, save_adapter
 from legalqa.model.base import check_model_name, load_tokenizer
 from legalqa.training import checkpoints, plan
-from legalqa.training.trainer import append_line
 
 sys.path.insert(0, str(warm.REPOSITORY / "bench"))
 import chaos
@@ -369,6 +368,7 @@ class Saved:
 
 def test_a_full_disk_keeps_the_adapter_and_the_logs_that_were_there(unbroken, small_disk):
     import benchmark
+    from legalqa.training.progress import append_line
 
     shutil.copytree(unbroken[0] / "adapter", small_disk / "adapter")
     before = {path.name: path.read_bytes() for path in (small_disk / "adapter").iterdir()}

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legalqa.training import checkpoints
-from legalqa.training.trainer import split_padded
 
 
 def test_training_leaves_what_the_design_says(tiny_adapter):
@@ -196,6 +195,8 @@ def test_help_is_there_without_torch(run_script, tmp_path, script):
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), budget=st.integers(0, 120))
 def test_split_padded_loses_nothing(lengths, budget):
     import torch
+
+    from legalqa.training.trainer import split_padded
 
     width = max(lengths)
     mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])

@@ -2,23 +2,41 @@
 
 import math
 import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from legalqa import runlog
+from legalqa.data import records
 from legalqa.errors import UserError
-from legalqa.files import read_json
+from legalqa.files import file_sha256, read_json
 from legalqa.model import prompt
+
+
+class Example(NamedTuple):
+    """A row on its way to the loss."""
+
+    row_number: int  # its line in the file, from 1
+    prompt: str
+    completion: str  # the answer and its end token
+    tokens: int  # of both
+    answer_tokens: int  # of the completion
 
 
 class TrainingOrder:
     """The order of the rows: a function of seed and epoch alone, so that a resumed run sees the same rows.
 
-    A sampler for the Trainer, which calls `set_epoch`. With `by_length`, shuffled rows are sorted by length within windows of
-    50 steps, cut into steps, and the steps are shuffled: like lengths side by side, other neighbours every epoch.
+    A sampler for the Trainer, which calls `set_epoch`. With `by_length`, shuffled rows are sorted by length
+    within windows of 50 steps, cut into steps, and the steps are shuffled: like lengths side by side, other
+    neighbours every epoch. `lengths` are the rows' tokens.
     """
 
     WINDOW_STEPS = 50
 
-    def __init__(self, lengths, rows_per_step, seed, by_length):
+    def __init__(self, lengths: list[int], rows_per_step: int, seed: int, by_length: bool):
         self.lengths, self.rows_per_step, self.seed, self.by_length = lengths, rows_per_step, seed, by_length
         self.epoch = 0
         self.latest = (None, None)  # (epoch, its rows): asked for at every step
@@ -29,10 +47,14 @@ class TrainingOrder:
     def __iter__(self):
         return iter(self.rows_of(self.epoch))
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int):
         self.epoch = epoch
 
-    def rows_of(self, epoch):
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.lengths) / self.rows_per_step)
+
+    def rows_of(self, epoch: int) -> list[int]:
         """Row indices in the order of `epoch` (0, 1, ...)."""
         if self.latest[0] != epoch:
             self.latest = (epoch, self.make_rows(epoch))
@@ -48,19 +70,22 @@ class TrainingOrder:
         for start in range(0, len(rows), window):
             part = sorted(rows[start : start + window], key=self.lengths.__getitem__, reverse=True)
             steps += [part[i : i + self.rows_per_step] for i in range(0, len(part), self.rows_per_step)]
-        # Only full steps are shuffled: a short one in the middle would shift all the rows behind it across steps.
+        # Only full steps are shuffled: a short one in the middle would shift all rows behind it across steps.
         full = [step for step in steps if len(step) == self.rows_per_step]
         rest = [row for step in steps if len(step) < self.rows_per_step for row in step]
         rng.shuffle(full)
         return [row for step in full for row in step] + rest
 
-    def tokens_of_step(self, step):
-        """Tokens, padding not counted, of optimizer step `step` (0, 1, ...), all devices together."""
-        epoch, number = divmod(step, math.ceil(len(self.lengths) / self.rows_per_step))
-        rows = self.rows_of(epoch)[number * self.rows_per_step :][: self.rows_per_step]
-        return sum(self.lengths[row] for row in rows)
+    def rows_of_step(self, step: int) -> list[int]:
+        """Row indices of optimizer step `step` (0, 1, ... over all epochs), all devices together."""
+        epoch, number = divmod(step, self.steps_per_epoch)
+        return self.rows_of(epoch)[number * self.rows_per_step :][: self.rows_per_step]
 
-    def micro_batches(self, rows, epochs):
+    def tokens_of_step(self, step: int) -> int:
+        """Tokens, padding not counted, of optimizer step `step`, all devices together."""
+        return sum(self.lengths[row] for row in self.rows_of_step(step))
+
+    def micro_batches(self, rows: int, epochs: float) -> Iterator[list[int]]:
         """All micro-batches of `rows` rows in `epochs` epochs, as lists of row lengths in tokens."""
         for epoch in range(math.ceil(epochs)):
             order = self.rows_of(epoch)
@@ -70,39 +95,105 @@ class TrainingOrder:
                     yield [self.lengths[row] for row in order[start:end]]
 
 
-def render_rows(records, tokenizer, config):
-    """[{"prompt", "completion"}] of the records, and the token count of each: what training will see of it."""
-    texts = [
-        {
-            "prompt": prompt.render_prompt(record, tokenizer, config["system_prompt"]),
-            "completion": prompt.render_completion(record, tokenizer),
-        }
-        for record in records
-    ]
-    lengths = [len(ids) for ids in tokenizer([t["prompt"] + t["completion"] for t in texts]).input_ids]
-    answers = [
-        len(ids) for ids in tokenizer([t["completion"] for t in texts], add_special_tokens=False).input_ids
-    ]
-    return texts, lengths, answers
+@dataclass(frozen=True)
+class Plan:
+    """What will be trained, exactly. Token counts are without padding unless they say so."""
+
+    examples: list[Example]  # trained on, in the order of the file
+    dropped: list[Example]  # longer than max_seq_length
+    eval_examples: list[Example]  # of the evaluation loss, shortest first
+    order: TrainingOrder  # of `examples`
+    rows_per_step: int  # of an optimizer step, all devices together
+    micro_batch_rows: int  # of one device
+    accumulation: int  # micro-batches of one device in a step
+    steps: int
+    padding_share: float  # of the first epoch's token positions
+    worst_tokens: int  # of the largest micro-batch, padding included
+
+    @property
+    def epochs(self) -> float:
+        return self.steps / self.order.steps_per_epoch
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        return sum(self.order.lengths)
+
+    @property
+    def answer_share(self) -> float:
+        return sum(example.answer_tokens for example in self.examples) / self.tokens_per_epoch
+
+    def row_numbers_of_steps(self, steps: list[int]) -> list[int]:
+        """Lines of the train file that the optimizer steps (0, 1, ...) train on."""
+        rows = (row for step in steps for row in self.order.rows_of_step(step))
+        return sorted({self.examples[row].row_number for row in rows})
 
 
-def drop_long(records, texts, lengths, config, file):
-    """(kept indices, [(row number, tokens)] of the dropped). UserError when every row is too long."""
-    limit = config["max_seq_length"]
-    kept = [i for i, length in enumerate(lengths) if length <= limit]
-    dropped = [(i + 1, lengths[i]) for i in range(len(records)) if lengths[i] > limit]
-    if not kept:
+def make_plan(config: dict, train: list[dict], validation: list[dict], tokenizer, world_size: int) -> Plan:
+    """The plan of a run over `world_size` devices; UserError when there is nothing to train on."""
+    examples, dropped = split_by_length(render_rows(train, tokenizer, config), config, config["train_file"])
+    rows_per_step = config["batch_size"] * config["grad_accum"]
+    if rows_per_step % world_size:
         raise UserError(
-            f"{file}: every row is longer than {limit} tokens; raise --max-seq-length (shortest: {min(lengths)})"
+            f"{rows_per_step} rows a step (batch_size x grad_accum) cannot be shared by {world_size} "
+            "devices; change --batch-size or --grad-accum"
         )
-    return kept, dropped
+    lengths = [example.tokens for example in examples]
+    order = TrainingOrder(lengths, rows_per_step, config["seed"], config["group_by_length"])
+    rows = micro_batch_rows(order, config, rows_per_step // world_size)
+    all_epochs = math.ceil(order.steps_per_epoch * config["num_epochs"])
+    return Plan(
+        examples=examples,
+        dropped=dropped,
+        eval_examples=choose_eval_examples(validation, tokenizer, config),
+        order=order,
+        rows_per_step=rows_per_step,
+        micro_batch_rows=rows,
+        accumulation=rows_per_step // world_size // rows,
+        steps=config["max_steps"] if config["max_steps"] > 0 else all_epochs,
+        padding_share=padding_share(order, rows, config),
+        worst_tokens=worst_tokens(order, rows, config),
+    )
 
 
-def micro_batch_rows(order, config, rows_per_device_step):
+def render_rows(rows: list[dict], tokenizer, config: dict) -> list[Example]:
+    """The records as training will see them."""
+    prompts = [prompt.render_prompt(row, tokenizer, config["system_prompt"]) for row in rows]
+    completions = [prompt.render_completion(row, tokenizer) for row in rows]
+    whole = tokenizer([a + b for a, b in zip(prompts, completions)]).input_ids
+    answers = tokenizer(completions, add_special_tokens=False).input_ids
+    return [
+        Example(number, *texts, len(ids), len(answer_ids))
+        for number, (*texts, ids, answer_ids) in enumerate(zip(prompts, completions, whole, answers), 1)
+    ]
+
+
+def split_by_length(examples: list[Example], config: dict, file: str) -> tuple[list[Example], list[Example]]:
+    """(kept, dropped) by `max_seq_length`; UserError when every row is too long."""
+    limit = config["max_seq_length"]
+    kept = [example for example in examples if example.tokens <= limit]
+    if not kept:
+        shortest = min(example.tokens for example in examples)
+        raise UserError(
+            f"{file}: every row is longer than {limit} tokens; raise --max-seq-length (shortest: {shortest})"
+        )
+    return kept, [example for example in examples if example.tokens > limit]
+
+
+def choose_eval_examples(validation, tokenizer, config):
+    """`eval_samples` of the validation rows, fixed by the seed; like lengths side by side: less padding."""
+    if not validation:
+        return []
+    rendered = render_rows(validation, tokenizer, config)
+    kept, _ = split_by_length(rendered, config, config["validation_file"])
+    count = min(config["eval_samples"], len(kept))
+    return sorted(random.Random(config["seed"]).sample(kept, count), key=lambda example: example.tokens)
+
+
+def micro_batch_rows(order: TrainingOrder, config: dict, rows_per_device_step: int) -> int:
     """Rows of a micro-batch. The step's rows, and with them the gradient, are the same whatever comes out.
 
     Padding-free: the most, among the divisors of a device's share of a step, whose worst micro-batch keeps to
-    `micro_batch_tokens`. Padded: the whole share, which training.split_padded cuts up wherever it is over the budget.
+    `micro_batch_tokens`. Padded: the whole share, which trainer.split_padded cuts up where it is over the budget.
     """
     budget = config["micro_batch_tokens"]
     if not budget:
@@ -113,7 +204,7 @@ def micro_batch_rows(order, config, rows_per_device_step):
     return next((rows for rows in divisors if worst_tokens(order, rows, config) <= budget), 1)
 
 
-def worst_tokens(order, rows, config):
+def worst_tokens(order: TrainingOrder, rows: int, config: dict) -> int:
     """Tokens of the largest micro-batch, padding included where micro-batches are padded."""
 
     def tokens(lengths):
@@ -125,7 +216,7 @@ def worst_tokens(order, rows, config):
     return worst
 
 
-def padding_share(order, rows, config):
+def padding_share(order: TrainingOrder, rows: int, config: dict) -> float:
     """Share of the first epoch's token positions that are padding; 0 where micro-batches are padding-free."""
     if config["padding_free"]:
         return 0.0
@@ -133,20 +224,38 @@ def padding_share(order, rows, config):
     return 1 - sum(map(sum, batches)) / sum(len(lengths) * max(lengths) for lengths in batches)
 
 
-def past_tokens_per_sec(logs_dir, config, device_name):
-    """Training speed of the newest finished run of this model on this device, non-padding tokens/s; None without one."""
+# ---- What the logs say of the data
+
+
+class DataFile(NamedTuple):
+    """A data file as the logs describe it: rows by language, and how many were used (not too long, no leak)."""
+
+    file: str
+    sha256: str
+    num_rows: int
+    num_used: int
+    num_dropped: int
+    by_language: dict[str, int]
+
+
+def describe_data(file: str, rows: list[dict], used: int) -> DataFile:
+    languages = Counter(records.detect_language(records.question(row)) for row in rows)
+    return DataFile(file, file_sha256(file), len(rows), used, len(rows) - used, languages)
+
+
+# ---- Time and memory, before they are spent
+
+
+def past_tokens_per_sec(logs_dir: str, config: dict, device_name: str) -> float | None:
+    """Speed of the newest finished run of this model on this device, non-padding tokens/s; None without one."""
     for path in sorted(Path(logs_dir).glob("metrics_*.json"), reverse=True):
         try:
             settings = read_json(path.with_name(path.name.replace("metrics_", "config_")))
             speed, device = read_json(path)["tokens_per_second"], settings["meta"]["device"]["name"]
         except (UserError, KeyError, TypeError):
             continue
-        if (
-            settings.get("model_name") == config["model_name"]
-            and device == device_name
-            and type(speed) in (int, float)
-            and speed > 0
-        ):
+        same = settings.get("model_name") == config["model_name"] and device == device_name
+        if same and type(speed) in (int, float) and speed > 0:
             return speed
     return None
 
@@ -157,8 +266,6 @@ def rough_tokens_per_sec(weights, gradient_checkpointing):
     A token costs 2 operations a weight forward, 2 backward to the activations (the base's weights are frozen), and 2 more where
     activations are recomputed.
     """
-    import time
-
     import torch
 
     cuda = torch.cuda.is_available()
