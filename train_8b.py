@@ -45,11 +45,14 @@ from legalqa.training.plan import (
 from legalqa.training.processes import from_main_process
 
 # fmt: off
-KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
-        "train_file", "validation_file", "system_prompt", "batch_size", "grad_accum", "micro_batch_tokens", "num_epochs",
-        "max_steps", "learning_rate", "warmup_ratio", "weight_decay", "optim", "lr_scheduler_type", "max_grad_norm", "seed",
-        "gradient_checkpointing", "completion_only_loss", "padding_free", "group_by_length", "eval_samples",
-        "eval_batch_size", "save_steps", "save_total_limit", "logging_steps", "output_dir", "checkpoint_dir", "logs_dir")
+KEYS = (
+    "model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
+    "train_file", "validation_file", "system_prompt", "batch_size", "grad_accum", "micro_batch_tokens",
+    "num_epochs", "max_steps", "learning_rate", "warmup_ratio", "weight_decay", "optim", "lr_scheduler_type",
+    "max_grad_norm", "seed", "gradient_checkpointing", "completion_only_loss", "padding_free",
+    "group_by_length", "eval_samples", "eval_batch_size", "save_steps", "save_total_limit", "logging_steps",
+    "output_dir", "checkpoint_dir", "logs_dir",
+)
 # fmt: on
 DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
 SHOWN_LONG_ROWS = 5
@@ -82,8 +85,8 @@ def read_data(config):
     clean = records.without_leaks(validation, train)
     if len(clean) < len(validation):
         print(
-            f"warning: {len(validation) - len(clean)} validation rows ask what a training row asks; left out of "
-            "the evaluation (python prepare_data.py --check lists them)",
+            f"warning: {len(validation) - len(clean)} validation rows ask what a training row asks; left out "
+            "of the evaluation (python prepare_data.py --check lists them)",
             file=sys.stderr,
         )
     return train, clean
@@ -97,8 +100,9 @@ def print_plan(config, plan: Plan, device, trainable, total, memory_bytes):
         f"({100 * trainable / total:.2f} %)"
     )
     print(
-        f"train      {len(lengths):,} rows of {config['train_file']}; {plan.tokens_per_epoch:,} tokens an epoch "
-        f"(median {lengths[len(lengths) // 2]}, longest {lengths[-1]}), {100 * plan.answer_share:.0f} % answer"
+        f"train      {len(lengths):,} rows of {config['train_file']}; {plan.tokens_per_epoch:,} tokens an "
+        f"epoch (median {lengths[len(lengths) // 2]}, longest {lengths[-1]}), "
+        f"{100 * plan.answer_share:.0f} % answer"
     )
     if plan.dropped:
         longest = sorted(plan.dropped, key=lambda example: -example.tokens)[:SHOWN_LONG_ROWS]
@@ -109,7 +113,8 @@ def print_plan(config, plan: Plan, device, trainable, total, memory_bytes):
             "--max-seq-length keeps them"
         )
     print(
-        f"evaluate   {len(plan.eval_examples)} rows of {config['validation_file']}, before step 1 and at every save"
+        f"evaluate   {len(plan.eval_examples)} rows of {config['validation_file']}, before step 1 and at "
+        "every save"
     )
     print(
         f"steps      {plan.steps:,} of {plan.rows_per_step} rows ({plan.accumulation} micro-batch(es) of "
@@ -125,8 +130,8 @@ def print_plan(config, plan: Plan, device, trainable, total, memory_bytes):
     seconds = plan.tokens_per_epoch * plan.epochs / speed
     print(f"time       about {format_sec(seconds)} at {speed:,.0f} tokens/s ({source})")
     print(
-        f"memory     about {memory_bytes / 1e9:.1f} GB at the longest micro-batch ({plan.worst_tokens:,} tokens), "
-        f"of {device['memory_bytes'] / 1e9:.1f} GB"
+        f"memory     about {memory_bytes / 1e9:.1f} GB at the longest micro-batch ({plan.worst_tokens:,} "
+        f"tokens), of {device['memory_bytes'] / 1e9:.1f} GB"
     )
 
 
@@ -137,7 +142,7 @@ def format_sec(seconds):
 
 
 def resume_point(config, args):
-    """(run id, checkpoint folder, what it says of the run) to go on from; (None, None, None) for a new run."""
+    """(run id, checkpoint folder, contents of its run.json) to go on from; three None for a new run."""
     if not args.resume:
         return None, None, None
     run = None if args.resume == NEWEST else args.resume
@@ -164,7 +169,8 @@ def check_same_run(saved, binding, folder, force):
 
 
 def check_disk_space(config, trainable, run):
-    """UserError unless adapter and checkpoints will fit: 4 bytes a parameter, in a checkpoint 8 more of AdamW."""
+    """UserError unless adapter and checkpoints will fit: 4 bytes a parameter, in a checkpoint 8 more of
+    AdamW."""
     there = len(checkpoints.checkpoints_of(Path(config["checkpoint_dir"]) / run))
     needed = {
         config["checkpoint_dir"]: 12 * trainable * max(1, config["save_total_limit"] + 1 - there),
@@ -304,8 +310,9 @@ def print_summary(config, metrics, run):
     if metrics["eval_loss"] is not None:
         print(f"evaluation {metrics['initial_eval_loss']:.4f} -> {metrics['eval_loss']:.4f}")
     print(
-        f"time       {format_sec(metrics['train_runtime'])}, {metrics['train_samples_per_second']:.2f} samples/s, "
-        f"{metrics['tokens_per_second']:,.0f} tokens/s, {metrics['peak_memory_bytes'] / 1e9:.1f} GB memory"
+        f"time       {format_sec(metrics['train_runtime'])}, {metrics['train_samples_per_second']:.2f} "
+        f"samples/s, {metrics['tokens_per_second']:,.0f} tokens/s, "
+        f"{metrics['peak_memory_bytes'] / 1e9:.1f} GB memory"
     )
     print(f"adapter    {config['output_dir']}")
     print(f"logs       {config['logs_dir']}/metrics_{run}.json")

@@ -1,4 +1,4 @@
-"""Checkpoints that can be trusted: complete or recognised as not, resumed only under the same data and settings."""
+"""Checkpoints that can be trusted: whole or known as not, resumed under the same data and settings alone."""
 
 import contextlib
 import shutil
@@ -14,10 +14,12 @@ RUN_FILE = "run.json"
 NEEDED_FILES = {RUN_FILE, "adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"}
 # What decides the weights: a run resumed under another value of one of these would be a different run.
 # fmt: off
-BINDING_KEYS = ("model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
-                "system_prompt", "rows_per_step", "num_epochs", "max_steps", "learning_rate", "warmup_ratio",
-                "weight_decay", "optim", "lr_scheduler_type", "max_grad_norm", "seed", "completion_only_loss",
-                "group_by_length", "train_sha256", "prompt_sha256")
+BINDING_KEYS = (
+    "model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
+    "system_prompt", "rows_per_step", "num_epochs", "max_steps", "learning_rate", "warmup_ratio",
+    "weight_decay", "optim", "lr_scheduler_type", "max_grad_norm", "seed", "completion_only_loss",
+    "group_by_length", "train_sha256", "prompt_sha256",
+)
 # fmt: on
 
 
@@ -75,7 +77,7 @@ def checkpoints_of(run_dir):
 
 
 def newest_complete(checkpoint_dir, run=None):
-    """(folder, [(skipped folder, why)]): the newest whole checkpoint of the newest run that has one, or of `run`."""
+    """(newest whole checkpoint of `run` or else of the newest run that has one, [(skipped folder, why)])."""
     skipped = []
     run_dirs = [Path(checkpoint_dir) / run] if run else sorted(Path(checkpoint_dir).glob("*"), reverse=True)
     for run_dir in filter(Path.is_dir, run_dirs):
@@ -91,8 +93,8 @@ def newest_complete(checkpoint_dir, run=None):
 
 
 def prune(run_dir, newest_step, keep):
-    """Keep the newest `keep` checkpoints up to `newest_step`, which is complete; those beyond it are of a damaged
-    future."""
+    """Keep the newest `keep` checkpoints up to `newest_step`, which is complete; those beyond it are of a
+    damaged future."""
     folders = checkpoints_of(run_dir)
     kept = [folder for folder in folders if step_of(folder) <= newest_step][-keep:]
     for folder in folders:

@@ -1,4 +1,4 @@
-"""What a training run will do, worked out before the model is loaded: rows, tokens, order, steps, time, memory."""
+"""What a training run will do, worked out before the model is loaded: rows, order, steps, time, memory."""
 
 import math
 import random
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from legalqa import runlog
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json
@@ -193,7 +192,8 @@ def micro_batch_rows(order: TrainingOrder, config: dict, rows_per_device_step: i
     """Rows of a micro-batch. The step's rows, and with them the gradient, are the same whatever comes out.
 
     Padding-free: the most, among the divisors of a device's share of a step, whose worst micro-batch keeps to
-    `micro_batch_tokens`. Padded: the whole share, which trainer.split_padded cuts up where it is over the budget.
+    `micro_batch_tokens`. Padded: the whole share, which trainer.split_padded cuts up where it is over the
+    budget.
     """
     budget = config["micro_batch_tokens"]
     if not budget:
@@ -228,7 +228,7 @@ def padding_share(order: TrainingOrder, rows: int, config: dict) -> float:
 
 
 class DataFile(NamedTuple):
-    """A data file as the logs describe it: rows by language, and how many were used (not too long, no leak)."""
+    """A data file as the logs describe it; a row may be unused because it is too long, or leaks."""
 
     file: str
     sha256: str
@@ -247,7 +247,7 @@ def describe_data(file: str, rows: list[dict], used: int) -> DataFile:
 
 
 def past_tokens_per_sec(logs_dir: str, config: dict, device_name: str) -> float | None:
-    """Speed of the newest finished run of this model on this device, non-padding tokens/s; None without one."""
+    """Speed of the newest finished run of this model on this device, non-padding tokens/s, if any."""
     for path in sorted(Path(logs_dir).glob("metrics_*.json"), reverse=True):
         try:
             settings = read_json(path.with_name(path.name.replace("metrics_", "config_")))
@@ -261,10 +261,10 @@ def past_tokens_per_sec(logs_dir: str, config: dict, device_name: str) -> float 
 
 
 def rough_tokens_per_sec(weights, gradient_checkpointing):
-    """Training speed for a first guess, tokens/s: a timed matrix product, of which training reaches about 0.4.
+    """Training speed for a first guess, tokens/s: of a timed matrix product training reaches about 0.4.
 
-    A token costs 2 operations a weight forward, 2 backward to the activations (the base's weights are frozen), and 2 more where
-    activations are recomputed.
+    A token costs 2 operations a weight forward, 2 backward to the activations (the base's weights are
+    frozen), and 2 more where activations are recomputed.
     """
     import torch
 
@@ -282,11 +282,12 @@ def rough_tokens_per_sec(weights, gradient_checkpointing):
 
 
 def memory_estimate_bytes(model_config, trainable, total, tokens, config, device_type):
-    """Rough peak bytes of training: weights, adapter with its optimizer, activations of the worst micro-batch.
+    """Rough peak bytes: weights, adapter with its optimizer, activations of the worst micro-batch.
 
-    NF4 with double quantization takes 0.516 byte a weight (Dettmers et al., arXiv 2305.14314); embeddings and head keep 16
-    bits (32 on a CPU without bfloat16); LoRA in fp32 with gradient and two AdamW moments takes 16 bytes a parameter. A layer
-    keeps about 12 hidden and 5 intermediate values a token; recomputation keeps one layer's and each layer's input.
+    NF4 with double quantization takes 0.516 byte a weight (Dettmers et al., arXiv 2305.14314); embeddings and
+    head keep 16 bits (32 on a CPU without bfloat16); LoRA in fp32 with gradient and two AdamW moments takes
+    16 bytes a parameter. A layer keeps about 12 hidden and 5 intermediate values a token; recomputation keeps
+    one layer's and each layer's input.
     """
     hidden, inner, layers = (
         model_config.hidden_size,

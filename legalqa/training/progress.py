@@ -81,7 +81,8 @@ class Progress(TrainerCallback):
         self.loss_before_resume = losses[-1] if losses else None
         self.began = time.monotonic()
         self.started = self.began - (self.history[-1]["elapsed_sec"] if self.history else 0)
-        # Unsloth's trainer on CUDA does not count tokens (its compute_loss replaces TRL's): the plan knows them.
+        # Unsloth's trainer on CUDA does not count tokens (its compute_loss replaces TRL's): the plan knows
+        # them.
         self.tokens = 0
         self.bar = None
 
@@ -119,10 +120,8 @@ class Progress(TrainerCallback):
             f"{peak_bytes() / 1e9:.1f} GB"
         )
         if self.loss_before_resume is not None:
-            self.bar.write(
-                f"first loss after the resume {entry['loss']:.4f}, last before it {self.loss_before_resume:.4f}",
-                file=sys.stderr,
-            )
+            before = f"last before it {self.loss_before_resume:.4f}"
+            self.bar.write(f"first loss after the resume {entry['loss']:.4f}, {before}", file=sys.stderr)
             self.loss_before_resume = None
 
     def on_step_end(self, args, state, control, **_):

@@ -1,4 +1,4 @@
-"""The trainer: TRL's, with a row order that a resume repeats, checkpoints whole or not at all, a watch on the loss.
+"""TRL's trainer with rows in an order that a resume repeats, checkpoints whole or not, a watch on the loss.
 
 To be imported after Unsloth, which patches TRL's classes as they load.
 """
@@ -41,8 +41,8 @@ class Trainer(SFTTrainer):
     """TRL's trainer of `plan`'s rows.
 
     `binding` is what a resume must find unchanged; `saved` the progress of the checkpoint to go on from. The
-    Trainer's own sums start at 0 in each process, which would bend the loss average that a save cut in two, the
-    mean loss, the time and the speed: they go on from `saved`.
+    Trainer's own sums start at 0 in each process, which would bend the loss average that a save cut in two,
+    the mean loss, the time and the speed: they go on from `saved`.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Trainer(SFTTrainer):
         )
         for weight in self.trained_weights():
             # TRL makes a 4-bit model's adapter bfloat16 (on CUDA Unsloth removes that). With its 8 bits many
-            # updates of AdamW round to nothing, a CPU that computes in float32 has no fast product for it, and a
-            # resume, which loads float32, would go on as another run.
+            # updates of AdamW round to nothing, a CPU that computes in float32 has no fast product for it,
+            # and a resume, which loads float32, would go on as another run.
             weight.data = weight.data.float()
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
@@ -99,7 +99,8 @@ class Trainer(SFTTrainer):
         loss = 0.0
         parts = split_padded(inputs, 0 if self.config["padding_free"] else self.config["micro_batch_tokens"])
         for part in parts:
-            # Several processes may have different numbers of parts: they add up their gradients at the last alone.
+            # Several processes may have different numbers of parts: they add up their gradients at the last
+            # alone.
             last = part is parts[-1]
             with contextlib.nullcontext() if last else self.accelerator.no_sync(language_model):
                 loss = loss + super().training_step(language_model, part, num_items_in_batch)
@@ -119,9 +120,10 @@ class Trainer(SFTTrainer):
     def nonfinite_message(self, steps: list[int]) -> str:
         rows = ", ".join(map(str, self.plan.row_numbers_of_steps(steps)))
         return (
-            f"loss or weights are NaN or infinite from step {steps[0] + 1} to step {steps[-1] + 1}; the rows of "
-            f"these steps in {self.config['train_file']}: {rows}; the last good checkpoint is kept: lower "
-            f"--learning-rate or mend the rows, then: {runlog.command_line('--resume', '--force')}, or start again"
+            f"loss or weights are NaN or infinite from step {steps[0] + 1} to step {steps[-1] + 1}; the rows "
+            f"of these steps in {self.config['train_file']}: {rows}; the last good checkpoint is kept: lower "
+            f"--learning-rate or mend the rows, then: {runlog.command_line('--resume', '--force')}, or start "
+            "again"
         )
 
     def weights_finite(self) -> bool:
@@ -202,9 +204,9 @@ def as_dataset(examples):
 
 
 def split_padded(inputs: dict, max_tokens: int) -> list[dict]:
-    """The rows of a padded batch in consecutive parts of at most `max_tokens` positions (one row at least), each
-    cut to its own longest row. The loss is a sum over the step's tokens, so that the parts' gradients add up to
-    the batch's."""
+    """The rows of a padded batch in consecutive parts of at most `max_tokens` positions (one row at least),
+    each cut to its own longest row. The loss is a sum over the step's tokens, so that the parts' gradients
+    add up to the batch's."""
     rows, width = inputs["input_ids"].shape
     if not max_tokens or rows * width <= max_tokens:
         return [inputs]
@@ -286,7 +288,8 @@ def evaluated_at(history, step):
 
 @contextlib.contextmanager
 def memory_advice(config: dict, plan: Plan):
-    """Turn running out of memory, on the GPU or the host, into a UserError that says what to change by how much."""
+    """Turn running out of memory, on the GPU or the host, into a UserError that says what to change by how
+    much."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
@@ -316,8 +319,8 @@ def memory_message(config: dict, plan: Plan) -> str:
     if eval_rows > 1 and longest_eval * eval_rows > tokens:
         advice.append(f"--eval-batch-size {eval_rows // 2}")
     return (
-        f"out of memory; a micro-batch has up to {tokens:,} tokens; add {', '.join(advice)}; complete checkpoints "
-        f"stay: {runlog.command_line('--resume')}"
+        f"out of memory; a micro-batch has up to {tokens:,} tokens; add {', '.join(advice)}; complete "
+        f"checkpoints stay: {runlog.command_line('--resume')}"
     )
 
 
