@@ -17,7 +17,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from legalqa import cli, runlog
+from legalqa import cli, libraries, runlog
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import lock, read_json, write_json
@@ -75,6 +75,7 @@ def parse_args(argv=None):
     parser.add_argument(
         "--overwrite", action="store_true", help="replace another run's adapter in output_dir, at the end"
     )
+    parser.add_argument("--verbose", action="store_true", help="show what libraries print as well")
     return parser.parse_args(argv)
 
 
@@ -227,15 +228,19 @@ def main(argv=None):
     if checkpoint and holder == run and logs_of(config, "metrics", run).is_file() and not args.force:
         print(f"run {run} is finished, its adapter is in {config['output_dir']}: nothing to resume")
         return 0
+    run = run or runlog.new_run_id()
+    own_log = is_main and not args.dry_run  # a dry run leaves nothing
+    libraries.log_to(Path(config["logs_dir"]) / f"train_{run}.log" if own_log else None, args.verbose)
     config["model_name"] = check_model_name(config["model_name"])
 
     import_unsloth(config["model_name"])
     from transformers import set_seed
 
-    from legalqa.training import trainer as training
+    with libraries.quiet():
+        from legalqa.training import trainer as training
 
     set_seed(config["seed"])
-    run = run or from_main_process(runlog.new_run_id())
+    run = from_main_process(run)
     device = device_facts()
     if device["type"] != "cuda":
         config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
@@ -270,9 +275,11 @@ def main(argv=None):
             )
             write_json(logs_of(config, "config", run), {**config, "meta": meta})
         guards.enter_context(training.memory_advice(config, plan))
+        print(f"loading    {config['model_name']}, then the rows as tokens", file=sys.stderr)
         language_model = add_lora(load_base(config)[0], config)
         progress = saved and saved["progress"]
-        trainer = training.Trainer(language_model, tokenizer, config, plan, run, binding, progress)
+        with libraries.quiet():
+            trainer = training.Trainer(language_model, tokenizer, config, plan, run, binding, progress)
         training.check_supervision(trainer, tokenizer)
         stop = training.StopRequest()
         result = training.train(trainer, stop, checkpoint)

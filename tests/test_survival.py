@@ -240,9 +240,13 @@ def test_the_second_ctrl_c_leaves_at_once_and_the_lock_with_it(python, data, tmp
         "train_8b.py", chaos.train_flags(data, tmp_path, "plain"), tmp_path, tmp_path / "log", endless_steps
     )
     wait_for(lambda: list(tmp_path.glob("logs/history_*")), process)
-    with pytest.raises(
-        UserError, match=rf"adapter is in use by process {process.pid} since \d{{4}}-.*choose another folder"
-    ), lock(tmp_path / "adapter"):
+    with (
+        pytest.raises(
+            UserError,
+            match=rf"adapter is in use by process {process.pid} since \d{{4}}-.*choose another folder",
+        ),
+        lock(tmp_path / "adapter"),
+    ):
         pass
     code, log = python.run(
         "train_8b.py", chaos.train_flags(data, tmp_path, "plain"), tmp_path, tmp_path / "log2"

@@ -1,11 +1,10 @@
 """The model, by one engine: Unsloth on CUDA, on Apple Silicon and on a plain CPU. Every import of it is inside a function."""
 
-import contextlib
 import os
-import sys
 from pathlib import Path
 
 from legalqa.errors import UserError
+from legalqa.libraries import quiet
 from legalqa.model import prompt, untrusted
 from legalqa.model.adapter import (
     check_adapter,
@@ -22,7 +21,7 @@ DEMO_MODEL_DIR = "models/demo"
 def import_unsloth(model_name):
     """Import Unsloth, which must come before trl, transformers and peft: it patches them as they load.
 
-    No telemetry, and no network for a model that is a folder. What Unsloth prints goes to stderr.
+    No telemetry, and no network for a model that is a folder.
     """
     os.environ.update(
         UNSLOTH_DISABLE_STATISTICS="1",
@@ -31,6 +30,7 @@ def import_unsloth(model_name):
         TOKENIZERS_PARALLELISM="true",
         TRANSFORMERS_VERBOSITY="error",
         UNSLOTH_DISABLE_AUTO_UPDATES="1",
+        HF_DATASETS_DISABLE_PROGRESS_BARS="1",
     )
     keep_freed_memory()
     # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the current folder's.
@@ -40,7 +40,7 @@ def import_unsloth(model_name):
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache))
     if Path(model_name).is_dir():
         os.environ["HF_HUB_OFFLINE"] = "1"
-    with contextlib.redirect_stdout(sys.stderr):
+    with quiet():
         try:
             import unsloth
         except ImportError as error:
@@ -107,7 +107,7 @@ def load_base(config):
     unsloth = import_unsloth(config["model_name"])
     from transformers import GenerationConfig
 
-    with contextlib.redirect_stdout(sys.stderr), untrusted.loading(f"the model {config['model_name']}"):
+    with quiet(), untrusted.loading(f"the model {config['model_name']}"):
         model, _ = unsloth.FastLanguageModel.from_pretrained(
             config["model_name"],
             max_seq_length=config["max_seq_length"],
@@ -133,7 +133,7 @@ def add_lora(model, config):
     """The reference run's adapter: LoRA on all attention and MLP projections, no bias."""
     import unsloth
 
-    with contextlib.redirect_stdout(sys.stderr):
+    with quiet():
         return unsloth.FastLanguageModel.get_peft_model(
             model,
             r=config["lora_r"],

