@@ -1,12 +1,12 @@
-"""Does a run survive kill -9 at any moment? Real runs of the real scripts on a tiny model, killed, started again,
-compared.
+"""Does a run survive kill -9 at any moment? Real runs of the real scripts on a tiny model, killed, started
+again, compared.
 
-Each training run is killed one to four times: half of the kills at a random moment of the whole run, half within
-milliseconds of a save (checkpoint, adapter) being seen on the disk. After each kill it is started again, with
---resume where a complete checkpoint exists. Its adapter and its losses must equal those of the unbroken run bit for
-bit, and at no moment may a complete checkpoint, or the adapter that was there before, be gone. The same for
-benchmark.py: no answer made twice, the same answers in the end. The last line is the result as JSON; exit code 1 when
-anything was lost or differs.
+Each training run is killed one to four times: half of the kills at a random moment of the whole run, half
+within milliseconds of a save (checkpoint, adapter) being seen on the disk. After each kill it is started
+again, with --resume where a complete checkpoint exists. Its adapter and its losses must equal those of the
+unbroken run bit for bit, and at no moment may a complete checkpoint, or the adapter that was there before, be
+gone. The same for benchmark.py: no answer made twice, the same answers in the end. The last line is the
+result as JSON; exit code 1 when anything was lost or differs.
 
   python bench/chaos.py --runs 50 --benchmark-runs 20        some 5 minutes on two cores
 """
@@ -31,8 +31,8 @@ from legalqa.files import file_sha256, read_json
 from legalqa.model.adapter import ADAPTER_FILES, SETTINGS_FILE, is_adapter, read_adapter_settings
 from legalqa.training import checkpoints
 
-# What can go wrong at a resume: dropout (random state), rows grouped by length (order), micro-batches of a step
-# (split or accumulated), a short last step, saves that fall inside a logging interval.
+# What can go wrong at a resume: dropout (random state), rows grouped by length (order), micro-batches of a
+# step (split or accumulated), a short last step, saves that fall inside a logging interval.
 VARIANTS = {
     "plain": (),
     "by length": ("--group-by-length",),
@@ -109,7 +109,8 @@ def saving(folder):
 
 
 def kill_somewhere(process, folder, rng, usual_sec):
-    """Kill -9 at a random moment, or just after a random one of the run's saves has begun. False: it ended before."""
+    """Kill -9 at a random moment, or just after a random one of the run's saves has begun. False: it ended
+    before."""
     deadline = time.monotonic() + rng.uniform(0.2, 1.0) * usual_sec
     if rng.random() < 0.5:
         saves = rng.randint(1, 6)
@@ -128,9 +129,13 @@ def kill_somewhere(process, folder, rng, usual_sec):
     return alive and process.exitcode == -9
 
 
+def end_of_log(folder):
+    return (folder / "log").read_text("utf-8")[-2000:]
+
+
 def adapter_is_there(folder):
-    """Whether the old adapter or the new one is whole, under its name or, between two renames, under the one next to
-    it."""
+    """Whether the old adapter or the new one is whole, under its name or, between two renames, under the one
+    next to it."""
     return any(
         is_adapter(path) and (path / ADAPTER_FILES[1]).is_file() and (path / SETTINGS_FILE).is_file()
         for path in (folder / "adapter", folder / "adapter.old.tmp")
@@ -168,10 +173,7 @@ def chaotic_training(python, data, folder, variant, rng, usual_sec, unbroken, ol
         if process.exitcode != 0:
             process.kill()
             counts["lost"] += 1
-            print(
-                f"LOST in {folder}: exit code {process.exitcode}:\n{(folder / 'log').read_text('utf-8')[-2000:]}",
-                flush=True,
-            )
+            print(f"LOST in {folder}: exit code {process.exitcode}:\n{end_of_log(folder)}", flush=True)
             return
         if any((folder / "logs").glob("metrics_*.json")):
             break
@@ -195,7 +197,8 @@ def chaotic_training(python, data, folder, variant, rng, usual_sec, unbroken, ol
 
 
 def chaotic_benchmark(python, data, folder, adapter, rng, usual_sec, unbroken, counts):
-    """benchmark.py, killed and started again until it is done: no answer is lost, and the answers are the same."""
+    """benchmark.py, killed and started again until it is done: no answer is lost, and the answers are the
+    same."""
     kills, answered = rng.randint(1, MOST_KILLS), 0
     while True:
         process = python.start("benchmark.py", benchmark_flags(data, folder, adapter), folder, folder / "log")
@@ -220,10 +223,7 @@ def chaotic_benchmark(python, data, folder, adapter, rng, usual_sec, unbroken, c
             break
     if process.exitcode != 0 or benchmark_outcome(folder) != unbroken:
         counts["differing"] += 1
-        print(
-            f"DIFFERS in {folder}: exit code {process.exitcode}\n{(folder / 'log').read_text('utf-8')[-2000:]}",
-            flush=True,
-        )
+        print(f"DIFFERS in {folder}: exit code {process.exitcode}\n{end_of_log(folder)}", flush=True)
 
 
 def num_answers(folder):
@@ -338,8 +338,8 @@ def main(argv=None):
         shutil.rmtree(root)
     for stage, count in counts.items():
         print(
-            f"{stage}: {count['runs']} runs, killed {count['killed']} times, resumed {count['resumed']}, lost {count['lost']}, "
-            f"differing {count['differing']}"
+            f"{stage}: {count['runs']} runs, killed {count['killed']} times, resumed {count['resumed']}, "
+            f"lost {count['lost']}, differing {count['differing']}"
         )
     print(json.dumps(counts))
     return int(failed)

@@ -8,8 +8,12 @@ import base64
 import sys
 from pathlib import Path
 
-# Qwen2's split of a text into words (transformers/models/qwen2/tokenization_qwen2.py); the file has the words' tokens alone.
-SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Qwen2's split of a text into words (transformers/models/qwen2/tokenization_qwen2.py); the file has the
+# words' tokens alone.
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 # Ids 151643 and on, in Qwen3's order; the last six groups are ordinary added tokens there, not special ones.
 SPECIAL = (
     "<|endoftext|>",

@@ -1,5 +1,5 @@
-"""It survives: kills, stops, full disks, hostile files. Real runs of the real scripts on a tiny Qwen3, forked from a
-warm process.
+"""It survives: kills, stops, full disks, hostile files. Real runs of the real scripts on a tiny Qwen3, forked
+from a warm process.
 
 The long versions: bench/chaos.py and bench/fuzz_inputs.py. Run: make test
 """

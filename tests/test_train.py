@@ -56,7 +56,8 @@ def test_dry_run_writes_nothing(run_script, tiny_flags, tmp_path):
         (b"", "no rows in it"),
         (
             b'{"instruction": "q", "output": "a"}\n{"instruction": "q"\nx\n[]\n{"instruction": "q"}\n',
-            "4 bad line(s): line 2: not JSON (Expecting ',' delimiter); line 3: not JSON (Expecting value); line 4: not a JSON object; and 1 more",
+            "4 bad line(s): line 2: not JSON (Expecting ',' delimiter); line 3: not JSON (Expecting value); "
+            "line 4: not a JSON object; and 1 more",
         ),
         ('{"instruction": "вопрос", "output": "a"}\n'.encode("cp1251"), "line 1: not UTF-8"),
         (b'{"instruction": "q", "output": 5}\n', "line 1: field 'output' is not a string"),
@@ -114,7 +115,8 @@ def test_long_rows_are_named_and_dropped(run_script, tiny_flags, tiny_data, tmp_
 
 
 def test_adapter_loads_with_plain_peft_and_answers_alike(tiny_adapter):
-    """No Unsloth and nothing of this repository in the other process; the answers are those of benchmark.py's path."""
+    """No Unsloth and nothing of this repository in the other process; the answers are those of benchmark.py's
+    path."""
     import config
     from legalqa.model import prompt
     from legalqa.model.base import load_for_inference
@@ -131,7 +133,9 @@ from peft import AutoPeftModelForCausalLM
 from transformers import AutoTokenizer, BitsAndBytesConfig
 import torch
 folder, prompts = json.load(sys.stdin)
-quantized = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32)
+quantized = BitsAndBytesConfig(
+    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+    bnb_4bit_compute_dtype=torch.float32)
 model = AutoPeftModelForCausalLM.from_pretrained(folder, quantization_config=quantized, dtype=torch.float32)
 tokenizer = AutoTokenizer.from_pretrained(folder)
 answers = []

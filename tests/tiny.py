@@ -1,4 +1,5 @@
-"""A tiny Qwen3 with Qwen3's own chat template, made in seconds: what the tests, bench/chaos.py and bench/gpu_check.py train."""
+"""A tiny Qwen3 with Qwen3's own chat template, made in seconds: what the tests, bench/chaos.py and
+bench/gpu_check.py train."""
 
 import json
 import random
@@ -50,7 +51,8 @@ def write_rows(path, rows):
 
 
 def make_model(folder, seed=0):
-    """Save a random two-layer Qwen3 (hidden size 64, the least bitsandbytes takes on a CPU) and its tokenizer in `folder`."""
+    """Save a random two-layer Qwen3 (hidden size 64, the least bitsandbytes takes on a CPU) and its tokenizer
+    in `folder`."""
     import torch
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM

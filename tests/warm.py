@@ -1,9 +1,10 @@
 """Runs of the real scripts without the ten seconds of imports: processes forked from one that has imported
 everything.
 
-`WarmPython().start("train_8b.py", flags, cwd=..., log=...)` is a real process with its own pid, standard streams and
-signals, whose `__main__` is the script; only the import of torch, Unsloth and TRL is shared. It runs on one thread:
-OpenMP does not survive a fork once it has threads, and one thread gives the same bits every time.
+`WarmPython().start("train_8b.py", flags, cwd=..., log=...)` is a real process with its own pid, standard
+streams and signals, whose `__main__` is the script; only the import of torch, Unsloth and TRL is shared. It
+runs on one thread: OpenMP does not survive a fork once it has threads, and one thread gives the same bits
+every time.
 """
 
 import contextlib
@@ -45,7 +46,8 @@ class WarmPython:
         self.context.set_forkserver_preload(HEAVY)
 
     def start(self, script, arguments, cwd, log, prepare=None):
-        """A running multiprocessing.Process; `prepare` (a module-level function) runs in it before the script."""
+        """A running multiprocessing.Process; `prepare` (a module-level function) runs in it before the
+        script."""
         arguments = [str(argument) for argument in arguments]
         process = self.context.Process(
             target=run_script, args=(script, arguments, str(cwd), str(log), prepare)

