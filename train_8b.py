@@ -18,14 +18,14 @@ import random
 import shutil
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 from legalqa import cli, runlog
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, lock, read_json, write_json
-from legalqa.model import prompt
-from legalqa.model.adapter import check_output, save_adapter
+from legalqa.model.adapter import AdapterSettings, check_output, save_adapter
 from legalqa.model.base import (
     add_lora,
     check_model_name,
@@ -35,7 +35,7 @@ from legalqa.model.base import (
     load_model_config,
     load_tokenizer,
 )
-from legalqa.model.device import device_facts
+from legalqa.model.device import find_device
 from legalqa.training import checkpoints, plan
 from legalqa.training.trainer import (
     StopRequest,
@@ -139,7 +139,7 @@ def make_plan(config, train, validation, tokenizer, world_size):
 def print_plan(config, facts, device, trainable, total, memory_bytes):
     lengths = sorted(facts["lengths"])
     print(
-        f"model      {config['model_name']}, {'4-bit' if config['load_in_4bit'] else '16-bit'}, on {device['name']}"
+        f"model      {config['model_name']}, {'4-bit' if config['load_in_4bit'] else '16-bit'}, on {device.name}"
     )
     print(
         f"adapter    LoRA r {config['lora_r']}: {trainable:,} trainable of {total:,} parameters "
@@ -163,7 +163,7 @@ def print_plan(config, facts, device, trainable, total, memory_bytes):
         f"steps      {facts['steps']:,} of {facts['rows_per_step']} rows ({facts['accumulation']} micro-batch(es) of "
         f"{facts['micro_batch_rows']}; {100 * facts['padding_share']:.0f} % padding), {facts['epochs']:.3g} epochs"
     )
-    past = plan.past_tokens_per_sec(config["logs_dir"], config, device["name"])
+    past = plan.past_tokens_per_sec(config["logs_dir"], config, device.name)
     speed = past or plan.rough_tokens_per_sec(total, config["gradient_checkpointing"])
     print(
         f"time       about {format_sec(facts['tokens_per_epoch'] * facts['epochs'] / speed)} at {speed:,.0f} tokens/s "
@@ -175,7 +175,7 @@ def print_plan(config, facts, device, trainable, total, memory_bytes):
     )
     print(
         f"memory     about {memory_bytes / 1e9:.1f} GB at the longest micro-batch ({facts['worst_tokens']:,} tokens), of "
-        f"{device['memory_bytes'] / 1e9:.1f} GB"
+        f"{device.memory_bytes / 1e9:.1f} GB"
     )
 
 
@@ -234,8 +234,8 @@ def check_disk_space(config, trainable, run):
             )
 
 
-def describe_run(config, facts, train, validation, tokenizer):
-    """(data files, prompt settings, what binds a checkpoint to its run)."""
+def describe_run(config, facts, train, validation, tokenizer, run):
+    """(data files, settings to save with the adapter, what binds a checkpoint to its run)."""
     data = {
         name: {
             "file": config[f"{name}_file"],
@@ -251,14 +251,14 @@ def describe_run(config, facts, train, validation, tokenizer):
         )
         if rows
     }
-    prompts = prompt.prompt_settings(config, tokenizer)
+    settings = AdapterSettings.of_run(config, tokenizer, run, data["train"]["sha256"])
     binding = {
         **config,
         "rows_per_step": facts["rows_per_step"],
         "train_sha256": data["train"]["sha256"],
-        "prompt_sha256": prompts["prompt_sha256"],
+        "prompt_sha256": settings.prompt_sha256,
     }
-    return data, prompts, {key: binding[key] for key in checkpoints.BINDING_KEYS}
+    return data, settings, {key: binding[key] for key in checkpoints.BINDING_KEYS}
 
 
 def print_stopped(config, run, step, steps):
@@ -290,19 +290,19 @@ def main(argv=None):
 
     set_seed(config["seed"])
     run = run or from_main_process(runlog.new_run_id())
-    device = device_facts()
-    if device["type"] != "cuda":
+    device = find_device()
+    if device.type != "cuda":
         config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
     tokenizer = load_tokenizer(config["model_name"])
     facts = make_plan(config, train, validation, tokenizer, world_size)
     model_config = load_model_config(config["model_name"])
     trainable, total = count_parameters(model_config, config["lora_r"], config["target_modules"])
     memory_bytes = plan.memory_estimate_bytes(
-        model_config, trainable, total, facts["worst_tokens"], config, device["type"]
+        model_config, trainable, total, facts["worst_tokens"], config, device.type
     )
     if is_main:  # it measures the machine
         print_plan(config, facts, device, trainable, total, memory_bytes)
-    data, prompts, binding = describe_run(config, facts, train, validation, tokenizer)
+    data, settings, binding = describe_run(config, facts, train, validation, tokenizer, run)
     if checkpoint:
         check_same_run(saved, binding, checkpoint, args.force)
         print(f"resume     run {run}, after step {checkpoints.step_of(checkpoint)}")
@@ -317,14 +317,19 @@ def main(argv=None):
             guards.enter_context(lock(Path(config["checkpoint_dir"]) / run))
             meta = runlog.run_meta(
                 run,
-                device=device,
+                device=asdict(device),
                 data=data,
-                prompt_sha256=prompts["prompt_sha256"],
+                prompt_sha256=settings.prompt_sha256,
                 base_model={"name": config["model_name"], "parameters": total - trainable},
             )
             write_json(logs_of(config, "config", run), {**config, "meta": meta})
         guards.enter_context(memory_advice(config, facts))
-        language_model, _ = load_base(config)
+        language_model, _ = load_base(
+            config["model_name"],
+            config["max_seq_length"],
+            config["load_in_4bit"],
+            config["gradient_checkpointing"],
+        )
         language_model = add_lora(language_model, config)
         trainer = make_trainer(
             language_model, tokenizer, config, facts, run, binding, saved and saved["progress"]
@@ -338,18 +343,6 @@ def main(argv=None):
             return 128 + stop.signal
         metrics = run_metrics(trainer, result, trainable, total, run, checkpoint)
         if is_main:
-            settings = {
-                **prompts,
-                "run": run,
-                "base_model": config["model_name"],
-                "max_seq_length": config["max_seq_length"],
-                "load_in_4bit": config["load_in_4bit"],
-                "train_sha256": data["train"]["sha256"],
-                "decoding": {
-                    key: config[key]
-                    for key in ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
-                },
-            }
             save_adapter(language_model, tokenizer, config, settings, metrics)
             write_json(logs_of(config, "metrics", run), metrics)
             print_summary(config, metrics, run)

@@ -14,7 +14,7 @@ from pathlib import Path
 from legalqa import runlog
 from legalqa.errors import UserError
 from legalqa.files import sync, write_json, write_text, writing
-from legalqa.model.device import peak_memory_bytes
+from legalqa.model.device import is_out_of_memory, peak_memory_bytes
 from legalqa.training import checkpoints
 
 MAX_NONFINITE_STEPS = 3
@@ -420,15 +420,10 @@ def run(trainer, config, facts, run_id, stop, checkpoint):
 @contextlib.contextmanager
 def memory_advice(config, facts):
     """Turn running out of memory, on the GPU or the host, into a UserError that says what to change by how much."""
-    import torch
-
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        text = str(error).lower()
-        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not any(
-            words in text for words in ("can't allocate memory", "out of memory", "alloc_failed")
-        ):
+        if not is_out_of_memory(error):
             raise
         raise UserError(memory_message(config, facts)) from error
 
