@@ -10,12 +10,11 @@ Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
 
-import contextlib
-import functools
 import json
 import random
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from config import REFERENCE_RUN
@@ -23,28 +22,29 @@ from legalqa import cli, runlog
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json, text_sha256, write_json
-from legalqa.model import prompt, vllm
-from legalqa.model.adapter import ADAPTER_FILES, check_adapter, is_adapter, newest_adapter
-from legalqa.model.base import load_for_inference
-from legalqa.model.device import device_facts, peak_memory_bytes
-from legalqa.model.generate import generate_batch
-from legalqa.report.logs import AMOUNT, COUNT, FLAG, SHARE, TEXT, shape_problem
+from legalqa.model import prompt
+from legalqa.model.adapter import (
+    ADAPTER_FILES,
+    AdapterSettings,
+    answer_settings,
+    check_adapter,
+    is_adapter,
+    newest_adapter,
+)
+from legalqa.model.answers import Answers, generate_all
+from legalqa.model.device import find_device, peak_memory_bytes
+from legalqa.model.engine import load_engine
+from legalqa.model.settings import source_lines
+from legalqa.report.logs import SHARE, TEXT, shape_problem
 from legalqa.scoring import metrics, statistics
 
 # fmt: off
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
-        "repetition_penalty", "generation_batch_size", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir")
+        "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "system_prompt", "load_in_4bit",
+        "max_seq_length", "logs_dir")
 # fmt: on
-DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
 SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
 COMPARED = {"meta": {"model": TEXT}, "samples": [{"id": TEXT, "language": TEXT, "scores": {str: SHARE}}]}
-ANSWER = {
-    "prompt_sha256": TEXT,
-    "prediction": TEXT,
-    "new_tokens": COUNT,
-    "cut_off": FLAG,
-    "generation_sec": AMOUNT,
-}
 
 
 def parse_args(argv=None):
@@ -117,157 +117,65 @@ def fingerprint(name):
     return name
 
 
-class Answers:
-    """Answers made so far, one JSON line each, kept on disk as they land. Keyed by the prompt; the file's name by the rest."""
-
-    def __init__(self, path):
-        self.path, self.made = path, {}
-        if path.is_file():
-            lines = path.read_text("utf-8", errors="replace").split("\n")
-            for line in lines:
-                with contextlib.suppress(ValueError, RecursionError):  # the line that a kill cut short
-                    entry = json.loads(line)
-                    if shape_problem(entry, ANSWER) is None:
-                        self.made[entry["prompt_sha256"]] = entry
-            if lines[-1]:
-                self.append_text("\n")
-
-    def append(self, entries):
-        for entry in entries:
-            self.made[entry["prompt_sha256"]] = entry
-        self.append_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
-
-    def append_text(self, text):
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {self.path}: {error.strerror}; the answers made so far are in it; free space and "
-                "start again"
-            ) from error
-
-
-def generate_all(generate, prompts, decoding, batch_size, answers):
-    """Answer every prompt that has no answer yet, longest prompts first, appending each batch to `answers`.
-
-    `generate(prompts, decoding, on_step)` gives [(answer, new tokens, cut off)] of a batch.
-    When memory runs out the batch size is halved and the batch made again. Returns the batch size at the end.
-    """
-    import torch
-    from tqdm import tqdm
-
-    todo = sorted(
-        (text for text in dict.fromkeys(prompts) if text_sha256(text) not in answers.made),
-        key=len,
-        reverse=True,
-    )
-    if len(todo) < len(prompts) and answers.made:
-        print(
-            f"{len(prompts) - len(todo)} of {len(prompts)} answers are there from an earlier start",
-            file=sys.stderr,
-        )
-    bar = tqdm(
-        total=len(todo) * decoding["max_new_tokens"],
-        unit="tok",
-        dynamic_ncols=True,
-        mininterval=0.5 if sys.stderr.isatty() else 15,
-    )
-    done = made_tokens = 0
-    while done < len(todo):
-        texts = todo[done : done + batch_size]
-        started = time.monotonic()
-        try:
-            results = generate(texts, decoding, on_step=lambda: bar.update(len(texts)))
-        except (torch.OutOfMemoryError, MemoryError):
-            if batch_size == 1:
-                raise UserError(
-                    "out of memory with a single row; lower --max-new-tokens or --max-seq-length"
-                ) from None
-            batch_size //= 2
-            print(f"out of memory: batches of {batch_size} from here on", file=sys.stderr)
-            continue
-        seconds = (time.monotonic() - started) / len(texts)
-        answers.append(
-            [
-                {
-                    "prompt_sha256": text_sha256(text),
-                    "prediction": answer,
-                    "new_tokens": new_tokens,
-                    "cut_off": cut_off,
-                    "generation_sec": round(seconds, 4),
-                }
-                for text, (answer, new_tokens, cut_off) in zip(texts, results)
-            ]
-        )
-        done += len(texts)
-        made_tokens += sum(new_tokens for _, new_tokens, _ in results)
-        bar.n, bar.total = made_tokens, made_tokens * len(todo) // done  # the rest at the mean length so far
-        bar.set_postfix_str(f"{done}/{len(todo)} answers")
-    bar.close()
-    return batch_size
-
-
-def run_model(args, config, rows):
-    """(samples, facts for meta) of a model's answers to `rows`."""
-    name = find_model(args)
-    started = time.monotonic()
-    engine = "vllm" if vllm.is_available() else "unsloth"
-    if engine == "vllm":
-        generate, tokenizer, settings = vllm.load(name, config)
-    else:
-        language_model, tokenizer, settings = load_for_inference(name, config)
-        generate = functools.partial(generate_batch, language_model, tokenizer)
-    decoding = {
-        key: getattr(args, key) if getattr(args, key) is not None else settings.get("decoding", config)[key]
-        for key in DECODING
-    }
-    device, tuned = device_facts(), is_adapter(name)
-    print(
-        f"model {name} on {device['name']}, loaded in {time.monotonic() - started:.0f} s; {len(rows)} rows, "
-        f"{decoding['max_new_tokens']} tokens at most",
-        file=sys.stderr,
-    )
-    prompts = [prompt.render_prompt(row, tokenizer, settings["system_prompt"]) for row in rows]
+def answers_file(config, name, engine, settings):
+    """Where the answers of this model, made in this way, are kept until all are there."""
     identity = {
         "engine": engine,
         "model": fingerprint(name),
-        "decoding": decoding,
-        "seed": config["seed"] if decoding["temperature"] else None,
+        "load_in_4bit": settings.load_in_4bit,
+        "decoding": asdict(settings.decoding),
+        "seed": config["seed"] if settings.decoding.temperature else None,
     }
-    answers = Answers(Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl")
+    return Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
+
+
+def run_model(args, config, rows):
+    """(samples, facts for meta, file of the answers) of a model's answers to `rows`."""
+    name, started = find_model(args), time.monotonic()
+    settings = answer_settings(name, config, cli.given_flags(args))
+    engine = load_engine(name, settings, config)
+    device, tuned = find_device(), is_adapter(name)
+    print(
+        f"model {name} on {device.name}, loaded in {time.monotonic() - started:.0f} s; {len(rows)} rows, "
+        f"{settings.decoding.max_new_tokens} tokens at most",
+        *source_lines(settings),
+        sep="\n",
+        file=sys.stderr,
+    )
+    prompts = [prompt.render_prompt(row, engine.tokenizer, settings.system_prompt) for row in rows]
+    answers = Answers(answers_file(config, name, engine.name, settings))
     from transformers import set_seed
 
     set_seed(config["seed"])
-    batch_size = generate_all(generate, prompts, decoding, config["generation_batch_size"], answers)
-    made = [answers.made[text_sha256(text)] for text in prompts]
+    batch_size = generate_all(
+        engine.generate, prompts, settings.decoding, config["generation_batch_size"], answers
+    )
     samples = [
         metrics.make_sample(
-            row,
-            identifier,
-            answer["prediction"],
-            answer["cut_off"],
-            answer["new_tokens"],
-            answer["generation_sec"],
+            row, identifier, made.prediction, made.cut_off, made.new_tokens, made.generation_sec
         )
-        for row, identifier, answer in zip(rows, metrics.sample_ids(rows), made)
+        for row, identifier, made in zip(
+            rows, metrics.sample_ids(rows), (answers.made[text_sha256(text)] for text in prompts)
+        )
     ]
     facts = {
         "model": Path(name).name if Path(name).exists() else name,
         "kind": "adapter" if tuned else "base",
         "base_model": check_adapter(name) if tuned else name,
-        "adapter": {"path": str(name), "sha256": fingerprint(name), "run": settings.get("run")}
-        if tuned
-        else None,
-        "device": device,
-        "decoding": decoding,
+        "adapter": adapter_facts(name) if tuned else None,
+        "device": asdict(device),
+        "decoding": asdict(settings.decoding),
+        "load_in_4bit": settings.load_in_4bit,
         "batch_size": batch_size,
-        "engine": engine,
-        "prompt_sha256": prompt.prompt_sha256(tokenizer, settings["system_prompt"]),
+        "engine": engine.name,
+        "prompt_sha256": prompt.prompt_sha256(engine.tokenizer, settings.system_prompt),
         "peak_memory_bytes": peak_memory_bytes(),
     }
     return samples, facts, answers.path
+
+
+def adapter_facts(name):
+    return {"path": str(name), "sha256": fingerprint(name), "run": AdapterSettings.load(name).run}
 
 
 def read_predictions(path):

@@ -22,15 +22,7 @@ from pathlib import Path
 
 from legalqa import cli
 from legalqa.chat import terminal
-from legalqa.chat.dialogue import (
-    ALLOWED,
-    DECODING,
-    Dialogue,
-    answer_notes,
-    citation_lines,
-    transcript,
-    turn_as_json,
-)
+from legalqa.chat.dialogue import DECODING, Dialogue, answer_notes, citation_lines, transcript, turn_as_json
 from legalqa.chat.words import TEXTS, number, say
 from legalqa.data import records
 from legalqa.errors import UserError
@@ -64,25 +56,15 @@ def parse_args(argv=None):
 
 
 def make_dialogue(args, config):
-    """The dialogue that the flags ask for, model not loaded yet; every wrong flag named at once."""
-    given = {key: getattr(args, key) for key in KEYS if getattr(args, key) is not None}
-    problems = [
-        f"{cli.flag_of(key)}: {value} is out of range"
-        for key, value in given.items()
-        if key in ALLOWED and not ALLOWED[key](value)
-    ]
-    if config["language"] not in LANGUAGES:
-        problems.append(f"--language must be one of {', '.join(LANGUAGES)}, not '{config['language']}'")
+    """The dialogue that the flags ask for, model not loaded yet."""
     if args.question is not None and not args.question.strip():
-        problems.append("--question is empty; give it a text")
-    if problems:
-        raise UserError("; ".join(problems))
+        raise UserError("--question is empty; give it a text")
     name = args.model or newest_adapter() or DEMO_MODEL_DIR
     if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
         check_adapter(name)
     elif not Path(name).is_dir() and name != DEMO_MODEL_DIR:
         check_model_name(name)
-    dialogue = Dialogue(name, config, given)
+    dialogue = Dialogue(name, config, cli.given_flags(args))
     dialogue.context, _ = terminal.clean_text(args.context.strip())
     return dialogue
 
@@ -470,7 +452,7 @@ class Chat:
             "model": dialogue.name,
             "base": dialogue.base,
             "run": dialogue.run,
-            "device": dialogue.device["name"],
+            "device": dialogue.device.name,
             "loaded": f"{number(language, dialogue.load_sec)} {self.say('second')}",
             "system": dialogue.system,
             "context": self.say("characters", count=len(dialogue.context)) if dialogue.context else none,
@@ -497,7 +479,7 @@ def run_chat(dialogue):
             dialogue.language,
             "toolbar",
             model=dialogue.label,
-            device=(dialogue.device or {"type": ""})["type"].upper(),
+            device=dialogue.device.type.upper() if dialogue.device else "",
         )
 
     if terminal.is_dumb():
@@ -535,7 +517,7 @@ def run_chat(dialogue):
 
 def main(argv=None):
     args = parse_args(argv)
-    config = cli.effective_config(args, announce=False)
+    config = cli.effective_config(args, announce=False, choices={"language": LANGUAGES})
     dialogue = make_dialogue(args, config)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")

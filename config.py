@@ -55,6 +55,8 @@ CONFIG = {
     "num_samples": "100",  # validation rows to score, or `all`
     "max_new_tokens": 512,  # longest answer, tokens
     "generation_batch_size": 32,  # answers made side by side; halved when memory runs out
+    "engine": "auto",  # of the benchmark: unsloth, vllm, or auto: vllm where it is installed and can
+    "vllm_memory_share": 0.9,  # share of the GPU's memory that vLLM takes
     "temperature": 0.0,  # 0: greedy
     "top_p": 1.0,  # nucleus sampling; only with temperature above 0
     "repetition_penalty": 1.0,  # 1: off
@@ -75,9 +77,11 @@ LIMITS = {
     "learning_rate": (1e-12, 1000), "warmup_ratio": (0, 0.99), "weight_decay": (0, 10), "max_grad_norm": (0, 1e9),
     "seed": (0, 2**32 - 1), "eval_samples": (0, 2**30), "eval_batch_size": (1, 4096), "save_steps": (1, 2**30),
     "save_total_limit": (1, 1000), "logging_steps": (1, 2**30), "max_new_tokens": (1, 2**17), "generation_batch_size": (1, 4096),
-    "temperature": (0, 100), "top_p": (0.001, 1), "repetition_penalty": (0.01, 100),
+    "vllm_memory_share": (0.05, 1),
+    "temperature": (0, 5), "top_p": (0.001, 1), "repetition_penalty": (0.01, 100),
 }
 CHOICES = {
+    "engine": ("auto", "unsloth", "vllm"),
     "optim": ("adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adamw_torch", "adamw_torch_fused", "lion_8bit", "adafactor",
               "sgd"),
     "lr_scheduler_type": ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",

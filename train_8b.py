@@ -15,14 +15,14 @@ import contextlib
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from legalqa import cli, libraries, runlog
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import lock, read_json, write_json
-from legalqa.model import prompt
-from legalqa.model.adapter import check_output, save_adapter
+from legalqa.model.adapter import AdapterSettings, check_output, save_adapter
 from legalqa.model.base import (
     add_lora,
     check_model_name,
@@ -32,7 +32,7 @@ from legalqa.model.base import (
     load_model_config,
     load_tokenizer,
 )
-from legalqa.model.device import device_facts
+from legalqa.model.device import Device, find_device
 from legalqa.training import checkpoints
 from legalqa.training.plan import (
     Plan,
@@ -54,7 +54,6 @@ KEYS = (
     "output_dir", "checkpoint_dir", "logs_dir",
 )
 # fmt: on
-DECODING = ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
 SHOWN_LONG_ROWS = 5
 NEWEST = "newest"
 
@@ -93,9 +92,9 @@ def read_data(config):
     return train, clean
 
 
-def print_plan(config, plan: Plan, device, trainable, total, memory_bytes):
+def print_plan(config, plan: Plan, device: Device, trainable, total, memory_bytes):
     lengths, bits = sorted(plan.order.lengths), "4-bit" if config["load_in_4bit"] else "16-bit"
-    print(f"model      {config['model_name']}, {bits}, on {device['name']}")
+    print(f"model      {config['model_name']}, {bits}, on {device.name}")
     print(
         f"adapter    LoRA r {config['lora_r']}: {trainable:,} trainable of {total:,} parameters "
         f"({100 * trainable / total:.2f} %)"
@@ -121,7 +120,7 @@ def print_plan(config, plan: Plan, device, trainable, total, memory_bytes):
         f"steps      {plan.steps:,} of {plan.rows_per_step} rows ({plan.accumulation} micro-batch(es) of "
         f"{plan.micro_batch_rows}; {100 * plan.padding_share:.0f} % padding), {plan.epochs:.3g} epochs"
     )
-    past = past_tokens_per_sec(config["logs_dir"], config, device["name"])
+    past = past_tokens_per_sec(config["logs_dir"], config, device.name)
     speed = past or rough_tokens_per_sec(total, config["gradient_checkpointing"])
     source = (
         "the last run's speed here"
@@ -132,7 +131,7 @@ def print_plan(config, plan: Plan, device, trainable, total, memory_bytes):
     print(f"time       about {format_sec(seconds)} at {speed:,.0f} tokens/s ({source})")
     print(
         f"memory     about {memory_bytes / 1e9:.1f} GB at the longest micro-batch ({plan.worst_tokens:,} "
-        f"tokens), of {device['memory_bytes'] / 1e9:.1f} GB"
+        f"tokens), of {device.memory_bytes / 1e9:.1f} GB"
     )
 
 
@@ -192,20 +191,20 @@ def check_disk_space(config, trainable, run):
             )
 
 
-def describe_run(config, plan: Plan, train, validation, tokenizer):
-    """(data files, prompt settings, what binds a checkpoint to its run), for the logs."""
+def describe_run(config, plan: Plan, train, validation, tokenizer, run):
+    """(data files, settings to save with the adapter, what binds a checkpoint to its run)."""
     data = {"train": describe_data(config["train_file"], train, len(plan.examples))._asdict()}
     if validation:
         used = len(plan.eval_examples)
         data["validation"] = describe_data(config["validation_file"], validation, used)._asdict()
-    prompts = prompt.prompt_settings(config, tokenizer)
+    settings = AdapterSettings.of_run(config, tokenizer, run, data["train"]["sha256"])
     binding = {
         **config,
         "rows_per_step": plan.rows_per_step,
         "train_sha256": data["train"]["sha256"],
-        "prompt_sha256": prompts["prompt_sha256"],
+        "prompt_sha256": settings.prompt_sha256,
     }
-    return data, prompts, {key: binding[key] for key in checkpoints.BINDING_KEYS}
+    return data, settings, {key: binding[key] for key in checkpoints.BINDING_KEYS}
 
 
 def print_stopped(config, run, step, steps):
@@ -241,19 +240,19 @@ def main(argv=None):
 
     set_seed(config["seed"])
     run = from_main_process(run)
-    device = device_facts()
-    if device["type"] != "cuda":
+    device = find_device()
+    if device.type != "cuda":
         config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
     tokenizer = load_tokenizer(config["model_name"])
     plan = make_plan(config, train, validation, tokenizer, world_size)
     model_config = load_model_config(config["model_name"])
     trainable, total = count_parameters(model_config, config["lora_r"], config["target_modules"])
     memory_bytes = memory_estimate_bytes(
-        model_config, trainable, total, plan.worst_tokens, config, device["type"]
+        model_config, trainable, total, plan.worst_tokens, config, device.type
     )
     if is_main:  # it measures the machine
         print_plan(config, plan, device, trainable, total, memory_bytes)
-    data, prompts, binding = describe_run(config, plan, train, validation, tokenizer)
+    data, settings, binding = describe_run(config, plan, train, validation, tokenizer, run)
     if checkpoint:
         check_same_run(saved, binding, checkpoint, args.force)
         print(f"resume     run {run}, after step {checkpoints.step_of(checkpoint)}")
@@ -268,15 +267,21 @@ def main(argv=None):
             guards.enter_context(lock(Path(config["checkpoint_dir"]) / run))
             meta = runlog.run_meta(
                 run,
-                device=device,
+                device=asdict(device),
                 data=data,
-                prompt_sha256=prompts["prompt_sha256"],
+                prompt_sha256=settings.prompt_sha256,
                 base_model={"name": config["model_name"], "parameters": total - trainable},
             )
             write_json(logs_of(config, "config", run), {**config, "meta": meta})
         guards.enter_context(training.memory_advice(config, plan))
         print(f"loading    {config['model_name']}, then the rows as tokens", file=sys.stderr)
-        language_model = add_lora(load_base(config)[0], config)
+        language_model, _ = load_base(
+            config["model_name"],
+            config["max_seq_length"],
+            config["load_in_4bit"],
+            config["gradient_checkpointing"],
+        )
+        language_model = add_lora(language_model, config)
         progress = saved and saved["progress"]
         with libraries.quiet():
             trainer = training.Trainer(language_model, tokenizer, config, plan, run, binding, progress)
@@ -290,15 +295,6 @@ def main(argv=None):
         resumed_from = checkpoints.step_of(checkpoint) if checkpoint else None
         metrics = training.run_metrics(trainer, result, trainable, total, resumed_from)
         if is_main:
-            settings = {
-                **prompts,
-                "run": run,
-                "base_model": config["model_name"],
-                "max_seq_length": config["max_seq_length"],
-                "load_in_4bit": config["load_in_4bit"],
-                "train_sha256": data["train"]["sha256"],
-                "decoding": {key: config[key] for key in DECODING},
-            }
             save_adapter(language_model, tokenizer, config, settings, metrics)
             write_json(logs_of(config, "metrics", run), metrics)
             print_summary(config, metrics, run)

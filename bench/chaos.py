@@ -28,7 +28,7 @@ import tiny
 import warm
 
 from legalqa.files import file_sha256, read_json
-from legalqa.model.adapter import ADAPTER_FILES, SETTINGS_FILE, is_adapter, read_adapter_settings
+from legalqa.model.adapter import ADAPTER_FILES, SETTINGS_FILE, AdapterSettings, is_adapter
 from legalqa.training import checkpoints
 
 # What can go wrong at a resume: dropout (random state), rows grouped by length (order), micro-batches of a
@@ -178,7 +178,7 @@ def chaotic_training(python, data, folder, variant, rng, usual_sec, unbroken, ol
         if any((folder / "logs").glob("metrics_*.json")):
             break
     outcome = train_outcome(folder)
-    run = read_adapter_settings(folder / "adapter")["run"]
+    run = AdapterSettings.load(folder / "adapter").run
     leftovers = [
         path.name
         for pattern in (

@@ -45,7 +45,8 @@ from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import read_json, write_json
 from legalqa.model import prompt
-from legalqa.model.adapter import SETTINGS_FILE, check_adapter, check_output
+from legalqa.model.adapter import SETTINGS_FILE, answer_settings, check_adapter, check_output
+from legalqa.model.answers import Answers
 from legalqa.model.base import check_model_name, load_for_inference, load_tokenizer
 from legalqa.training import checkpoints, plan
 
@@ -294,6 +295,10 @@ def surfaces(folder):
     adapter, base, logs = folder / "adapter", folder / "model", folder / "logs"
     run_dir = folder / "checkpoints" / "20260101_000000" / "checkpoint-2"
     settings = {**config.CONFIG, "model_name": "x"}
+
+    def load_adapter():
+        return load_for_inference(str(adapter), answer_settings(adapter, settings))
+
     whole = mutated_file
     return (
         (
@@ -356,7 +361,7 @@ def surfaces(folder):
             4,
             folder / "answers.jsonl",
             mutated_lines,
-            lambda: benchmark.Answers(folder / "answers.jsonl"),
+            lambda: Answers(folder / "answers.jsonl"),
         ),
         ("adapter config", 8, adapter / "adapter_config.json", whole, lambda: check_adapter(adapter)),
         ("adapter weights", 5, adapter / "adapter_model.safetensors", None, lambda: check_adapter(adapter)),
@@ -379,7 +384,7 @@ def surfaces(folder):
         ),
         ("model weights", 4, base / "model.safetensors", None, lambda: check_model_name(str(base))),
         *[
-            (f"load with {file.name}", 0.3, file, make, lambda: load_for_inference(str(adapter), settings))
+            (f"load with {file.name}", 0.3, file, make, load_adapter)
             for file, make in (
                 (adapter / "adapter_config.json", whole),
                 (adapter / "adapter_model.safetensors", None),

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -31,7 +32,7 @@ def timed(language_model, tokenizer, prompts, decoding, batch_size):
         ):
             answers[i] = result
         print(f"  batch size {batch_size}: {start + len(chosen)}/{len(order)}", end="\r", file=sys.stderr)
-    seconds, tokens = time.monotonic() - started, sum(new_tokens for _, new_tokens, _ in answers)
+    seconds, tokens = time.monotonic() - started, sum(answer.new_tokens for answer in answers)
     return answers, {
         "batch_size": batch_size,
         "sec": seconds,
@@ -48,7 +49,7 @@ def load_packed(name, settings):
 
     base = check_adapter(name) if is_adapter(name) else name
     unsloth = import_unsloth(base)
-    language_model, tokenizer = load_base({**settings, "model_name": base, "gradient_checkpointing": False})
+    language_model, tokenizer = load_base(base, settings.max_seq_length, settings.load_in_4bit)
     if base != name:
         from peft import PeftModel
 
@@ -62,9 +63,11 @@ def main():
     from legalqa import runlog
     from legalqa.data import records
     from legalqa.model import prompt
+    from legalqa.model.adapter import answer_settings
     from legalqa.model.base import load_for_inference
-    from legalqa.model.device import device_facts
+    from legalqa.model.device import find_device
     from legalqa.model.generate import generate_batch
+    from legalqa.model.settings import Decoding
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -75,26 +78,20 @@ def main():
     parser.add_argument("--max-new-tokens", type=int, default=96)
     parser.add_argument("--validation-file", default=config.CONFIG["validation_file"])
     args = parser.parse_args()
-    settings = {**config.CONFIG, **config.PROFILES[args.profile]}
     rows = records.read_records(args.validation_file)[: args.rows]
-    decoding = {
-        "temperature": 0.0,
-        "top_p": 1.0,
-        "repetition_penalty": 1.0,
-        "max_new_tokens": args.max_new_tokens,
-    }
+    wanted = config.CONFIG | config.PROFILES[args.profile]
+    settings = answer_settings(args.model, wanted)
+    decoding = Decoding(0.0, 1.0, 1.0, args.max_new_tokens)
     packed, tokenizer = load_packed(args.model, settings)
-    prompts = [prompt.render_prompt(row, tokenizer, settings["system_prompt"]) for row in rows]
-    generate_batch(
-        packed, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4}
-    )  # the first call is slower
+    prompts = [prompt.render_prompt(row, tokenizer, settings.system_prompt) for row in rows]
+    generate_batch(packed, tokenizer, prompts[:1], replace(decoding, max_new_tokens=4))  # the first is slower
     plain_answers, plain = timed(packed, tokenizer, prompts[::8], decoding, 1)
     del packed
-    language_model, tokenizer, _ = load_for_inference(args.model, settings)
-    generate_batch(language_model, tokenizer, prompts[:1], {**decoding, "max_new_tokens": 4})
+    language_model, tokenizer = load_for_inference(args.model, settings)
+    generate_batch(language_model, tokenizer, prompts[:1], replace(decoding, max_new_tokens=4))
     single_answers, single = timed(language_model, tokenizer, prompts, decoding, 1)
     batch_answers, batched = timed(
-        language_model, tokenizer, prompts, decoding, settings["generation_batch_size"]
+        language_model, tokenizer, prompts, decoding, wanted["generation_batch_size"]
     )
     results = {
         "one at a time, 4-bit weights": (plain, plain_answers, batch_answers[::8]),
@@ -104,7 +101,7 @@ def main():
     print(f"{'':30}{'tokens/s':>10}{'seconds':>9}{'peak GB':>9}{'ratio':>7}{'identical':>11}")
     for label, (result, answers, expected) in results.items():
         result["ratio_tokens_per_second"] = batched["tokens_per_second"] / result["tokens_per_second"]
-        result["identical_share"] = sum(a[0] == b[0] for a, b in zip(answers, expected)) / len(answers)
+        result["identical_share"] = sum(a.text == b.text for a, b in zip(answers, expected)) / len(answers)
         print(
             f"{label:30}{result['tokens_per_second']:10.1f}{result['sec']:9.1f}{result['peak_memory_bytes'] / 1e9:9.2f}"
             f"{result['ratio_tokens_per_second']:7.1f}{100 * result['identical_share']:9.1f} %"
@@ -116,7 +113,7 @@ def main():
                 "rows": len(rows),
                 "max_new_tokens": args.max_new_tokens,
                 "results": {label: result for label, (result, _, _) in results.items()},
-                "device": device_facts(),
+                "device": asdict(find_device()),
                 "versions": runlog.package_versions(),
             },
             ensure_ascii=False,

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -49,9 +50,14 @@ PROMPT_TOKENS = (20, 28, 30, 32, 34, 35, 37, 38, 40, 42, 44, 46, 49, 51, 53, 56,
 ANSWER_TOKENS = (4, 12, 16, 18, 20, 22, 24, 27, 29, 33, 36, 40, 44, 50, 57, 76, 198, 232, 250, 271, 356)
 # The published run's rows; its tokens a row by the same tokenizer.
 REFERENCE_ROWS, REFERENCE_EPOCHS, REFERENCE_TOKENS_PER_ROW = 56_802, 3, 205
-GREEDY = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0}
 WARM_UP_STEPS = 4  # compilation and the allocator's growth are in the first steps
 TIMED_STEPS = {"default": 16, "reference": 12, "longest": 3}
+
+
+def greedy(max_new_tokens):
+    from legalqa.model.settings import Decoding
+
+    return Decoding(0.0, 1.0, 1.0, max_new_tokens)
 
 
 # Workers: each runs in its own process (--worker NAME) and leaves NAME.json in the work folder.
@@ -183,6 +189,7 @@ def worker_tiny_checks(work, settings):
     """Unsloth's kernels; one loss whatever the batching; one answer whatever the batching; logits for plain PEFT."""
     import config
     from legalqa.model import prompt
+    from legalqa.model.adapter import answer_settings
     from legalqa.model.base import import_unsloth, load_for_inference
     from legalqa.model.generate import generate_batch
 
@@ -194,11 +201,10 @@ def worker_tiny_checks(work, settings):
     if settings["device"] == "cuda":
         facts["attention"] = attention_facts()
     facts["losses"], facts["kernels"] = compare_batchings(work, settings)
-    language_model, tokenizer, _ = load_for_inference(
-        str(work / "train/adapter"), {**config.CONFIG, "load_in_4bit": True}
-    )
+    adapter = str(work / "train/adapter")
+    language_model, tokenizer = load_for_inference(adapter, answer_settings(adapter, config.CONFIG))
     prompts = [prompt.render_prompt(row, tokenizer) for row in tiny.make_rows(32, seed=3)]
-    decoding = {**GREEDY, "max_new_tokens": 16}
+    decoding = greedy(16)
     batched = generate_batch(language_model, tokenizer, prompts, decoding)
     single = [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
     facts["identical_answers"] = sum(a == b for a, b in zip(batched, single)) / len(prompts)
@@ -217,10 +223,10 @@ def worker_tiny_checks(work, settings):
 def machine_facts(settings):
     import torch
 
-    from legalqa.model.device import device_facts
+    from legalqa.model.device import find_device
 
     facts = {
-        **device_facts(),
+        **asdict(find_device()),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "cpu_cores": os.cpu_count(),
@@ -290,7 +296,9 @@ def compare_batchings(work, settings):
         "train_file": str(work / "tiny_train.jsonl"),
         "micro_batch_tokens": 100_000,
     }
-    language_model, _ = load_base(wanted)
+    language_model, _ = load_base(
+        wanted["model_name"], wanted["max_seq_length"], wanted["load_in_4bit"], True
+    )
     language_model = add_lora(language_model, wanted)
     tokenizer = load_tokenizer(wanted["model_name"])
     torch.manual_seed(1)
@@ -388,23 +396,25 @@ def worker_generation(work, settings):
     import config
     from legalqa.data import records
     from legalqa.model import prompt
+    from legalqa.model.adapter import answer_settings
     from legalqa.model.base import load_for_inference
     from legalqa.model.generate import generate_batch
 
-    language_model, tokenizer, _ = load_for_inference(str(work / "default/adapter"), config.CONFIG)
+    adapter = str(work / "default/adapter")
+    language_model, tokenizer = load_for_inference(adapter, answer_settings(adapter, config.CONFIG))
     rows = records.read_records(work / "rows.jsonl")
     prompts = [
         prompt.render_prompt(row, tokenizer)
         for row in rows[: 4 if settings["tiny"] else config.CONFIG["generation_batch_size"]]
     ]
-    decoding = {**GREEDY, "max_new_tokens": 8 if settings["tiny"] else 64}
-    generate_batch(language_model, tokenizer, prompts[:2], {**decoding, "max_new_tokens": 4})
+    decoding = greedy(8 if settings["tiny"] else 64)
+    generate_batch(language_model, tokenizer, prompts[:2], greedy(4))
     facts = {"vllm": importlib.util.find_spec("vllm") is not None}
     for way, groups in (("single", [[text] for text in prompts[:4]]), ("batched", [prompts])):
         started, new_tokens = time.monotonic(), 0
         for texts in groups:
             new_tokens += sum(
-                tokens for _, tokens, _ in generate_batch(language_model, tokenizer, texts, decoding)
+                answer.new_tokens for answer in generate_batch(language_model, tokenizer, texts, decoding)
             )
         seconds = time.monotonic() - started
         facts[way] = {

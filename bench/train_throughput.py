@@ -14,6 +14,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -74,9 +75,10 @@ def answer_loss(adapter, config, rows):
     import torch
 
     from legalqa.model import prompt
+    from legalqa.model.adapter import answer_settings
     from legalqa.model.base import load_for_inference
 
-    language_model, tokenizer, _ = load_for_inference(adapter, config)
+    language_model, tokenizer = load_for_inference(adapter, answer_settings(adapter, config))
     total = count = 0
     for row in rows:
         asked = tokenizer(prompt.render_prompt(row, tokenizer)).input_ids
@@ -127,7 +129,7 @@ def main():
                 "steps": metrics["total_steps"],
                 "validation_loss": answer_loss(str(folder / key), settings, held_out),
             }
-    from legalqa.model.device import device_facts
+    from legalqa.model.device import find_device
 
     reference, default = results["reference recipe"], results["default"]
     print(f"{'':18}{'samples/s':>10}{'tokens/s':>10}{'peak GB':>9}{'val. loss':>11}")
@@ -145,7 +147,7 @@ def main():
                 "ratio_samples_per_second": ratio,
                 "rows": len(rows),
                 "results": results,
-                "device": device_facts(),
+                "device": asdict(find_device()),
                 "versions": runlog.package_versions(),
             },
             ensure_ascii=False,

@@ -160,9 +160,14 @@ def has_accelerator():
     return subprocess.run(["nvidia-smi", "-L"], capture_output=True).stdout.startswith(b"GPU")
 
 
-def effective_config(args, announce=True):
+def given_flags(args):
+    """{key of CONFIG: value} of the settings that the command line names."""
+    return {key: value for key, value in vars(args).items() if key in config.CONFIG and value is not None}
+
+
+def effective_config(args, announce=True, choices=None):
     """CONFIG, then the profile, then the flags given: the flat dict a stage works with. Says so when `auto` picks
-    demo."""
+    demo. `choices`: {key: the values this stage knows}, more than config.CHOICES has for all."""
     name = args.profile
     if name == "auto":
         name = "gpu" if has_accelerator() else "demo"
@@ -176,13 +181,12 @@ def effective_config(args, announce=True):
         raise UserError(
             f"unknown profile '{name}' (known: {', '.join(config.PROFILES)}); did you mean {near}?"
         )
-    flags = {key: value for key, value in vars(args).items() if key in config.CONFIG and value is not None}
-    effective = {**config.CONFIG, **config.PROFILES[name], **flags, "profile": name}
+    effective = {**config.CONFIG, **config.PROFILES[name], **given_flags(args), "profile": name}
     used = {key: effective[key] for key in config.CONFIG if hasattr(args, key)}
     problems = out_of_limits(used, flag_of)
     problems += [
         f"{flag_of(key)} must be one of {', '.join(names)}, not '{used[key][:40]}'"
-        for key, names in config.CHOICES.items()
+        for key, names in {**config.CHOICES, **(choices or {})}.items()
         if key in used and used[key] not in names
     ]
     if problems:
@@ -191,9 +195,16 @@ def effective_config(args, announce=True):
 
 
 def out_of_limits(values, name_of=str):
-    """["--lora-r must be from 1 to 1,024, not 0", ...]: the numbers among `values` that config.LIMITS does not allow."""
+    """["--lora-r must be from 1 to 1,024, not 0", ...]: what config.LIMITS does not allow among `values`, which a stranger's
+    file may hold."""
     return [
         f"{name_of(key)} must be from {low:,} to {high:,}, not {str(values[key])[:40]}"
         for key, (low, high) in config.LIMITS.items()
-        if key in values and not (type(values[key]) in (int, float) and low <= values[key] <= high)
+        if key in values
+        and not (is_number_like(values[key], config.CONFIG[key]) and low <= values[key] <= high)
     ]
+
+
+def is_number_like(value, default):
+    """A whole number where the default is one, else any; True and False are no numbers."""
+    return type(value) is int or (type(value) is float and isinstance(default, float))

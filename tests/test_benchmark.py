@@ -9,8 +9,10 @@ import tiny
 import benchmark
 from legalqa.data import records
 from legalqa.model import prompt
+from legalqa.model.adapter import answer_settings
 from legalqa.model.base import load_for_inference
 from legalqa.model.generate import generate_batch
+from legalqa.model.settings import Decoding
 
 
 def result_of(folder):
@@ -57,11 +59,11 @@ def test_scores_every_row_once(tuned, tiny_data):
 def test_batched_answers_equal_single_ones(tiny_adapter, tiny_data):
     import config
 
-    language_model, tokenizer, _ = load_for_inference(
-        str(tiny_adapter), {**config.CONFIG, **config.PROFILES["demo"]}
+    language_model, tokenizer = load_for_inference(
+        str(tiny_adapter), answer_settings(tiny_adapter, config.CONFIG)
     )
     prompts = [prompt.render_prompt(row, tokenizer) for row in records.read_records(tiny_data[1])]
-    decoding = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 12}
+    decoding = Decoding(0.0, 1.0, 1.0, 12)
     together = generate_batch(language_model, tokenizer, prompts, decoding)
     assert together == [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
     # The token that comes at the most different places of these answers ends the next ones: rows leave the batch at different steps.
@@ -75,7 +77,7 @@ def test_batched_answers_equal_single_ones(tiny_adapter, tiny_data):
     places = {token: {ids.index(token) for ids in made if token in ids} for ids in made for token in ids}
     language_model.generation_config.eos_token_id = [max(places, key=lambda token: len(places[token]))]
     together = generate_batch(language_model, tokenizer, prompts, decoding)
-    assert len({new_tokens for _, new_tokens, _ in together}) > 2
+    assert len({answer.new_tokens for answer in together}) > 2
     assert together == [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
 
 
@@ -93,14 +95,9 @@ def test_goes_on_where_it_died(tuned, run_script, tiny_adapter, flags, tmp_path)
 
     tokenizer = prompt.prepare_tokenizer(AutoTokenizer.from_pretrained(tiny_adapter))
     kept["prompt_sha256"] = benchmark.text_sha256(prompt.render_prompt(first, tokenizer))
-    identity = {
-        "engine": "unsloth",
-        "model": benchmark.fingerprint(str(tiny_adapter)),
-        "decoding": result["meta"]["decoding"],
-        "seed": None,
-    }
-    name = f"answers_{benchmark.text_sha256(json.dumps(identity))[:16]}.jsonl"
-    (tmp_path / name).write_text(json.dumps(kept) + '\n{"prompt_sha256": "cut', "utf-8")
+    answering = answer_settings(tiny_adapter, {}, {"max_new_tokens": 12})
+    file = benchmark.answers_file({"logs_dir": tmp_path}, str(tiny_adapter), "unsloth", answering)
+    file.write_text(json.dumps(kept) + '\n{"prompt_sha256": "cut', "utf-8")
     done = run_script("benchmark.py", "--model", tiny_adapter, *flags, "--logs-dir", tmp_path)
     assert done.returncode == 0 and "1 of 12 answers are there" in done.stderr, done.stderr
     again, _ = result_of(tmp_path)

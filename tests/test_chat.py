@@ -27,7 +27,8 @@ from legalqa.chat import terminal, words
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.model import prompt
-from legalqa.model.generate import generate_batch
+from legalqa.model.generate import Answer, generate_batch
+from legalqa.model.settings import Decoding
 
 SESSION_FILE = REPOSITORY / "tests" / "fixtures" / "chat_session.txt"
 LEARNT = {
@@ -511,18 +512,9 @@ def test_odd_questions(dialogue, text):
 
 
 def test_answers_cannot_steer_the_terminal(dialogue, monkeypatch):
-    made = {
-        "prompt_tokens": 1,
-        "new_tokens": 2,
-        "cut_off": False,
-        "stopped": False,
-        "first_token_sec": 0.1,
-        "generation_sec": 0.2,
-    }
-
     def generate(language_model, tokenizer, text, decoding, on_text, stop):
         on_text("раз \x1b]0;title\x07\x1b[31mдва\u200b")
-        return {"answer": "раз два", **made}
+        return Answer("раз два", 2, False, prompt_tokens=1, first_token_sec=0.1, generation_sec=0.2)
 
     monkeypatch.setattr(talk, "generate_stream", generate)
     assert "\x1b" not in run_lines(dialogue, "x")
@@ -569,10 +561,14 @@ def test_streamed_pieces_are_the_answer_of_the_benchmark(dialogue):
         pieces = []
         turn = dialogue.answer(record, text, pieces.append)
         assert "".join(pieces) == turn["output"]
-        ((answer, new_tokens, cut_off),) = generate_batch(
-            dialogue.language_model, dialogue.tokenizer, [text], dialogue.decoding
+        (made,) = generate_batch(
+            dialogue.language_model, dialogue.tokenizer, [text], Decoding.of(dialogue.decoding)
         )
-        assert (turn["output"], turn["new_tokens"], turn["cut_off"]) == (answer, new_tokens, cut_off)
+        assert (turn["output"], turn["new_tokens"], turn["cut_off"]) == (
+            made.text,
+            made.new_tokens,
+            made.cut_off,
+        )
 
 
 # --------------------------------------------------------------------------------------------------- not a terminal
@@ -655,7 +651,7 @@ def test_one_question(adapter, capsys):
         (["--question", " "], "error: --question is empty; give it a text"),
         (
             ["--temperature", "9", "--language", "de", "--question", "x"],
-            "error: --temperature: 9.0 is out of range; --language must be one of ru, kk, en, not 'de'",
+            "error: --temperature must be from 0 to 5, not 9.0; --language must be one of ru, kk, en, not 'de'",
         ),
         (["--quesiton", "x"], "error: unknown argument --quesiton; did you mean --question?"),
         (

@@ -29,6 +29,7 @@ from legalqa.errors import UserError
 from legalqa.files import lock, write_json, write_text
 from legalqa.model import adapter as adapter_room
 from legalqa.model.adapter import check_adapter, check_output, is_adapter, save_adapter
+from legalqa.model.answers import Answers, Line
 from legalqa.model.base import check_model_name, load_tokenizer
 from legalqa.training import checkpoints, plan
 
@@ -371,7 +372,6 @@ class Saved:
 
 
 def test_a_full_disk_keeps_the_adapter_and_the_logs_that_were_there(unbroken, small_disk):
-    import benchmark
     from legalqa.training.progress import append_line
 
     shutil.copytree(unbroken[0] / "adapter", small_disk / "adapter")
@@ -389,9 +389,7 @@ def test_a_full_disk_keeps_the_adapter_and_the_logs_that_were_there(unbroken, sm
     with pytest.raises(UserError, match="cannot write .*history.jsonl: No space left.*--resume"):
         append_line(small_disk / "history.jsonl", {"step": 1, "text": "x" * 9000})
     with pytest.raises(UserError, match="cannot write .*answers.jsonl: No space left.*start again"):
-        benchmark.Answers(small_disk / "answers.jsonl").append(
-            [{"prompt_sha256": "new", "prediction": "x" * 9000}]
-        )
+        Answers(small_disk / "answers.jsonl").append([Line("new", "x" * 9000, 1, False, 0.1)])
     for name in ("log.json", "history.jsonl", "answers.jsonl"):
         assert (small_disk / name).read_text().startswith('{"prompt_sha256": "old"}\n')
     assert {path.name for path in small_disk.iterdir()} == {

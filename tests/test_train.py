@@ -119,14 +119,16 @@ def test_adapter_loads_with_plain_peft_and_answers_alike(tiny_adapter):
     path."""
     import config
     from legalqa.model import prompt
+    from legalqa.model.adapter import answer_settings
     from legalqa.model.base import load_for_inference
     from legalqa.model.generate import generate_batch
+    from legalqa.model.settings import Decoding
 
-    settings = {**config.CONFIG, **config.PROFILES["demo"]}
-    language_model, tokenizer, _ = load_for_inference(str(tiny_adapter), settings)
+    settings = answer_settings(tiny_adapter, config.CONFIG)
+    language_model, tokenizer = load_for_inference(str(tiny_adapter), settings)
     prompts = [prompt.render_prompt(row, tokenizer) for row in tiny.make_rows(4)]
-    decoding = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_new_tokens": 8}
-    ours = [answer for answer, _, _ in generate_batch(language_model, tokenizer, prompts, decoding)]
+    decoding = Decoding(0.0, 1.0, 1.0, 8)
+    ours = [answer.text for answer in generate_batch(language_model, tokenizer, prompts, decoding)]
     script = """
 import json, sys
 from peft import AutoPeftModelForCausalLM

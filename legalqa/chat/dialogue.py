@@ -2,17 +2,20 @@
 
 import contextlib
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+from legalqa import cli
 from legalqa.chat.words import citation_name, citation_status, say
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.law import citations
 from legalqa.model import prompt
-from legalqa.model.adapter import check_adapter, is_adapter, read_adapter_settings
+from legalqa.model.adapter import AdapterSettings, answer_settings, check_adapter, is_adapter
 from legalqa.model.base import load_for_inference, merge_unpacked
-from legalqa.model.device import device_facts
+from legalqa.model.device import find_device, is_out_of_memory
 from legalqa.model.generate import generate_stream
+from legalqa.model.settings import Decoding
 
 SHOWN_CITATIONS = 12
 DECODING = {
@@ -21,13 +24,6 @@ DECODING = {
     "repetition_penalty": float,
     "max_new_tokens": int,
     "seed": int,
-}
-ALLOWED = {
-    "temperature": lambda value: 0 <= value <= 5,
-    "top_p": lambda value: 0 < value <= 1,
-    "repetition_penalty": lambda value: 0 < value <= 100,
-    "max_new_tokens": lambda value: value >= 1,
-    "seed": lambda value: 0 <= value < 2**32,
 }
 
 
@@ -38,16 +34,13 @@ class Dialogue:
     def __init__(self, name, config, given):
         self.name, self.config = name, config
         self.base = check_adapter(name) if is_adapter(name) else None
-        saved = read_adapter_settings(name) if self.base else {}
-        self.decoding = (
-            {key: config[key] for key in DECODING}
-            | saved.get("decoding", {})
-            | {key: given[key] for key in DECODING if key in given}
-        )
-        self.trained_system = saved.get("system_prompt", config["system_prompt"])
-        self.system = given.get("system_prompt", self.trained_system)
-        self.trained_length = saved.get("max_seq_length", config["max_seq_length"])
-        self.run = saved.get("run")
+        saved = AdapterSettings.load(name) if self.base else AdapterSettings()
+        self.settings = answer_settings(name, config, given)
+        self.decoding = {**asdict(self.settings.decoding), "seed": config["seed"]}
+        self.system = self.settings.system_prompt
+        self.trained_system = self.settings.overridden.get("system_prompt", self.system)
+        self.trained_length = self.settings.max_seq_length
+        self.run = saved.run
         self.context, self.history_on, self.turns = "", False, []
         self.language = config["language"]
         self.language_model = self.tokenizer = self.device = None
@@ -60,8 +53,8 @@ class Dialogue:
 
     def load(self, report=lambda stage: None):
         started = time.monotonic()
-        self.language_model, self.tokenizer, _ = load_for_inference(self.name, self.config, report)
-        self.device = device_facts()
+        self.language_model, self.tokenizer = load_for_inference(self.name, self.settings, report)
+        self.device = find_device()
         self.seed()
         self.load_sec = time.monotonic() - started
 
@@ -81,7 +74,7 @@ class Dialogue:
             value = DECODING[name](text.replace(",", "."))
         except ValueError:
             return False
-        if not ALLOWED[name](value):
+        if cli.out_of_limits({name: value}):
             return False
         self.decoding[name] = value
         if name == "seed" and self.language_model is not None:
@@ -119,31 +112,35 @@ class Dialogue:
 
     def answer(self, record, text, on_text=lambda piece: None, stop=lambda: False, base=False):
         """A turn: the record with its answer as `output`, citations and numbers. `base`: with the adapter off."""
-        import torch
-
         adapter = self.language_model.disable_adapter() if base else contextlib.nullcontext()
         try:
             with adapter:
                 made = generate_stream(
-                    self.language_model, self.tokenizer, text, self.decoding, on_text, stop
+                    self.language_model, self.tokenizer, text, Decoding.of(self.decoding), on_text, stop
                 )
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise UserError(
                 say(self.language, "out_of_memory", tokens=len(self.tokenizer(text).input_ids))
             ) from error
         finally:
             if base:
                 merge_unpacked(self.language_model)
-        output = made.pop("answer")
-        rest = made["generation_sec"] - made["first_token_sec"]
-        rate = round((made["new_tokens"] - 1) / rest, 2) if made["new_tokens"] > 1 and rest else None
-        cited = [citations.citation_as_dict(citation) for citation in citations.parse_citations(output)]
+        rest = made.generation_sec - made.first_token_sec
+        rate = round((made.new_tokens - 1) / rest, 2) if made.new_tokens > 1 and rest else None
+        cited = [citations.citation_as_dict(citation) for citation in citations.parse_citations(made.text)]
         return {
             **record,
-            "output": output,
+            "output": made.text,
             "language": records.detect_language(records.user_turn(record)),
             "citations": cited,
-            **made,
+            "prompt_tokens": made.prompt_tokens,
+            "new_tokens": made.new_tokens,
+            "cut_off": made.cut_off,
+            "stopped": made.stopped,
+            "first_token_sec": made.first_token_sec,
+            "generation_sec": made.generation_sec,
             "tokens_per_second": rate,
         }
 

@@ -1,24 +1,97 @@
-"""The adapter's folder: put in place whole, and never over anything else."""
+"""The adapter's folder: put in place whole, never over anything else; and legalqa.json in it, how it was trained."""
 
+import dataclasses
 import os
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from legalqa import runlog
+from legalqa import cli, runlog
 from legalqa.errors import UserError
 from legalqa.files import beside, read_json, sync, write_json, write_text, writing
 from legalqa.model import prompt, untrusted
+from legalqa.model.settings import DECODING_KEYS, MODEL_KEYS, AnswerSettings, Decoding, resolve
 
 ADAPTER_FILES = (untrusted.ADAPTER_CONFIG, untrusted.ADAPTER_WEIGHTS)
 SETTINGS_FILE = "legalqa.json"
 
 
-def read_adapter_settings(folder):
-    """The legalqa.json of an adapter folder, or an empty dict for an adapter made elsewhere."""
-    path = Path(folder) / SETTINGS_FILE
-    settings = read_json(path) if path.is_file() else {}
-    untrusted.check_settings(settings, path)
-    return settings
+@dataclass(frozen=True)
+class AdapterSettings:
+    """legalqa.json of an adapter's folder: how it was trained, which benchmark and chat follow.
+
+    None where the file does not say, as for an adapter made elsewhere. `decoding` is the answers' by default.
+    """
+
+    system_prompt: str | None = None
+    chat_template: str | None = None
+    enable_thinking: bool | None = None
+    eos_token: str | None = None
+    prompt_sha256: str | None = None  # of a fixed record, rendered
+    run: str | None = None
+    base_model: str | None = None
+    max_seq_length: int | None = None  # tokens
+    load_in_4bit: bool | None = None
+    train_sha256: str | None = None  # of the training file
+    decoding: Decoding | None = None
+
+    @classmethod
+    def of_run(
+        cls, config: Mapping[str, Any], tokenizer: Any, run: str, train_sha256: str
+    ) -> "AdapterSettings":
+        """What a run saves."""
+        return cls(
+            system_prompt=config["system_prompt"],
+            chat_template=tokenizer.chat_template,
+            enable_thinking=False,
+            eos_token=tokenizer.eos_token,
+            prompt_sha256=prompt.prompt_sha256(tokenizer, config["system_prompt"]),
+            run=run,
+            base_model=config["model_name"],
+            max_seq_length=config["max_seq_length"],
+            load_in_4bit=config["load_in_4bit"],
+            train_sha256=train_sha256,
+            decoding=Decoding.of(config),
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "AdapterSettings":
+        """UserError when a value is not of its type or out of its limits; all None without the file."""
+        path = Path(folder) / SETTINGS_FILE
+        saved = read_json(path) if path.is_file() else {}
+        decoding = saved.pop("decoding", None)
+        wrong = [
+            f"{field.name} is {str(saved[field.name])[:40]}"
+            for field in dataclasses.fields(cls)
+            if field.name in saved and not isinstance(saved[field.name], field.type)
+        ]
+        if decoding is not None:
+            given = decoding if isinstance(decoding, dict) else {}
+            wrong += cli.out_of_limits({key: given.get(key) for key in DECODING_KEYS})
+        if saved.get("max_seq_length") is not None:
+            wrong += cli.out_of_limits({"max_seq_length": saved["max_seq_length"]})
+        if wrong:
+            raise UserError(f"{path}: damaged: {'; '.join(wrong)}; train again, or get the adapter again")
+        known = {field.name: saved[field.name] for field in dataclasses.fields(cls) if field.name in saved}
+        return cls(**known, decoding=decoding and Decoding.of(decoding))
+
+    def save(self, folder: str | Path) -> None:
+        write_json(Path(folder) / SETTINGS_FILE, dataclasses.asdict(self))
+
+    def as_config(self) -> dict[str, Any]:
+        """What it says of answers, by config's keys."""
+        said = {key: getattr(self, key) for key in MODEL_KEYS if getattr(self, key) is not None}
+        return said | (dataclasses.asdict(self.decoding) if self.decoding else {})
+
+
+def answer_settings(
+    name: str | Path, config: Mapping[str, Any], flags: Mapping[str, Any] | None = None
+) -> AnswerSettings:
+    """How answers of the model or adapter `name` are made."""
+    saved = AdapterSettings.load(name) if is_adapter(name) else AdapterSettings()
+    return resolve(flags or {}, saved.as_config(), config)
 
 
 def is_adapter(folder):
@@ -49,16 +122,16 @@ def check_adapter(folder):
             f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because they can run "
             "code; train again: python train_8b.py"
         )
-    read_adapter_settings(folder)
+    AdapterSettings.load(folder)
     return untrusted.lora_settings(folder)[0]
 
 
-def check_prompt(name, tokenizer, settings):
-    """UserError when the prompt that this code renders is not the one recorded in `settings`, the adapter's legalqa.json."""
-    recorded = settings.get("prompt_sha256")
-    if recorded and recorded != prompt.prompt_sha256(tokenizer, settings["system_prompt"]):
+def check_prompt(folder: str | Path, tokenizer: Any) -> None:
+    """UserError when the prompt that this code renders is not the one recorded in the adapter's legalqa.json."""
+    saved = AdapterSettings.load(folder)
+    if saved.prompt_sha256 not in (None, prompt.prompt_sha256(tokenizer, saved.system_prompt or "")):
         raise UserError(
-            f"{name}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
+            f"{folder}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
             "worse without a word; train again, or use the code of the run's commit"
         )
 
@@ -105,7 +178,7 @@ def check_output(config, run, overwrite):
     if not is_adapter(held):
         return None
     try:
-        holder = read_adapter_settings(held).get("run", "unknown")
+        holder = AdapterSettings.load(held).run or "unknown"
     except UserError:
         holder = "unknown"
     if holder != run and not overwrite:
@@ -132,7 +205,7 @@ def save_adapter(language_model, tokenizer, config, settings, metrics):
             remove(old)
             language_model.save_pretrained(temporary, safe_serialization=True)
             tokenizer.save_pretrained(temporary)
-            write_json(temporary / SETTINGS_FILE, settings)
+            settings.save(temporary)
             write_text(temporary / "README.md", model_card(config, settings, metrics))
             sync(*temporary.iterdir(), temporary)
             if target.exists():
@@ -163,7 +236,7 @@ tags: [lora, legal, kazakhstan]
 # LoRA adapter: questions on Kazakhstan's legislation
 
 Base model `{config["model_name"]}`, {"4-bit NF4 (QLoRA)" if config["load_in_4bit"] else "16-bit LoRA"}, rank {config["lora_r"]},
-alpha {config["lora_alpha"]}. Run {settings["run"]}: {metrics["total_steps"]} steps, loss {metrics["initial_loss"]:.4f} ->
+alpha {config["lora_alpha"]}. Run {settings.run}: {metrics["total_steps"]} steps, loss {metrics["initial_loss"]:.4f} ->
 {metrics["final_loss"]:.4f}, evaluation loss {metrics["eval_loss"] if metrics["eval_loss"] is not None else "not measured"}.
 
 ```python

@@ -6,14 +6,9 @@ from pathlib import Path
 from legalqa.errors import UserError
 from legalqa.libraries import quiet
 from legalqa.model import prompt, untrusted
-from legalqa.model.adapter import (
-    check_adapter,
-    check_adapter_applies,
-    check_prompt,
-    is_adapter,
-    read_adapter_settings,
-)
+from legalqa.model.adapter import check_adapter, check_adapter_applies, check_prompt, is_adapter
 from legalqa.model.device import keep_freed_memory
+from legalqa.model.settings import AnswerSettings
 
 DEMO_MODEL_DIR = "models/demo"
 
@@ -102,23 +97,23 @@ def check_vocabulary(tokenizer, vocab_size, name):
         )
 
 
-def load_base(config):
-    """(model, tokenizer) of `config["model_name"]` in 4 bits or 16, by Unsloth."""
-    unsloth = import_unsloth(config["model_name"])
+def load_base(model_name, max_seq_length, load_in_4bit, gradient_checkpointing=False):
+    """(model, tokenizer) of a base model in 4 bits or 16, by Unsloth."""
+    unsloth = import_unsloth(model_name)
     from transformers import GenerationConfig
 
-    with quiet(), untrusted.loading(f"the model {config['model_name']}"):
+    with quiet(), untrusted.loading(f"the model {model_name}"):
         model, _ = unsloth.FastLanguageModel.from_pretrained(
-            config["model_name"],
-            max_seq_length=config["max_seq_length"],
-            load_in_4bit=config["load_in_4bit"],
+            model_name,
+            max_seq_length=max_seq_length,
+            load_in_4bit=load_in_4bit,
             dtype=None,
             trust_remote_code=False,
             use_safetensors=True,
-            use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False,
+            use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
         )
-    tokenizer = load_tokenizer(config["model_name"])
-    check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, config["model_name"])
+    tokenizer = load_tokenizer(model_name)
+    check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, model_name)
     # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well. Nothing else of its
     # generation settings is kept: a repetition penalty or a number of beams there would change answers without a word.
     own = model.generation_config.eos_token_id
@@ -183,39 +178,28 @@ def count_parameters(model_config, lora_r, target_modules):
     return trainable, sum(parameter.numel() for parameter in base.parameters()) + trainable
 
 
-def load_for_inference(name, config, report=lambda stage: None):
-    """(model, tokenizer, settings) of an adapter folder, a merged folder or a hub id, ready to generate.
+def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage: None):
+    """(model, tokenizer) of an adapter folder, a merged folder or a hub id, ready to generate.
 
-    `report` is told what begins: "libraries", "weights", "adapter". `settings` is the adapter's legalqa.json: the prompt it was
-    trained with. UserError when the adapter's base model is not there, when it changes nothing (lora_B is zero), or when its
-    prompt is not the one that this code renders.
+    `report` is told what begins: "libraries", "weights", "adapter". UserError when the adapter's base model is not there, when
+    it changes nothing (lora_B is zero), or when its prompt is not the one that this code renders.
     """
     base = check_adapter(name) if Path(name).is_dir() and is_adapter(name) else None
     try:
         base_name = check_model_name(base or name)
     except UserError as error:
         raise UserError(f"the base model of {name} is not there: {error}" if base else str(error)) from error
-    settings = {"system_prompt": config["system_prompt"]} | (read_adapter_settings(name) if base else {})
-    settings_4bit = settings.get("load_in_4bit", config["load_in_4bit"])
     report("libraries")
     import_unsloth(base_name)
     report("weights")
-    language_model, tokenizer = load_base(
-        {
-            **config,
-            "model_name": base_name,
-            "load_in_4bit": settings_4bit,
-            "max_seq_length": settings.get("max_seq_length", config["max_seq_length"]),
-            "gradient_checkpointing": False,
-        }
-    )
+    language_model, tokenizer = load_base(base_name, settings.max_seq_length, settings.load_in_4bit)
     # Unsloth on CUDA cuts a prompt longer than `max_seq_length` at its right end: answers get the model's whole context.
     for module in language_model.modules():
         if hasattr(module, "max_seq_length"):
             module.max_seq_length = language_model.config.get_text_config().max_position_embeddings
     import torch
 
-    if not torch.cuda.is_available() and settings_4bit:
+    if not torch.cuda.is_available() and settings.load_in_4bit:
         # On a CPU each step would unpack every 4-bit weight again; unpacked once they give the same numbers.
         language_model = language_model.dequantize()
     if base:
@@ -230,7 +214,7 @@ def load_for_inference(name, config, report=lambda stage: None):
             language_model = PeftModel.from_pretrained(
                 language_model, name, config=lora, use_safetensors=True
             )
-        check_prompt(name, tokenizer, settings)
+        check_prompt(name, tokenizer)
         if not any(
             parameter.any() for key, parameter in language_model.named_parameters() if "lora_B" in key
         ):
@@ -245,7 +229,7 @@ def load_for_inference(name, config, report=lambda stage: None):
     if base:
         check_adapter_applies(language_model, tokenizer, name)
         merge_unpacked(language_model)
-    return language_model, tokenizer, settings
+    return language_model, tokenizer
 
 
 def merge_unpacked(language_model):

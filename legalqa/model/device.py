@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's <malloc.h>
@@ -20,19 +21,36 @@ def keep_freed_memory():
         libc.mallopt(M_MMAP_MAX, 0)
 
 
-def device_facts():
-    """{"type", "name", "memory_bytes"} of what computes."""
+@dataclass(frozen=True)
+class Device:
+    """What computes."""
+
+    type: str  # "cuda", "mps" or "cpu"
+    name: str
+    memory_bytes: int
+
+
+def find_device() -> Device:
+    """The first CUDA GPU, or the machine itself."""
     import psutil
     import torch
 
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
-        return {"type": "cuda", "name": properties.name, "memory_bytes": properties.total_memory}
+        return Device("cuda", properties.name, properties.total_memory)
     kind = "mps" if torch.backends.mps.is_available() else "cpu"
-    return {"type": kind, "name": cpu_name(), "memory_bytes": psutil.virtual_memory().total}
+    return Device(kind, cpu_name(), psutil.virtual_memory().total)
 
 
-def cpu_name():
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the GPU or the host: torch, its CPU allocator, cuBLAS and the kernel each say it otherwise."""
+    words = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, (RuntimeError, OSError)) and any(word in str(error).lower() for word in words)
+    )
+
+
+def cpu_name() -> str:
     import platform
 
     cpuinfo = Path("/proc/cpuinfo")
@@ -48,7 +66,7 @@ def cpu_name():
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
-def peak_memory_bytes():
+def peak_memory_bytes() -> int:
     """Peak resident memory of this process, bytes."""
     import resource
 

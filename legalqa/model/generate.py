@@ -1,28 +1,48 @@
 """Answers of a loaded model: a batch side by side, or one as a stream."""
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from legalqa.model.settings import Decoding
 
 
-def generation_arguments(decoding, tokenizer):
+@dataclass(frozen=True)
+class Answer:
+    """What the model wrote. What one of a batch took cannot be told: None."""
+
+    text: str
+    new_tokens: int  # the end token counts
+    cut_off: bool  # the token limit ended it
+    stopped: bool = False  # a person ended it
+    prompt_tokens: int | None = None
+    first_token_sec: float | None = None
+    generation_sec: float | None = None
+
+
+def generation_arguments(decoding: Decoding, tokenizer: Any) -> dict[str, Any]:
     """Arguments of `generate`: greedy at temperature 0, stopping at the end of the turn."""
     arguments = {
-        "max_new_tokens": decoding["max_new_tokens"],
+        "max_new_tokens": decoding.max_new_tokens,
         "pad_token_id": tokenizer.pad_token_id,
         "use_cache": True,
     }
-    if decoding["repetition_penalty"] != 1.0:
-        arguments["repetition_penalty"] = decoding["repetition_penalty"]
-    if decoding["temperature"] > 0:
-        return arguments | {
-            "do_sample": True,
-            "temperature": decoding["temperature"],
-            "top_p": decoding["top_p"],
-        }
+    if decoding.repetition_penalty != 1.0:
+        arguments["repetition_penalty"] = decoding.repetition_penalty
+    if decoding.temperature > 0:
+        return arguments | {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p}
     return arguments | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 
 
-def generate_batch(language_model, tokenizer, prompts, decoding, on_step=lambda: None):
-    """[(answer, new tokens, cut off)] for a batch of rendered prompts, padded on the left; `on_step` is called at each token.
+def generate_batch(
+    language_model: Any,
+    tokenizer: Any,
+    prompts: list[str],
+    decoding: Decoding,
+    on_step: Callable[[], None] = lambda: None,
+) -> list[Answer]:
+    """Answers to a batch of rendered prompts, padded on the left; `on_step` is called at each token.
 
     On a CPU, where a step costs by its rows, the finished ones leave the batch whenever they are half of it. (On CUDA a step
     costs the same, and Unsloth keeps its cache to itself.)
@@ -43,7 +63,7 @@ def generate_batch(language_model, tokenizer, prompts, decoding, on_step=lambda:
         return torch.full((len(ids),), shrinks and ended(ids).float().mean().item() >= 0.5, device=ids.device)
 
     while rows:
-        left = decoding["max_new_tokens"] - ids.shape[1] + width
+        left = decoding.max_new_tokens - ids.shape[1] + width
         with torch.inference_mode():
             made = language_model.generate(
                 input_ids=ids,
@@ -51,10 +71,10 @@ def generate_batch(language_model, tokenizer, prompts, decoding, on_step=lambda:
                 past_key_values=cache,
                 return_dict_in_generate=True,
                 stopping_criteria=[half_ended],
-                **generation_arguments({**decoding, "max_new_tokens": left}, tokenizer),
+                **generation_arguments(replace(decoding, max_new_tokens=left), tokenizer),
             )
             ids, cache, going = made.sequences, made.past_key_values, ~ended(made.sequences)
-            if ids.shape[1] - width == decoding["max_new_tokens"]:
+            if ids.shape[1] - width == decoding.max_new_tokens:
                 going[:] = False
             for row, row_ids, unfinished in zip(rows, ids[:, width:].tolist(), going.tolist()):
                 if not unfinished:
@@ -97,12 +117,16 @@ class AnswerStream:
         """Called by the library after the last token; the last piece comes from `finish`."""
 
 
-def generate_stream(language_model, tokenizer, text, decoding, on_text, stop=lambda: False):
-    """The answer of `generate` for the prompt `text`, handed to `on_text` piece by piece; `stop` is asked at each token.
-
-    Returns {"answer", "prompt_tokens", "new_tokens", "cut_off", "stopped", "first_token_sec", "generation_sec"}; the pieces
-    joined are the answer.
-    """
+def generate_stream(
+    language_model: Any,
+    tokenizer: Any,
+    text: str,
+    decoding: Decoding,
+    on_text: Callable[[str], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> Answer:
+    """The answer to the prompt `text`, handed to `on_text` piece by piece; the pieces joined are its text.
+    `stop` is asked at each token."""
     import torch
 
     def ask_stop(ids, _):
@@ -118,22 +142,21 @@ def generate_stream(language_model, tokenizer, text, decoding, on_text, stop=lam
             streamer=stream,
         )
     seconds = time.monotonic() - stream.started
-    answer, new_tokens, unfinished = finish(stream.ids, tokenizer, language_model)
-    stream.show(answer)
-    return {
-        "answer": answer,
-        "prompt_tokens": batch["input_ids"].shape[1],
-        "new_tokens": new_tokens,
-        "cut_off": unfinished and not stop(),
-        "stopped": unfinished and stop(),
-        "first_token_sec": round(stream.first_token_sec, 4),
-        "generation_sec": round(seconds, 4),
-    }
+    answer = finish(stream.ids, tokenizer, language_model)
+    stream.show(answer.text)
+    return replace(
+        answer,
+        prompt_tokens=batch["input_ids"].shape[1],
+        cut_off=answer.cut_off and not stop(),
+        stopped=answer.cut_off and stop(),
+        first_token_sec=round(stream.first_token_sec, 4),
+        generation_sec=round(seconds, 4),
+    )
 
 
-def finish(ids, tokenizer, language_model):
-    """(answer, new tokens including the end token, cut off) of the generated ids of one row, padding and all."""
+def finish(ids: list[int], tokenizer: Any, language_model: Any) -> Answer:
+    """The answer in the generated ids of one row, padding and all."""
     ends = language_model.generation_config.eos_token_id
     stop = next((i for i, token in enumerate(ids) if token in ends), None)
-    answer = tokenizer.decode(ids if stop is None else ids[:stop], skip_special_tokens=True).strip()
-    return answer, len(ids) if stop is None else stop + 1, stop is None
+    text = tokenizer.decode(ids if stop is None else ids[:stop], skip_special_tokens=True).strip()
+    return Answer(text, len(ids) if stop is None else stop + 1, cut_off=stop is None)

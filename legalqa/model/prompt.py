@@ -104,17 +104,6 @@ def control_token_pattern(tokenizer):
     return cached[1]
 
 
-def prompt_settings(config, tokenizer):
-    """What the prompt was, saved with the adapter as legalqa.json and read back by benchmark and chat."""
-    settings = {
-        "system_prompt": config["system_prompt"],
-        "chat_template": tokenizer.chat_template,
-        "enable_thinking": False,
-        "eos_token": tokenizer.eos_token,
-    }
-    return {**settings, "prompt_sha256": prompt_sha256(tokenizer, config["system_prompt"])}
-
-
 def prompt_sha256(tokenizer, system_prompt):
     """Hash of a fixed record rendered as prompt and completion: differs whenever the text around a row differs."""
     return text_sha256(

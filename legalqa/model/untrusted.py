@@ -9,9 +9,9 @@ import contextlib
 import re
 from pathlib import Path
 
-from legalqa import cli
 from legalqa.errors import UserError, first_line
 from legalqa.files import read_json
+from legalqa.model.device import is_out_of_memory
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # The largest of each that config.json may claim; Qwen3-235B has 94 layers, hidden size 4,096, vocabulary 151,936.
@@ -64,7 +64,7 @@ def loading(what):
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
+        if is_out_of_memory(error):
             raise
         raise UserError(
             f"{what} cannot be loaded: {type(error).__name__}: {first_line(error)}; is it damaged, "
@@ -188,27 +188,3 @@ def check_fit(language_model, folder):
             raise UserError(
                 f"{folder}: {layer} does not fit the base model ({reason}); it is an adapter of another model"
             )
-
-
-SETTINGS = {
-    "run": lambda value: isinstance(value, str),
-    "system_prompt": lambda value: isinstance(value, str),
-    "prompt_sha256": lambda value: isinstance(value, str),
-    "load_in_4bit": lambda value: isinstance(value, bool),
-    "max_seq_length": lambda value: type(value) is int and 8 <= value <= 2**20,
-    "decoding": lambda value: isinstance(value, dict),
-}
-
-
-def check_settings(settings, where):
-    """UserError when a value of legalqa.json is not of its type, or a decoding setting out of its limits."""
-    wrong = [key for key, is_valid in SETTINGS.items() if key in settings and not is_valid(settings[key])]
-    if not wrong and "decoding" in settings:
-        wrong = cli.out_of_limits(
-            {
-                key: settings["decoding"].get(key)
-                for key in ("temperature", "top_p", "repetition_penalty", "max_new_tokens")
-            }
-        )
-    if wrong:
-        raise UserError(f"{where}: damaged: {'; '.join(wrong)}; train again, or get the adapter again")

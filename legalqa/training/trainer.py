@@ -20,7 +20,7 @@ from trl import SFTConfig, SFTTrainer
 from legalqa import runlog
 from legalqa.errors import UserError
 from legalqa.files import sync, write_json, write_text, writing
-from legalqa.model.device import peak_memory_bytes
+from legalqa.model.device import is_out_of_memory, peak_memory_bytes
 from legalqa.training import checkpoints
 from legalqa.training.plan import Plan
 from legalqa.training.processes import gather
@@ -293,10 +293,7 @@ def memory_advice(config: dict, plan: Plan):
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        text = str(error).lower()
-        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not any(
-            words in text for words in ("can't allocate memory", "out of memory", "alloc_failed")
-        ):
+        if not is_out_of_memory(error):
             raise
         raise UserError(memory_message(config, plan)) from error
 
