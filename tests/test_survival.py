@@ -28,7 +28,7 @@ from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import lock, write_json, write_text
 from legalqa.model import adapter as adapter_room
-from legalqa.model.adapter import check_adapter, check_output, is_adapter, save_adapter
+from legalqa.model.adapter import AdapterSettings, check_adapter, check_output, is_adapter, save_adapter
 from legalqa.model.answers import Answers, Line
 from legalqa.model.base import check_model_name, load_tokenizer
 from legalqa.training import checkpoints, plan
@@ -111,7 +111,7 @@ def endless_steps():
 
 
 def die_before_the_adapter():
-    train_8b.save_adapter = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    adapter_room.save_adapter = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_between_the_renames():
@@ -382,7 +382,7 @@ def test_a_full_disk_keeps_the_adapter_and_the_logs_that_were_there(unbroken, sm
     with pytest.raises(
         UserError, match="cannot write the adapter to .*No space left.*free space, then: python"
     ):
-        save_adapter(Saved(), Saved(), {"output_dir": str(small_disk / "adapter")}, {}, {})
+        save_adapter(Saved(), Saved(), {"output_dir": str(small_disk / "adapter")}, AdapterSettings(), {})
     assert {path.name: path.read_bytes() for path in (small_disk / "adapter").iterdir()} == before
     with pytest.raises(UserError, match="cannot write .*log.json: No space left"):
         write_json(small_disk / "log.json", {"new": "x" * 9000})
@@ -416,7 +416,7 @@ def test_a_write_that_fails_keeps_what_was_there(unbroken, tmp_path, monkeypatch
         with pytest.raises(UserError, match="cannot write .*log.json: No space left"):
             write_text(tmp_path / "log.json", "new")
         with pytest.raises(UserError, match="cannot write the adapter to .*No space left"):
-            save_adapter(Saved(), Saved(), {"output_dir": str(tmp_path / "adapter")}, {}, {})
+            save_adapter(Saved(), Saved(), {"output_dir": str(tmp_path / "adapter")}, AdapterSettings(), {})
     assert (tmp_path / "log.json").read_text() == "old"
     assert {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} == {"adapter", "log.json"}
