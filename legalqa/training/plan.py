@@ -38,7 +38,7 @@ class TrainingOrder:
     def __init__(self, lengths: list[int], rows_per_step: int, seed: int, by_length: bool):
         self.lengths, self.rows_per_step, self.seed, self.by_length = lengths, rows_per_step, seed, by_length
         self.epoch = 0
-        self.latest = (None, None)  # (epoch, its rows): asked for at every step
+        self.latest: tuple[int, list[int]] = (-1, [])  # (epoch, its rows): asked for at every step
 
     def __len__(self):
         return len(self.lengths)
@@ -160,10 +160,8 @@ def render_rows(rows: list[dict], tokenizer, config: dict) -> list[Example]:
     completions = [prompt.render_completion(row, tokenizer) for row in rows]
     whole = tokenizer([a + b for a, b in zip(prompts, completions)]).input_ids
     answers = tokenizer(completions, add_special_tokens=False).input_ids
-    return [
-        Example(number, *texts, len(ids), len(answer_ids))
-        for number, (*texts, ids, answer_ids) in enumerate(zip(prompts, completions, whole, answers), 1)
-    ]
+    numbers, tokens, answer_tokens = range(1, len(rows) + 1), map(len, whole), map(len, answers)
+    return [Example(*parts) for parts in zip(numbers, prompts, completions, tokens, answer_tokens)]
 
 
 def split_by_length(examples: list[Example], config: dict, file: str) -> tuple[list[Example], list[Example]]:

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from transformers import TrainerCallback
 
@@ -22,7 +23,8 @@ class StopRequest:
     """First SIGINT or SIGTERM: finish the step, save, stop. Second: leave at once."""
 
     def __init__(self):
-        self.signal, self.signal_time = None, None
+        self.signal: int | None = None
+        self.signal_time = 0.0
         numbers = (signal.SIGINT, signal.SIGTERM)
         self.previous = {number: signal.signal(number, self.on_signal) for number in numbers}
 
@@ -84,7 +86,7 @@ class Progress(TrainerCallback):
         # Unsloth's trainer on CUDA does not count tokens (its compute_loss replaces TRL's): the plan knows
         # them.
         self.tokens = 0
-        self.bar = None
+        self.bar: Any = None  # tqdm, from the first step on
 
     def on_train_begin(self, args, state, control, **_):
         from tqdm import tqdm
@@ -100,6 +102,7 @@ class Progress(TrainerCallback):
         )
 
     def on_log(self, args, state, control, logs=None, **_):
+        assert logs is not None
         if not ("loss" in logs or "eval_loss" in logs):
             return
         entry = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}

@@ -66,7 +66,8 @@ class Trainer(SFTTrainer):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
 
-    def trained_weights(self):
+    def trained_weights(self) -> list[torch.nn.Parameter]:
+        assert self.model is not None
         return [weight for weight in self.model.parameters() if weight.requires_grad]
 
     def _get_train_sampler(self, *_):
@@ -81,7 +82,7 @@ class Trainer(SFTTrainer):
     def current_progress(self) -> dict:
         return {
             "history": self.progress["history"],
-            "loss_sum": self.accelerator.gather(self._tr_loss).mean().item(),
+            "loss_sum": torch.as_tensor(self.accelerator.gather(self._tr_loss)).mean().item(),
             "total_loss": self._total_loss_scalar,
             "last_logged_step": self._globalstep_last_logged,
             "train_sec": self.progress["train_sec"] + time.monotonic() - self.began,
@@ -127,12 +128,12 @@ class Trainer(SFTTrainer):
         )
 
     def weights_finite(self) -> bool:
-        return torch.stack([weight.isfinite().all() for weight in self.trained_weights()]).all().item()
+        return bool(torch.stack([weight.isfinite().all() for weight in self.trained_weights()]).all())
 
     def _save_checkpoint(self, language_model, trial):
         if not all(gather(self.weights_finite())):
             return  # the last good checkpoint stays the newest
-        run_dir, is_main = Path(self.args.output_dir), self.is_world_process_zero()
+        run_dir, is_main = Path(str(self.args.output_dir)), self.is_world_process_zero()
         saving = run_dir / "saving.tmp"
         progress = self.current_progress()
         advice = f"the complete ones there stay; free space, then: {runlog.command_line('--resume')}"
