@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 
+from legalqa import cli
 from legalqa.errors import UserError
 from legalqa.libraries import quiet
 from legalqa.model import prompt, untrusted
 from legalqa.model.adapter import check_adapter, check_adapter_applies, check_prompt, is_adapter
-from legalqa.model.device import keep_freed_memory
+from legalqa.model.device import tune_cpu_process
 from legalqa.model.settings import AnswerSettings
 
 DEMO_MODEL_DIR = "models/demo"
@@ -27,7 +28,8 @@ def import_unsloth(model_name):
         UNSLOTH_DISABLE_AUTO_UPDATES="1",
         HF_DATASETS_DISABLE_PROGRESS_BARS="1",
     )
-    keep_freed_memory()
+    if not cli.has_accelerator():
+        tune_cpu_process()
     # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the current folder's.
     cache = (
         Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "legalqa" / "unsloth_compiled_cache"
