@@ -1,20 +1,27 @@
-# make demo: everything, on this machine. make test: the tests. make setup: install alone.
+# make demo: everything, on this machine. make test: all tests. make setup: install alone.
 PYTHON ?= python3
 PY = .venv/bin/python
 DEMO_ROWS = 100
 
-.PHONY: setup demo test train benchmark plots report chat clean
+.PHONY: setup demo test test-fast lint train benchmark plots report chat clean
 
 setup: .venv/installed
 
-.venv/installed: requirements.txt requirements-unsloth.txt requirements-gpu.txt
+.venv/light: requirements-light.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; make setup PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
+	.venv/bin/pip install -q -r requirements-light.txt
+	touch $@
+
+.venv/installed: .venv/light requirements.txt requirements-unsloth.txt requirements-gpu.txt
 	.venv/bin/pip install -q -r requirements.txt
 	.venv/bin/pip install -q --no-deps -r requirements-unsloth.txt
 	if nvidia-smi -L >/dev/null 2>&1; then .venv/bin/pip install -q -r requirements-gpu.txt; fi
 	touch $@
 
 # Data check, training, the base model and the tuned one on the same rows, their difference, plots, report.
+# On the CPU even where a GPU is: the demo model's path through CUDA is not tested.
+demo: export CUDA_VISIBLE_DEVICES =
 demo: setup
 	$(PY) prepare_data.py --check
 	$(PY) train_8b.py --profile demo --overwrite
@@ -25,7 +32,16 @@ demo: setup
 	$(PY) generate_report.py
 
 test: setup
-	$(PY) -m pytest -q tests
+	$(PY) -m pytest -q
+
+# No model and no torch: a minute after a clone.
+test-fast: .venv/light
+	$(PY) -m pytest -q -m "not slow"
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/basedpyright --level error
 
 train: setup
 	$(PY) train_8b.py
@@ -42,6 +58,6 @@ report: setup
 chat: setup
 	$(PY) chat.py
 
-# Checkpoints, the adapter and the converted demo model; logs, plots and RESULTS.md stay.
+# Checkpoints, adapters and the converted demo model; logs, plots and RESULTS.md stay.
 clean:
 	rm -rf outputs finetuned_demo finetuned_qwen3_8b models unsloth_compiled_cache
