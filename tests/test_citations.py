@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from legalqa.law import acts
 from legalqa.law.acts import act_title, article_exists
 from legalqa.law.citations import citation_as_dict, parse_citations
-from legalqa.law.mentions import Tokens
+from legalqa.law.tokens import Tokens
 from legalqa.scoring.citation_scores import citation_pairs, score_citations
 
 FIXTURE = Path(__file__).with_name("fixtures") / "citations.jsonl"

@@ -107,10 +107,6 @@ def load_acts():
     return {act["id"]: act for act in json.loads(ACTS_FILE.read_text("utf-8"))}
 
 
-def article_key(article):
-    return tuple(int(part) for part in article.split("-"))
-
-
 def expand(ranges):
     """ "1..3 3-1..3-2" -> {"1", "2", "3", "3-1", "3-2"}."""
     articles = set()

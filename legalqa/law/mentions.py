@@ -1,9 +1,4 @@
-"""Which acts a text names, and where: codes by adjective, laws by title, both by abbreviation, number or
-date.
-
-A text is cut into words, numbers and signs once (`Tokens`), and `find_mentions` walks over them. Every look
-around is bounded, so time grows with the length of the text.
-"""
+"""Which acts a text names, and where: codes by adjective, laws by title, both by abbreviation, number or date."""
 
 import functools
 import re
@@ -11,52 +6,12 @@ from typing import NamedTuple
 
 from legalqa.law import acts
 from legalqa.law.acts import normalize_word
+from legalqa.law.numbers import MONTHS_KK, month_of, read_date
+from legalqa.law.tokens import CLOSING_QUOTES, DASHES, HYPHENS, MAX_LOOK, QUOTES
+from legalqa.law.units import AND_RU, ARTICLE_RU, PART_RU, is_unit
 
-MAX_QUOTE = 45  # tokens looked through for a closing quote or bracket
-MAX_LOOK = 12  # tokens looked through elsewhere
-TOKEN = re.compile(
-    "([^\\W\\d_](?:[^\\W\\d_]|[\u0300-\u036f\u00ad\u200b-\u200d])*)|([0-9]+)"  # word, number,
-    "|([\\s\u200b*`_]+)|(.)",
-    re.DOTALL,
-)  # gap (Markdown's signs too), sign
-DASHES = frozenset("-‐‑–—−")
-HYPHENS = frozenset("-‐‑")
-QUOTES = {"«": "»", "“": "”“", "„": "“”", '"': '"', "”": "”"}
-CLOSING_QUOTES = frozenset('»”"“')
 ROMAN = str.maketrans("ІХСМіхсм", "IXCMixcm")
 UPPER_LOOK_ALIKES = str.maketrans("ABCEHKMOPTXY", "АВСЕНКМОРТХУ")
-MONTHS_RU = {
-    stem: month
-    for month, stem in enumerate(
-        ["январ", "феврал", "март", "апрел", "мая", "июн", "июл", "август", "сентябр", "октябр", "ноябр", "декабр"], 1
-    )
-}
-MONTHS_KK = {
-    stem: month
-    for month, stem in enumerate(
-        ["қаңтар", "ақпан", "наурыз", "сәуір", "мамыр", "маусым", "шілде", "тамыз", "қыркүйек", "қазан", "қараша", "желтоқсан"], 1
-    )
-}
-ARTICLE_RU = {  # word: whether it is plural
-    "статья": False,
-    "статьи": False,
-    "статье": False,
-    "статью": False,
-    "статьей": False,
-    "статьею": False,
-    "ст": False,
-    "статии": False,
-    "статей": True,
-    "статьям": True,
-    "статьями": True,
-    "статьях": True,
-}
-PART_RU = re.compile(
-    "(?:(подпункт)(а|у|ом|е|ы|ов|ам|ами|ах)?|(пункт)(а|у|ом|е|ы|ов|ам|ами|ах)?"
-    "|(част)(ь|и|ью|ей|ям|ями|ях)"
-    "|(абзац)(а|у|ем|е|ы|ев|ам|ами|ах)?)"
-)
-ARTICLE_KK = re.compile("бап(?:тың|қа|ты|та|тан|пен|тағы|тар.*)?|баб(?:ы|ын|ының|ына|ында|ындағы|ынан|ымен)")
 LAW_RU = re.compile("закон(?:а|у|ом|е|ы|ов|ам|ами|ах)?|зрк")
 LAW_KK = re.compile("заң(?:ы|ның|ына|ынан|ында|ындағы|ының|ын|ымен|ға|ды|да|дан|нан|мен|дағы)?")
 CONSTITUTION = re.compile(
@@ -85,12 +40,24 @@ PLAIN_RU = re.compile(
     "|всего|отечественн.*|соответствующ.*|ино(?:й|го|му)"
 )
 VERB = re.compile(".{3,}(?:[аеиуюя]т(?:ся)?|[аи]л[аои]?(?:сь|ся)?|ен[аоы]|ан[аоы]|ит)|не|является")
-AND_RU, AND_KK = frozenset({"и", "или", "либо"}), frozenset(["және", "немесе", "мен", "пен", "бен", "не"])
 FOREIGN = frozenset(
-    ["рф", "россии", "российской", "еаэс", "снг", "ссср", "украины", "узбекистана", "кыргызской", "беларусь", "белоруссии", "таможенного", "ресей"]
+    [
+        "рф",
+        "россии",
+        "российской",
+        "еаэс",
+        "снг",
+        "ссср",
+        "украины",
+        "узбекистана",
+        "кыргызской",
+        "беларусь",
+        "белоруссии",
+        "таможенного",
+        "ресей",
+    ]
 )
 FOREIGN_PAIRS = frozenset(["российской", "кыргызской", "республики", "таможенного"])  # the name is two words
-FEW_LETTERS = frozenset(["ст", "п", "пп", "ч", "подп", "абз", "г", "гг", "др", "пр", "т", "д", "е", "им", "тыс", "млн", "стр", "см", "рис", "ж", "тб", "н", "б"])
 
 
 class Mention(NamedTuple):
@@ -109,99 +76,6 @@ class Mention(NamedTuple):
     act: object
     strong: bool
     alias: str | None
-
-
-# ---------------------------------------------------------------------------------------------------- tokens
-
-
-class Tokens:
-    """A text cut up: of each token the normal form, kind ("w", "n", "s"), place, gap before, sentence."""
-
-    def __init__(self, text):
-        self.text = text
-        self.norm, self.kind, self.start, self.end, self.gap = [], [], [], [], []
-        gap = ""
-        for match in TOKEN.finditer(text):
-            group = match.lastindex
-            if group == 3:
-                gap = "\n" if "\n" in match.group() else " "
-                continue
-            self.norm.append(normalize_word(match.group()) if group == 1 else match.group())
-            self.kind.append("w" if group == 1 else "n" if group == 2 else "s")
-            self.start.append(match.start())
-            self.end.append(match.end())
-            self.gap.append(gap)
-            gap = ""
-        self.size = len(self.norm)
-        self.mark_sentences()
-
-    def mark_sentences(self):
-        """Number the sentences and the bracket depth inside each."""
-        self.sentence, self.depth = [], []
-        sentence = depth = 0
-        for i in range(self.size):
-            if i and self.is_break(i):
-                sentence, depth = sentence + 1, 0
-            if self.norm[i] == ")":
-                depth = max(0, depth - 1)
-            self.sentence.append(sentence)
-            self.depth.append(depth)
-            if self.norm[i] == "(":
-                depth += 1
-
-    def is_break(self, i):
-        """Whether a sentence starts at token i."""
-        before = self.norm[i - 1]
-        if self.gap[i] == "\n" and before not in (",", ":", ";", "(") and self.kind[i - 1] == "s":
-            return True
-        if before in "!?…":
-            return self.raw(i)[0].isupper()
-        if before != "." or not self.raw(i)[0].isupper():
-            return False
-        word = self.at(i - 2)
-        return not (word in FEW_LETTERS or len(word) == 1 and self.kind[i - 2] == "w")
-
-    def raw(self, i):
-        return self.text[self.start[i] : self.end[i]]
-
-    def at(self, i):
-        """Normal form of token i, "" past either end."""
-        return self.norm[i] if 0 <= i < self.size else ""
-
-    def is_number(self, i):
-        return 0 <= i < self.size and self.kind[i] == "n"
-
-    def is_word(self, i):
-        return 0 <= i < self.size and self.kind[i] == "w"
-
-    def is_tight(self, i):
-        """No gap before token i."""
-        return 0 <= i < self.size and not self.gap[i]
-
-    def closing(self, i):
-        """Index of the sign that closes the quote or bracket at i, or None within MAX_QUOTE tokens."""
-        sign = self.norm[i]
-        close = ")" if sign == "(" else QUOTES[sign]
-        depth = 0
-        for j in range(i + 1, min(self.size, i + MAX_QUOTE)):
-            if self.norm[j] in close and not depth:
-                return j
-            if sign in "(«":
-                depth += (self.norm[j] == sign) - (self.norm[j] in close)
-        return None
-
-    def opening(self, i):
-        """Index of the quote that opens what the sign at i closes, or None within MAX_QUOTE tokens."""
-        for j in range(i - 1, max(-1, i - MAX_QUOTE), -1):
-            if self.norm[j] in QUOTES and self.norm[i] in QUOTES[self.norm[j]]:
-                return j
-        return None
-
-    def words(self, first, last):
-        return tuple(self.norm[i] for i in range(first, last) if self.kind[i] != "s")
-
-
-# ---------------------------------------------------------------------------------------------- acts by name
 
 
 def skip_country(tokens, i):
@@ -227,10 +101,6 @@ def skip_country_back(tokens, i):
     return i
 
 
-def month_of(word, months):
-    return next((month for stem, month in months.items() if word.startswith(stem)), None) if word else None
-
-
 def read_number(tokens, i):
     """(number of an act such as "414-v", index after it) at «№», or (None, i)."""
     if tokens.at(i) not in ("№", "n", "no", "нн") or not tokens.is_number(i + 1):
@@ -239,46 +109,6 @@ def read_number(tokens, i):
     if tokens.at(i) in DASHES and (tokens.is_word(i + 1) or tokens.is_number(i + 1)):
         number, i = f"{number}-{tokens.raw(i + 1).translate(ROMAN).lower()}", i + 2
     return number, i + 1 if tokens.at(i) in ("зрк", "қрз") else i
-
-
-def read_date(tokens, i):
-    """(date, index after it) of «от 23 ноября 2015 года», «от 23.11.2015 г.», «1995 года», «2015 жылғы 23
-    қарашадағы».
-    """
-    given = i
-    i += tokens.at(i) == "от"
-    if not tokens.is_number(i):
-        return None, given
-    day = tokens.at(i)
-    if i > given and len(day) <= 2:
-        month = month_of(tokens.at(i + 1), MONTHS_RU)
-        if month and tokens.is_number(i + 2):
-            year, end = tokens.at(i + 2), i + 3
-        elif tokens.at(i + 1) == tokens.at(i + 3) == "." and all(map(tokens.is_number, (i + 2, i + 4))):
-            month, year, end = int(tokens.at(i + 2)), tokens.at(i + 4), i + 5
-        else:
-            return None, given
-        year = year if len(year) == 4 else "20" + year
-        return f"{year}-{month:02}-{int(day):02}", skip_year_word(tokens, end)
-    if len(day) == 4:
-        if tokens.at(i + 1) in ("жылғы", "ж"):
-            dot = tokens.at(i + 2) == "."
-            month = month_of(tokens.at(i + 3 + dot), MONTHS_KK)
-            if month and tokens.is_number(i + 2 + dot):
-                return f"{day}-{month:02}-{int(tokens.at(i + 2 + dot)):02}", i + 4 + dot
-            return day, i + 2 + dot
-        end = skip_year_word(tokens, i + 1)
-        if end > i + 1:
-            return day, end
-    return None, given
-
-
-def skip_year_word(tokens, i):
-    if tokens.at(i) in ("года", "год", "году"):
-        return i + 1
-    if tokens.at(i) == "г":
-        return i + 2 if tokens.at(i + 1) == "." else i + 1
-    return i
 
 
 def known_title(words):
@@ -404,16 +234,6 @@ def read_bracket(tokens, i, facts, titled):
         return False
     facts["end"] = close + 1
     return True
-
-
-def is_unit(word):
-    """Whether a word names an article or a part of one; not «часть», which codes have too."""
-    return (
-        word in ARTICLE_RU
-        or ARTICLE_KK.fullmatch(word) is not None
-        or PART_RU.fullmatch(word) is not None
-        and not word.startswith("част")
-    )
 
 
 def words_before(tokens, i, count):
