@@ -7,197 +7,82 @@ from typing import NamedTuple
 
 from legalqa.law.mentions import Mention
 from legalqa.law.numbers import (
+    FEMININE_ORDINAL,
     ORDINALS_KK,
+    TENS_KK,
+    UNITS_KK,
     is_counted,
     read_ordinal,
     read_parts,
     skip_ordinal_ending,
-    spread,
     write_out,
 )
-from legalqa.law.tokens import CLOSING_QUOTES, DASHES, HYPHENS, MAX_LOOK, QUOTES, Tokens
-from legalqa.law.units import AND_KK, AND_RU, ARTICLE_KK, ARTICLE_RU, PART_KK, PART_RU, RANK
+from legalqa.law.parts import (
+    MAX_LIST,
+    Chain,
+    Part,
+    chains_after,
+    chains_inward,
+    chains_outward,
+    next_in_list,
+    read_part_list,
+)
+from legalqa.law.tokens import DASHES, HYPHENS, MAX_LOOK, Tokens, fold
+from legalqa.law.units import (
+    AND_KK,
+    AND_RU,
+    ARTICLE_KK,
+    ARTICLE_RU,
+    PART_KK,
+    PART_RU,
+    PLURAL_PART_KK,
+    RANK,
+    article_word,
+)
 
 MAX_ARTICLE = 1999  # a higher number is a year or a sum
-MAX_LIST = 150  # numbers in one list
+NUMBER_WORDS_KK = ORDINALS_KK.keys() | TENS_KK.keys() | UNITS_KK.keys()
+THAT_RU = re.compile("(?:эт|т|данн|(?:выше)?указанн|(?:выше)?названн|настоящ)(?:ой|ей)")
+THIS_ARTICLE = re.compile("настоящ(?:ей|ую|ая)|осы")
+THAT_KK = frozenset(["осы", "сол", "аталган", "корсетилген"])  # without Kazakh letters
+AMENDING = re.compile("дополн(?:ить|яется|ена|ить)|исключить|изложить")
+Number = list[tuple[str, str]]  # [(digits, sign before)], as numbers.read_parts gives it
 
 
 class Group(NamedTuple):
     """One list of articles: tokens first to last (exclusive); open_until: where parts of it may follow, after
-    itself or its act; entries: [(number parts, chains)]; chain: [(kind, values)], outermost first."""
+    itself or its act; entries: [(number, chains of parts)]; repeats: place in the list of groups of the one whose
+    article it means («п. 3 этой же статьи»), -1 while that is not known, None if it names its own."""
 
     first: int
     last: int
-    open_until: int
     language: str
     plural: bool
-    entries: list
+    entries: list[tuple[Number, list[Chain]]]
+    open_until: int
+    repeats: int | None = None
 
 
 class Parts(NamedTuple):
-    """A Russian list of parts; found: [(kind, values, joined)], joined: no «,» or «и» before it."""
+    """A list of parts that stands by itself, for the article before or after it."""
 
     first: int
     last: int
-    found: list[tuple[str, list[str], bool]]
+    language: str
+    found: list[Part]
 
 
-def part_at(tokens, i):
-    """(kind, plural, index after) of a Russian word for a part: "пп", "п", "ч", "абз"; "?" for «пп.»."""
-    word = tokens.at(i)
-    if word in ("п", "пп", "ч", "подп", "абз", "пункт"):
-        if (
-            word == "п"
-            and tokens.at(i + 1) in (".", "/")
-            and tokens.at(i + 2) == "п"
-            and (tokens.at(i + 1) == "/" or tokens.at(i + 3) in (".", "") or tokens.is_number(i + 3))
-        ):
-            return "?", True, i + 4 if tokens.at(i + 3) == "." else i + 3
-        if word == "п" and tokens.at(i + 1) == "п" and not tokens.is_number(i + 1):
-            return "?", True, i + 2
-        if word == "ч" and tokens.at(i + 1) == "." and tokens.at(i + 2) == "ч":
-            return "ч", True, i + 4 if tokens.at(i + 3) == "." else i + 3
-        kind = {"пп": "?", "подп": "пп", "пункт": "п"}.get(word, word)
-        return kind, word == "пп", i + 2 if tokens.at(i + 1) == "." else i + 1
-    match = PART_RU.fullmatch(word)
-    if not match:
-        return None, False, i
-    kind = "пп" if match[1] else "п" if match[3] else "ч" if match[5] else "абз"
-    ending = next(match[group] for group in (2, 4, 6, 8) if match[group - 1]) or ""
-    return kind, ending in ("ы", "ов", "ам", "ами", "ах", "ям", "ями", "ях", "ев"), i + 1
+class ActPlaces(NamedTuple):
+    """Where acts are named: {first token: mention}, and the tokens right after them."""
+
+    starts: dict[int, Mention]
+    ends: frozenset[int]
 
 
-def read_values(tokens, i, plural):
-    """(values, index after, bracketed) of the numbers of a part: «1 и 2», «1) - 4)», «первой», «а)»."""
-    values, bracketed, end = [], False, i
-    while len(values) < MAX_LIST:
-        item, after, closed = read_value(tokens, i, plural)
-        if not item or values and is_counted(tokens, after, True):
-            break
-        if tokens.at(after) in DASHES and closed:  # «1) - 12)»
-            upper, later, _ = read_value(tokens, after + 1, plural)
-            if upper:
-                item, after = spread(item[0], upper[-1]), later
-        values += item
-        bracketed = bracketed or closed
-        end = after
-        i = next_in_list(tokens, after, AND_RU)
-        if i == after:
-            break
-    return values, end, bracketed
+# ------------------------------------------------------------------------------------------------------ Russian
 
 
-def read_value(tokens, i, plural):
-    """([values], index after, whether a bracket closed it) of one number, ordinal or letter at i."""
-    parts, after = read_parts(tokens, i)
-    if parts:
-        after = skip_ordinal_ending(tokens, after)
-        closed = tokens.at(after) == ")" and not tokens.gap[after]
-        return write_out(parts, plural, None), after + closed, closed
-    value, after = read_ordinal(tokens, i)
-    if value:
-        return [str(value)], after, False
-    if tokens.at(i) in QUOTES and is_letter(tokens, i + 1) and tokens.at(i + 2) in CLOSING_QUOTES:
-        return [tokens.norm[i + 1]], i + 3, False
-    if is_letter(tokens, i) and tokens.at(i + 1) == ")":
-        return [tokens.norm[i]], i + 2, True
-    return [], i, False
-
-
-def is_letter(tokens, i):
-    return tokens.is_word(i) and len(tokens.norm[i]) == 1
-
-
-def next_in_list(tokens, i, conjunctions):
-    """Index after «,» «и» «а также» at i, or i if no list goes on here."""
-    j = i
-    if tokens.at(j) == "," and tokens.gap[j] != "\n":
-        j += 1
-    if tokens.at(j) in conjunctions:
-        return j + 1
-    if tokens.at(j) == "а" and tokens.at(j + 1) == "также":
-        return j + 2
-    if tokens.at(j) == "сондай" and tokens.at(j + 2) == "ақ":
-        return j + 3
-    return j
-
-
-def read_part(tokens, i):
-    """(kind, values, index after) of a Russian part and its number: «пункта 1», «второй части»; or None."""
-    kind, plural, after = part_at(tokens, i)
-    if kind:
-        after += tokens.at(after) == "№"
-        values, end, bracketed = read_values(tokens, after, plural)
-        if not values:
-            return None
-        if kind == "?":
-            kind = "пп" if bracketed or part_at(tokens, end)[0] == "п" or len(values) == 1 else "п"
-        return kind, values, end
-    value, after = read_ordinal(tokens, i)
-    if not value and tokens.is_number(i):
-        parts, after = read_parts(tokens, i)
-        ended = skip_ordinal_ending(tokens, after)
-        value = parts[0][0] if len(parts) == 1 and (ended > after or not tokens.gap[i] == "\n") else None
-        after = ended
-    if value and PART_RU.fullmatch(tokens.at(after)):
-        kind, _, end = part_at(tokens, after)
-        if not tokens.is_number(end) and not read_ordinal(tokens, end)[0]:
-            return kind, [str(value)], end
-    return None
-
-
-def read_part_list(tokens, i):
-    """([(kind, values, joined)], index after) of the parts from i on; joined: no «,» or «и» before it."""
-    found, end, joined = [], i, True
-    while len(found) < MAX_LIST:
-        part = read_part(tokens, i)
-        if not part:
-            break
-        found.append((part[0], part[1], joined))
-        end = part[2]
-        i = next_in_list(tokens, end, AND_RU)
-        if tokens.at(i) in ("в", "с", "на", "по") and i > end:
-            i += 1
-        joined = i == end
-    return found, end
-
-
-def chains_inward(found):
-    """Chains of parts written smallest first («подпункте 1) пункта 1 и пункте 3»), turned outermost first."""
-    chains = []
-    for kind, values, joined in found:
-        if chains and joined:
-            chains[-1].insert(0, (kind, values))
-        else:
-            chains.append([(kind, values)])
-    for i in range(len(chains) - 2, -1, -1):  # «подпункт 1), подпункт 2) пункта 3»: both are of paragraph 3
-        outer = chains[i + 1][0]
-        if RANK[chains[i][0][0]] <= 1 < RANK[outer[0]]:
-            chains[i].insert(0, outer)
-    return chains
-
-
-def chains_outward(found):
-    """Chains of parts written largest first («пункт 1, подпункт 2», «1-тармағының 1) тармақшасы»)."""
-    chains = []
-    for kind, values, joined in found:
-        above = chains[-1] if chains else []
-        if above and not joined:
-            above = [part for part in above if RANK[part[0]] > RANK[kind]]
-        if chains and (joined or len(above) == len(chains[-1])):
-            chains[-1] = [*chains[-1], (kind, values)]
-        else:
-            chains.append([*above, (kind, values)])
-    return chains
-
-
-def chains_after(found):
-    """Chains of Russian parts that follow their article, in whichever order they are written."""
-    rising = len(found) > 1 and found[1][2] and RANK[found[1][0]] > RANK[found[0][0]]
-    return chains_inward(found) if rising else chains_outward(found)
-
-
-def is_gazette(tokens, i):
+def is_gazette(tokens: Tokens, i: int) -> bool:
     """Whether «ст.» at i is of an official gazette («2014 г., № 1, ст. 6»), not of an act."""
     for j in range(i - 1, max(-1, i - MAX_LOOK), -1):
         if tokens.norm[j] == "№":
@@ -207,50 +92,81 @@ def is_gazette(tokens, i):
     return False
 
 
-def read_articles_ru(tokens, i, mention_starts):
+def read_articles_ru(tokens: Tokens, i: int, places: ActPlaces) -> Group | None:
     """Group of the Russian list of articles whose unit word is token i, or None."""
-    word, plural = tokens.norm[i], ARTICLE_RU[tokens.norm[i]]
-    if word == "статей" and tokens.is_number(i - 1):  # «10 статей 25 авторов»
+    word = article_word(tokens.norm[i])
+    if not word:
         return None
-    after = i + 1
+    if word == "статей" and tokens.is_number(i - 1) and not PART_RU.fullmatch(tokens.at(i - 2)):
+        return None  # «10 статей 25 авторов», not «пункты 1 статей 25 и 26»
+    plural, after = ARTICLE_RU[word], i + 1
     if word == "ст":
         if is_gazette(tokens, i):
             return None
         after += tokens.at(after) == "."
-        if tokens.at(after) == "ст" and not tokens.gap[after] == "\n":
+        if tokens.at(after) == "ст" and tokens.gap[after] != "\n":
             plural, after = True, after + 1
             after += tokens.at(after) == "."
     after += tokens.at(after) == ":"
     after += tokens.at(after) == "№"
     entries, end, j = [], after, after
     while len(entries) < MAX_LIST:
-        parts, after = read_parts(tokens, j)
-        if not parts or int(parts[0][0]) > MAX_ARTICLE or is_counted(tokens, after, bool(entries)):
+        number, after = read_article_number(tokens, j)
+        if not number or is_counted(tokens, after, bool(entries)):
             break
-        if entries and not continues(tokens, after, plural, mention_starts):
+        if entries and not continues(tokens, after, plural, places):
             break
-        after = skip_ordinal_ending(tokens, after)
-        if tokens.at(after) == "." and tokens.is_number(after + 1) and tokens.is_tight(after + 1):
-            after += 2  # «ст. 28.1»: no such numbers in Kazakhstan, and no telling what is meant
-        chains = []
-        if tokens.at(after) == "(":
-            found, close = read_part_list(tokens, after + 1)
-            if found and tokens.at(close) == ")":
-                chains, after = chains_after(found), close + 1
-        entries.append((parts, chains))
-        end = after
-        j = next_in_list(tokens, after, AND_RU)
-        if j == after:
+        chains, end = read_bracketed_parts(tokens, after)
+        entries.append((number, chains))
+        j = next_in_list(tokens, end, AND_RU)
+        if j == end:
             break
-    return Group(i, end, end, "ru", plural, entries) if entries else None
+    return Group(i, end, "ru", plural, entries, end) if entries else None
 
 
-def continues(tokens, i, plural, mention_starts):
+def read_article_number(tokens: Tokens, i: int) -> tuple[Number, int]:
+    """(number, index after) of a Russian article: «52-54», «с 10 по 15», «28-й», «двадцать восьмая»; ([], i)."""
+    if tokens.at(i) in ("с", "со"):
+        low, middle = read_parts(tokens, i + 1)
+        middle = skip_ordinal_ending(tokens, middle)
+        high, end = read_parts(tokens, middle + 1)
+        if tokens.at(middle) != "по" or not len(low) == len(high) == 1:
+            return [], i
+        return [*low, (high[0][0], "–")], skip_ordinal_ending(tokens, end)
+    number, end = read_parts(tokens, i)
+    if number:
+        end = skip_ordinal_ending(tokens, end)
+        if tokens.at(end) == "." and tokens.is_number(end + 1) and tokens.is_tight(end + 1):
+            end += 2  # «ст. 28.1»: no such numbers in Kazakhstan, and no telling what is meant
+        return (number, end) if int(number[0][0]) <= MAX_ARTICLE else ([], i)
+    value, end = read_ordinal(tokens, i)
+    if value and FEMININE_ORDINAL.fullmatch(tokens.norm[end - 1]):
+        return [(str(value), "")], end
+    return [], i
+
+
+def read_bracketed_parts(tokens: Tokens, i: int) -> tuple[list[Chain], int]:
+    """(chains, index after) of parts in brackets at i: «190 (часть 2, пункт 1)», or of none in a gloss inside a
+    list: «190 (мошенничество) и 191»; ([], i) if neither is."""
+    if tokens.at(i) != "(":
+        return [], i
+    found, close = read_part_list(tokens, i + 1)
+    if found and tokens.at(close) == ")":
+        return chains_after(found), close + 1
+    gloss = tokens.closing(i)
+    if gloss and not found and all(tokens.kind[j] == "w" for j in range(i + 1, gloss)):
+        following = next_in_list(tokens, gloss + 1, AND_RU)
+        if following > gloss + 1 and tokens.is_number(following):
+            return [], gloss + 1
+    return [], i
+
+
+def continues(tokens: Tokens, i: int, plural: bool, places: ActPlaces) -> bool:
     """Whether the number that ends before i is one more article, not the number of an item or a count."""
     word = tokens.at(i)
     if word == ")" and not tokens.depth[i - 1]:
         return False
-    if plural or not tokens.is_word(i) or i in mention_starts:
+    if plural or not tokens.is_word(i) or i in places.starts:
         return True
     return (
         word in AND_RU
@@ -260,115 +176,273 @@ def continues(tokens, i, plural, mention_starts):
     )
 
 
-def read_number_first(tokens, i, mention_starts):
-    """Group of «28-й статье», «28 статьи ТК» at number i, or None; «28 статей» is a count."""
-    parts, after = read_parts(tokens, i)
-    if not parts or len(parts) > 2 or int(parts[0][0]) > MAX_ARTICLE:
+def read_number_first(tokens: Tokens, i: int, places: ActPlaces) -> Group | None:
+    """Group of «28-й статье», «28 статьи ТК», «ТК 28 статья», «по 188-й УК» at i, or None; «28 статей» is a
+    count."""
+    number, after = read_parts(tokens, i)
+    if not number:
+        value, after = read_ordinal(tokens, i)
+        if not value or not FEMININE_ORDINAL.fullmatch(tokens.norm[after - 1]):
+            return None
+        number = [(str(value), "")]
+    if len(number) > 2 or int(number[0][0]) > MAX_ARTICLE:
         return None
     ended = skip_ordinal_ending(tokens, after)
+    mention = places.starts.get(ended)
+    if ended > after and mention and mention.kind == "code" and mention.state in ("known", "unknown"):
+        nominative = any(word == "кодекс" for word in tokens.norm[mention.first : mention.last])
+        return None if nominative else Group(i, ended, "ru", False, [(number, [])], ended)
     word = tokens.at(ended)
     if word == "ст" or ARTICLE_RU.get(word, True) or read_parts(tokens, ended + 1)[0]:
         return None
-    if ended > after or word in ("статье", "статью", "статьей") or ended + 1 in mention_starts:
-        return Group(i, ended + 1, ended + 1, "ru", False, [(parts, [])])
+    of_act = ended + 1 in places.starts or i in places.ends
+    by_number = tokens.is_number(i) and (ended > after or word in ("статье", "статью", "статьей"))
+    if by_number or of_act:
+        return Group(i, ended + 1, "ru", False, [(number, [])], ended + 1)
     return None
 
 
-def read_numbers_kk(tokens, i):
-    """(kind, [number parts], plural, last joined by a word, index after) of a Kazakh unit and its numbers at
-    i («71, 72 және 73-баптарының», «1) және 2) тармақшалары», «бірінші бөлігі»); kind None if none is."""
-    items, by_word = [], False
+def read_more_of_another_act(tokens: Tokens, i: int, places: ActPlaces) -> Group | None:
+    """Group of the «9 и 8» in «ст. 52 ТК РК, 9 и 8 ГК РК»: numbers between two acts; None if there are none."""
+    before = i - 1 if tokens.at(i - 1) == "," or tokens.at(i - 1) in AND_RU else i
+    if before == i or before not in places.ends:
+        return None
+    entries, j = [], i
+    while len(entries) < MAX_LIST:
+        number, end = read_article_number(tokens, j)
+        if not number or is_counted(tokens, end, True):
+            return None
+        entries.append((number, []))
+        if end in places.starts and places.starts[end].state in ("known", "unknown"):
+            return Group(i, end, "ru", True, entries, end)
+        j = next_in_list(tokens, end, AND_RU)
+        if j == end:
+            return None
+    return None
+
+
+def read_reference_back(tokens: Tokens, i: int) -> Group | None:
+    """Group of «этой же статьи», «осы баптың» at i, which means the article before, or None."""
+    if THAT_RU.fullmatch(tokens.norm[i]):
+        end = i + 1 + (tokens.at(i + 1) == "же")
+        if tokens.at(end) in ("статьи", "статье", "статьей") and not tokens.is_number(end + 1):
+            return Group(i, end + 1, "ru", False, [([], [])], end + 1, repeats=-1)
+    elif tokens.folded(i) in THAT_KK and ARTICLE_KK.fullmatch(tokens.folded(i + 1)):
+        found, end = read_parts_kk(tokens, i + 2)
+        return Group(i, end, "kk", False, [([], chains_outward(found))], end, repeats=-1) if found else None
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------- Kazakh
+
+
+class NumbersKk(NamedTuple):
+    """A Kazakh unit after its numbers: kind, "бап" or of a part, None if no unit follows; plural: the unit is;
+    by_word: «және» before the last number; end: index after."""
+
+    kind: str | None
+    items: list[Number]
+    word: str
+    by_word: bool
+    end: int
+
+    @property
+    def plural(self) -> bool:
+        return self.word.startswith("баптар") or PLURAL_PART_KK.fullmatch(self.word) is not None
+
+
+def read_numbers_kk(tokens: Tokens, i: int, of_act: bool = False) -> NumbersKk:
+    """The numbers at i and the Kazakh unit after them: «71, 72 және 73-баптарының», «1) және 2) тармақшалары»,
+    «бірінші бөлігі», «52-ші бабы»."""
+    items: list[Number] = []
+    by_word = False
     while len(items) < MAX_LIST:
-        parts, after = read_parts(tokens, i)
-        if not parts:
-            value, after = read_ordinal(tokens, i)
-            parts = [(str(value), "")] if value else []
-        if not parts:
+        number, after = read_number_kk(tokens, i)
+        if not number:
             break
-        if tokens.at(after) == ")" and not tokens.gap[after]:
-            after += 1
-            if tokens.at(after) in DASHES and tokens.is_number(after + 1) and tokens.at(after + 2) == ")":
-                parts, after = [*parts, (tokens.norm[after + 1], "–")], after + 3
-        items.append(parts)
-        unit = after + 1 if tokens.at(after) in HYPHENS and tokens.is_word(after + 1) else after
-        word = tokens.at(unit)
-        if ARTICLE_KK.fullmatch(word):
-            return "бап", items, word.startswith("баптар"), by_word, unit + 1
-        match = PART_KK.match(word)
-        if match:
-            kind = "тармақша" if match[1] else "тармақ" if match[2] else "бөлік" if match[3] else "абз"
-            return kind, items, "лар" in word or "тер" in word, by_word, unit + 1
+        items.append(number)
+        kind, word, end = unit_after(tokens, after, of_act)
+        if kind:
+            return NumbersKk(kind, items, word, by_word, end)
         i = next_in_list(tokens, after, AND_KK)
         if i == after:
-            return None, [], False, False, max(after, 1)
+            return NumbersKk(None, items, "", by_word, max(after, 1))
         by_word = tokens.norm[i - 1] != ","
-    return None, [], False, False, i
+    return NumbersKk(None, items, "", by_word, i)
 
 
-def read_articles_kk(tokens, i, of_act):
+def read_number_kk(tokens: Tokens, i: int) -> tuple[Number, int]:
+    """(number, index after) of «52», «52-ші», «1)», «1) - 4)», «елу екінші» at i; ([], i) if none is."""
+    number, after = read_parts(tokens, i)
+    if not number:
+        value, after = read_ordinal(tokens, i)
+        return ([(str(value), "")], after) if value else ([], i)
+    if tokens.at(after) == ")" and not tokens.gap[after]:
+        after += 1
+        if tokens.at(after) in DASHES and tokens.is_number(after + 1) and tokens.at(after + 2) == ")":
+            return [*number, (tokens.norm[after + 1], "–")], after + 3
+    return number, skip_ordinal_ending(tokens, after)
+
+
+def unit_after(tokens: Tokens, i: int, of_act: bool) -> tuple[str | None, str, int]:
+    """(kind, folded word, index after) of the Kazakh unit at i, before which a number ends; kind None if none is.
+
+    of_act: an act stands before the number; without it «2 бабы» may be Russian, and «52-б.» a page.
+    """
+    hyphen = tokens.at(i) in HYPHENS and tokens.is_word(i + 1)
+    unit = i + 1 if hyphen else i
+    word = tokens.folded(unit)
+    if ARTICLE_KK.fullmatch(word):
+        known = hyphen or of_act or word != "бабы" or tokens.norm[i - 1] == "ши" or is_kazakh_near(tokens, i)
+        return ("бап" if known else None), word, unit + 1
+    stop = tokens.at(unit + 1) == "."
+    if word == "б" and hyphen and of_act:  # «ҚР ЕК 52-б.»
+        return "бап", word, unit + 1 + stop
+    match = PART_KK.match(word)
+    if match and (word != "т" or hyphen or stop):
+        kind = "тармақша" if match[1] else "тармақ" if match[2] else "бөлік" if match[3] else "абз"
+        return kind, word, unit + 1 + (stop and len(word) < 3)
+    return None, "", i
+
+
+def is_kazakh_near(tokens: Tokens, i: int) -> bool:
+    """Whether a word near token i has a Kazakh letter."""
+    around = range(max(0, i - MAX_LOOK), min(tokens.size, i + MAX_LOOK))
+    return any(tokens.norm[j] != fold(tokens.norm[j]) for j in around)
+
+
+def read_parts_kk(tokens: Tokens, i: int) -> tuple[list[Part], int]:
+    """(parts, index after) of the Kazakh parts from i on."""
+    found: list[Part] = []
+    end = i
+    while len(found) < MAX_LIST:
+        joined = tokens.is_number(end) or read_ordinal(tokens, end)[0] is not None
+        start = end if joined else next_in_list(tokens, end, AND_KK)
+        start += not joined and tokens.at(start) == "("
+        numbers = read_numbers_kk(tokens, start)
+        if numbers.kind in (None, "бап"):
+            break
+        many = numbers.plural or len(numbers.items) > 1
+        values = [value for number in numbers.items for value in write_out(number, many, None)]
+        found.append(Part(numbers.kind, values, start, numbers.end, "" if joined else ",", numbers.plural))
+        end = numbers.end
+    return found, end
+
+
+def read_articles_kk(tokens: Tokens, i: int, of_act: bool) -> tuple[Group | None, int]:
     """(Group or None, index to go on from) of the Kazakh list of articles that starts at i, and its parts.
 
     of_act: an act stands right before it, so that «52, 53-бабы» is a list though the word is singular."""
-    kind, items, plural, by_word, end = read_numbers_kk(tokens, i)
-    if kind != "бап":
-        return None, end
-    if not (plural or by_word or of_act):
-        first = i + sum(len(parts) * 2 for parts in items[:-1])  # each number, its hyphens and its comma
-        items, i = items[-1:], first
-    items = [parts for parts in items if int(parts[0][0]) <= MAX_ARTICLE]
-    found, j = [], end
-    while len(found) < MAX_LIST and items:
-        joined = tokens.is_number(j) or read_ordinal(tokens, j)[0] is not None
-        start = j if joined else next_in_list(tokens, j, AND_KK)
-        start += not joined and tokens.at(start) == "("
-        kind, values, many, _, after = read_numbers_kk(tokens, start)
-        if kind in (None, "бап"):
-            break
-        many = many or len(values) > 1
-        found.append((kind, [value for parts in values for value in write_out(parts, many, None)], joined))
-        end = j = after
+    numbers = read_numbers_kk(tokens, i, of_act)
+    if numbers.kind != "бап":
+        return None, numbers.end
+    items = numbers.items
+    if not (numbers.plural or numbers.by_word or of_act):
+        i += sum(len(number) * 2 for number in items[:-1])  # each number, its hyphens and its comma
+        items = items[-1:]
+    items = [number for number in items if int(number[0][0]) <= MAX_ARTICLE]
     if not items:
-        return None, end
-    entries = [(parts, []) for parts in items]
-    entries[-1] = (items[-1], chains_outward(found))
-    return Group(i, end, end, "kk", plural, entries), end
+        return None, numbers.end
+    upper, end = range_end_kk(tokens, numbers)
+    if upper:
+        items[-1] = [*items[-1], (upper, "–")]
+    found, end = read_parts_kk(tokens, end)
+    chains = chains_outward(found)
+    of_each = len(items) > 1 and len(found) == 1 == len(found[0].values) and found[0].plural
+    entries = [(number, chains if of_each else []) for number in items[:-1]]
+    return Group(i, end, "kk", numbers.plural, [*entries, (items[-1], chains)], end), end
 
 
-def read_item(
-    tokens: Tokens, i: int, starts: dict[int, Mention], ends: set[int]
-) -> tuple[Mention | Group | Parts | None, int]:
+def range_end_kk(tokens: Tokens, numbers: NumbersKk) -> tuple[str | None, int]:
+    """(last article, index after) of «52-баптан 54-бапқа дейінгі», of which `numbers` has the 52; else None."""
+    if re.fullmatch("ба[бп](?:тан|ынан)", numbers.word):
+        upper = read_numbers_kk(tokens, numbers.end)
+        until = tokens.folded(upper.end).startswith("дейин")
+        if until and upper.kind == "бап" and len(upper.items) == 1 == len(upper.items[0]):
+            return upper.items[0][0][0], upper.end + 1
+    return None, numbers.end
+
+
+def read_unit_first_kk(tokens: Tokens, i: int) -> Group | None:
+    """Group of «бап 52» at i, or None."""
+    number, end = read_parts(tokens, i + 1)
+    if not number or tokens.is_number(i - 1) or tokens.at(i - 1) in HYPHENS:
+        return None
+    if tokens.folded(i) != "бап" or tokens.at(end) in HYPHENS or unit_after(tokens, end, False)[0]:
+        return None
+    found, end = read_parts_kk(tokens, end)
+    return Group(i, end, "kk", False, [(number, chains_outward(found))], end)
+
+
+def read_before_next_act_kk(tokens: Tokens, i: int, places: ActPlaces) -> Group | None:
+    """Group of the «52, 54» in «ЕК-нің 52, 54 және АК-нің 9-баптары»: the unit comes after the last act."""
+    entries, j = [], i
+    while len(entries) < MAX_LIST:
+        number, end = read_number_kk(tokens, j)
+        if not number:
+            return None
+        entries.append((number, []))
+        j = next_in_list(tokens, end, AND_KK)
+        if j == end:
+            return None
+        if j in places.starts:
+            last = read_numbers_kk(tokens, places.starts[j].last, True)
+            of_both = last.kind == "бап" and last.plural
+            return Group(i, end, "kk", True, entries, end) if of_both else None
+    return None
+
+
+# -------------------------------------------------------------------------------------------- the walk over both
+
+
+def read_item(tokens: Tokens, i: int, places: ActPlaces) -> tuple[Mention | Group | Parts | None, int]:
     """(the act, list of articles or list of parts that begins at token i, or None; index to go on from)."""
-    if i in starts:
-        return starts[i], max(starts[i].last, i + 1)
+    if i in places.starts:
+        return places.starts[i], max(places.starts[i].last, i + 1)
     if tokens.kind[i] == "s":
         return None, i + 1
-    group, end = None, i
-    if tokens.norm[i] in ARTICLE_RU:
-        group = read_articles_ru(tokens, i, starts)
-    elif (tokens.is_number(i) or tokens.norm[i] in ORDINALS_KK) and not is_range_end(tokens, i):
-        group, end = read_articles_kk(tokens, i, i in ends)
-        group = group or read_number_first(tokens, i, starts)
-    elif tokens.is_number(i):
-        group = read_number_first(tokens, i, starts)
+    group, end = read_group(tokens, i, places)
     if group:
-        return group, group.last
+        return group, max(group.last, i + 1)
     if end > i + MAX_LOOK:  # a long list of numbers of nothing: read it once
         return None, end
     found, end = read_part_list(tokens, i)
-    return (Parts(i, end, found), end) if found else (None, i + 1)
+    if found:
+        return Parts(i, end, "ru", found), end
+    if i in places.ends and tokens.is_number(i):  # «ЕК-нің 1-тармағының 2) тармақшасы, 52-бап»
+        found, end = read_parts_kk(tokens, i)
+        if found:
+            return Parts(i, end, "kk", found), end
+    return None, i + 1
 
 
-def is_range_end(tokens: Tokens, i: int) -> bool:
-    """Whether number i is the 54 of 52-54."""
-    return tokens.at(i - 1) in DASHES and tokens.is_number(i - 2)
+def read_group(tokens: Tokens, i: int, places: ActPlaces) -> tuple[Group | None, int]:
+    """(list of articles at token i or None, index up to which it was looked for)."""
+    word, group, end = tokens.norm[i], None, i
+    if tokens.is_number(i) or fold(word) in NUMBER_WORDS_KK:
+        in_range = tokens.at(i - 1) in DASHES and tokens.is_number(i - 2)  # the 54 of 52-54
+        if not in_range:
+            group, end = read_articles_kk(tokens, i, i in places.ends)
+        if not group and i in places.ends:
+            group = read_before_next_act_kk(tokens, i, places)
+        group = group or read_more_of_another_act(tokens, i, places)
+    if group:
+        return group, end
+    if article_word(word):
+        group = read_articles_ru(tokens, i, places)
+    elif fold(word) == "бап":
+        group = read_unit_first_kk(tokens, i)
+    return group or read_reference_back(tokens, i) or read_number_first(tokens, i, places), end
 
 
 def read_items(tokens: Tokens, mentions: list[Mention]) -> Iterator[Mention | Group | Parts]:
     """Acts, lists of articles and lists of parts, in order."""
-    starts, ends = {mention.first: mention for mention in mentions}, {mention.last for mention in mentions}
+    places = ActPlaces(
+        {mention.first: mention for mention in mentions}, frozenset(mention.last for mention in mentions)
+    )
     i = 0
     while i < tokens.size:
-        item, i = read_item(tokens, i, starts, ends)
+        item, i = read_item(tokens, i, places)
         if item:
             yield item
 
@@ -376,36 +450,80 @@ def read_items(tokens: Tokens, mentions: list[Mention]) -> Iterator[Mention | Gr
 def find_groups(tokens: Tokens, mentions: list[Mention]) -> list[Group]:
     """The lists of articles, in order, each with the parts before and after it."""
     groups: list[Group] = []
+    quoted = (
+        -1
+    )  # place of the last one that is not of «настоящего Кодекса»: «настоящая статья» is in its text
     waiting: Parts | None = None  # parts for the article that follows them
     for item, following in pairwise([*read_items(tokens, mentions), None]):
         if isinstance(item, Group):
+            if item.repeats is not None:
+                this = THIS_ARTICLE.fullmatch(tokens.norm[item.first]) is not None
+                item = with_number_of(tokens, item, groups, quoted if this else len(groups) - 1)
+            elif not (isinstance(following, Mention) and following.state == "this"):
+                quoted = len(groups)
             if waiting and gap_is(tokens, waiting.last, item.first, (",", ".")):
                 item = with_leading_parts(item, waiting)
-            groups.append(item)
+            if item.entries:
+                groups.append(item)
             waiting = None
         elif isinstance(item, Parts):
-            leads = isinstance(following, Group) and following.language == "ru"
-            if leads and following.first == item.last:
-                waiting = item
-            elif groups and follows(tokens, groups[-1], item):
-                groups[-1] = with_following_parts(tokens, groups[-1], item)
-            elif leads:
-                waiting = item
+            groups, waiting = place_parts(tokens, groups, item, following)
         elif groups and gap_is(tokens, groups[-1].open_until, item.first, ()):
             groups[-1] = groups[-1]._replace(open_until=item.last)
     return groups
 
 
+def place_parts(
+    tokens: Tokens, groups: list[Group], parts: Parts, following: Mention | Group | Parts | None
+) -> tuple[list[Group], Parts | None]:
+    """(groups, parts that wait for their article) after the parts were given to the article before, if they are of
+    it."""
+    leads = isinstance(following, Group) and following.language == parts.language
+    may_follow = bool(groups) and follows(tokens, groups[-1], parts)
+    if leads and following.first == parts.last:
+        cut = max(k for k, part in enumerate(parts.found) if k == 0 or part.link)
+        if not (may_follow and cut and groups[-1].open_until == parts.first):
+            return groups, parts
+        mine, others = parts.found[:cut], parts.found[cut:]  # «ст. 91 ч. 1 и ч. 2 ст. 92»
+        groups[-1] = with_following_parts(
+            tokens, groups[-1], Parts(parts.first, mine[-1].last, parts.language, mine)
+        )
+        return groups, Parts(others[0].first, parts.last, parts.language, others)
+    if may_follow:
+        groups[-1] = with_following_parts(tokens, groups[-1], parts)
+        return groups, None
+    return groups, parts if leads else None
+
+
 def follows(tokens: Tokens, group: Group, parts: Parts) -> bool:
-    """Whether `parts` stand right after the group or its act, and its last article has none yet."""
+    """Whether `parts` stand right after the group or its act, and its last article has none yet, or are added to
+    it («пункт 1 статьи 5 дополнить подпунктом 2)»)."""
+    chains = group.entries[-1][1]
+    if AMENDING.fullmatch(tokens.at(parts.first - 1)) and group.open_until == parts.first - 1:
+        return all(RANK[parts.found[0].kind] < RANK[chain[-1][0]] for chain in chains)
     beside = gap_is(tokens, group.open_until, parts.first, (",", "(", ":"), DASHES)
-    return beside and not group.entries[-1][1]
+    return beside and not chains and parts.language == "ru"
+
+
+def with_number_of(tokens: Tokens, group: Group, groups: list[Group], place: int) -> Group:
+    """A group that means the article of groups[place], with its number; without entries if that is not near."""
+    if place < 0 or tokens.sentence[group.first] - tokens.sentence[groups[place].last - 1] > 2:
+        return group._replace(entries=[])
+    number = groups[place].entries[-1][0]
+    return group._replace(repeats=place, entries=[(number, chains) for _, chains in group.entries])
 
 
 def with_leading_parts(group: Group, parts: Parts) -> Group:
-    """The group with the parts that stand before it, which are of its first article."""
-    (number, own), *others = group.entries
-    return group._replace(first=parts.first, entries=[(number, own + chains_inward(parts.found)), *others])
+    """The group with the parts that stand before it, which are of its first article, or of each («пункты 1 статей
+    5 и 6»)."""
+    chains = (chains_inward if parts.language == "ru" else chains_outward)(parts.found)
+    last = parts.found[-1]
+    of_each = last.plural and group.plural and len(last.values) == 1 == len(parts.found)
+    entries = [
+        (number, own + chains if of_each or not place else own)
+        for place, (number, own) in enumerate(group.entries)
+    ]
+    return group._replace(first=parts.first, entries=entries)
 
 
 def with_following_parts(tokens: Tokens, group: Group, parts: Parts) -> Group:
@@ -414,11 +532,15 @@ def with_following_parts(tokens: Tokens, group: Group, parts: Parts) -> Group:
     end = parts.last + in_brackets
     *others, (number, own) = group.entries
     last = end if group.open_until == group.last else group.last  # else its act stands between them
-    entries = [*others, (number, own + chains_after(parts.found))]
-    return group._replace(last=last, open_until=end, entries=entries)
+    chains = chains_after(parts.found)
+    if own:
+        chains = [outer + inner for outer in own for inner in chains]
+    return group._replace(last=last, open_until=end, entries=[*others, (number, chains)])
 
 
-def gap_is(tokens, first, last, allowed, more=()):
+def gap_is(
+    tokens: Tokens, first: int, last: int, allowed: tuple[str, ...], more: frozenset[str] = frozenset()
+) -> bool:
     """Whether there are two tokens at most from first to last, all `allowed`, in one sentence."""
     if not 0 <= last - first <= 2:
         return False

@@ -14,13 +14,14 @@ from typing import NamedTuple
 from legalqa.law import acts
 from legalqa.law.acts import act_title, article_exists  # noqa: F401 (act_title is part of this module's API)
 from legalqa.law.articles import find_groups
-from legalqa.law.attribution import act_key, assign_acts  # noqa: F401 (act_key too)
+from legalqa.law.attribution import Attributed, act_key, assign_acts  # noqa: F401 (act_key too)
 from legalqa.law.mentions import find_mentions
 from legalqa.law.numbers import MAX_RANGE, write_out
+from legalqa.law.parts import Chain, read_chain
 from legalqa.law.tokens import Tokens
-from legalqa.law.units import RANK
 
 MAX_CITATIONS = 20_000  # of one text; after them ranges are not written out, so memory stays bounded
+CUE = re.compile("[0-9]|стат|ба[бп]", re.IGNORECASE)  # without one of these there is no article
 
 
 class Citation(NamedTuple):
@@ -36,42 +37,46 @@ class Citation(NamedTuple):
     end: int
 
 
-def read_chain(chain):
-    """(paragraphs, sub-paragraphs) of a chain; a part of a paragraph («часть вторая пункта 2») is none."""
-    kind, values = chain[0]
-    if RANK[kind] <= 1:
-        return [None], values if RANK[kind] else [None]
-    inner = next((values for kind, values in chain[1:] if RANK[kind] in (1, 2)), [None])
-    return values, inner
-
-
-def parse_citations(text, context_act=None):
+def parse_citations(text: str, context_act: str | None = None) -> list[Citation]:
     """Every reference to an article in `text`, in order; a list gives one Citation for each article and part.
 
-    context_act: id of the act that «настоящий Кодекс», «осы Заң» mean; without it they name no act.
+    context_act: id of the act that «настоящий Кодекс», «осы Заң» mean; without it, the one just named.
     """
-    if not re.search("[0-9]", text):
+    if not CUE.search(text):
         return []
     tokens = Tokens(text)
     mentions = find_mentions(tokens)
     groups = find_groups(tokens, mentions)
-    citations = []
-    for group, act, act_text, first, last in assign_acts(tokens, mentions, groups, context_act):
-        written = text[first:last]
-        for parts, chains in group.entries:
-            articles = write_out(parts, group.plural or len(group.entries) > 1, act)
-            pairs = [pair for chain in chains for pair in islice(product(*read_chain(chain)), MAX_RANGE)]
-            pairs = list(dict.fromkeys(pairs))[:MAX_RANGE] or [(None, None)]
-            if len(citations) > MAX_CITATIONS:
-                articles, pairs = articles[:1], pairs[:1]
-            for article in articles:
-                own = acts.part_of_civil_code(article) if act == acts.CIVIL_CODE else act
-                for paragraph, sub in pairs:
-                    citations.append(Citation(own, act_text, article, paragraph, sub, written, first, last))
+    citations: list[Citation] = []
+    for attributed in assign_acts(tokens, mentions, groups, context_act):
+        citations += cite(text, attributed, in_full=len(citations) <= MAX_CITATIONS)
     return citations
 
 
-def citation_as_dict(citation):
+def cite(text: str, attributed: Attributed, in_full: bool) -> list[Citation]:
+    """A Citation for each article and part of a list; without the inside of ranges if not `in_full`."""
+    group, act, act_text, start, end = attributed
+    written, citations = text[start:end], []
+    for number, chains in group.entries:
+        articles = write_out(number, group.plural or len(group.entries) > 1, act)
+        parts = read_chains(chains)
+        if not in_full:
+            articles, parts = articles[:1], parts[:1]
+        for article in articles:
+            own = acts.part_of_civil_code(article) if act == acts.CIVIL_CODE else act
+            citations += [Citation(own, act_text, article, *part, written, start, end) for part in parts]
+    return citations
+
+
+def read_chains(chains: list[Chain]) -> list[tuple[str | None, str | None]]:
+    """[(paragraph, sub-paragraph)] of an article's chains, at most MAX_RANGE; (None, None) without any."""
+    if not chains:
+        return [(None, None)]
+    pairs = [pair for chain in chains for pair in islice(product(*read_chain(chain)), MAX_RANGE)]
+    return list(dict.fromkeys(pairs))[:MAX_RANGE]
+
+
+def citation_as_dict(citation: Citation) -> dict[str, str | bool | None]:
     """A citation as logs/benchmark_<run>.json keeps it."""
     kept = {key: value for key, value in citation._asdict().items() if key not in ("start", "end")}
     return {**kept, "exists": article_exists(citation.act, citation.article)}

@@ -3,9 +3,9 @@
 Every look around is bounded, so time grows with the length of the text.
 """
 
+import functools
 import re
-
-from legalqa.law.acts import normalize_word
+import unicodedata
 
 MAX_QUOTE = 45  # tokens looked through for a closing quote or bracket
 MAX_LOOK = 12  # tokens looked through elsewhere
@@ -41,18 +41,48 @@ FEW_LETTERS = frozenset(
         "рис",
         "ж",
         "тб",
+        "тш",
         "н",
         "б",
     ]
 )
+LOOK_ALIKES = str.maketrans("abcehikmoptxyё", "авсенікмортхуе")
+UPPER_LOOK_ALIKES = str.maketrans("ABCEHKMOPTXY", "АВСЕНКМОРТХУ")
+CYRILLIC = re.compile("[\u0400-\u052f]")
+KAZAKH_AS_RUSSIAN = str.maketrans("әғқңөұүһі", "агкноуухи")
+
+
+@functools.lru_cache(maxsize=65536)
+def normalize_word(word: str) -> str:
+    """Lower-case NFC, no stress marks, ё is е; Latin look-alikes become Cyrillic in a Cyrillic word or «TK PK»."""
+    word = re.sub("[\u0300-\u036f\u00ad\u200b-\u200d]", "", unicodedata.normalize("NFC", word))
+    if word in ("PK", "KP", "РK", "PК"):
+        return "рк"
+    word = word.lower()
+    return word.translate(LOOK_ALIKES) if CYRILLIC.search(word) else word
+
+
+@functools.lru_cache(maxsize=65536)
+def fold(word: str) -> str:
+    """A normal form as it is typed where the keyboard has no Kazakh letters: «қылмыстық» -> «кылмыстык»."""
+    return word.translate(KAZAKH_AS_RUSSIAN)
+
+
+def kazakh(pattern: str) -> re.Pattern[str]:
+    """A pattern of Kazakh words, to be matched with a folded word."""
+    return re.compile(fold(pattern))
 
 
 class Tokens:
     """A text cut up: of each token the normal form, kind ("w", "n", "s"), place, gap before, sentence."""
 
-    def __init__(self, text):
+    def __init__(self, text: str):
         self.text = text
-        self.norm, self.kind, self.start, self.end, self.gap = [], [], [], [], []
+        self.norm: list[str] = []
+        self.kind: list[str] = []
+        self.start: list[int] = []
+        self.end: list[int] = []
+        self.gap: list[str] = []
         gap = ""
         for match in TOKEN.finditer(text):
             group = match.lastindex
@@ -66,52 +96,62 @@ class Tokens:
             self.gap.append(gap)
             gap = ""
         self.size = len(self.norm)
+        self.sentence: list[int] = []  # its number
+        self.depth: list[int] = []  # of brackets, in its sentence
         self.mark_sentences()
 
-    def mark_sentences(self):
+    def mark_sentences(self) -> None:
         """Number the sentences and the bracket depth inside each."""
-        self.sentence, self.depth = [], []
         sentence = depth = 0
-        for i in range(self.size):
+        for i, word in enumerate(self.norm):
             if i and self.is_break(i):
                 sentence, depth = sentence + 1, 0
-            if self.norm[i] == ")":
+            if word == ")":
                 depth = max(0, depth - 1)
             self.sentence.append(sentence)
             self.depth.append(depth)
-            if self.norm[i] == "(":
+            if word == "(":
                 depth += 1
 
-    def is_break(self, i):
+    def is_break(self, i: int) -> bool:
         """Whether a sentence starts at token i."""
-        before = self.norm[i - 1]
-        if self.gap[i] == "\n" and before not in (",", ":", ";", "(") and self.kind[i - 1] == "s":
-            return True
-        if before in "!?…":
-            return self.raw(i)[0].isupper()
-        if before != "." or not self.raw(i)[0].isupper():
+        if self.kind[i - 1] != "s":
             return False
+        before = self.norm[i - 1]
+        if self.gap[i] == "\n" and before not in (",", ":", ";", "("):
+            return True
+        if before not in ".!?…" or not self.text[self.start[i]].isupper():
+            return False
+        if before != ".":
+            return True
         word = self.at(i - 2)
         return not (word in FEW_LETTERS or len(word) == 1 and self.kind[i - 2] == "w")
 
-    def raw(self, i):
+    def raw(self, i: int) -> str:
         return self.text[self.start[i] : self.end[i]]
 
-    def at(self, i):
+    def at(self, i: int) -> str:
         """Normal form of token i, "" past either end."""
         return self.norm[i] if 0 <= i < self.size else ""
 
-    def is_number(self, i):
+    def folded(self, i: int) -> str:
+        """Token i as it is typed without Kazakh letters."""
+        return fold(self.at(i))
+
+    def is_number(self, i: int) -> bool:
         return 0 <= i < self.size and self.kind[i] == "n"
 
-    def is_word(self, i):
+    def is_word(self, i: int) -> bool:
         return 0 <= i < self.size and self.kind[i] == "w"
 
-    def is_tight(self, i):
+    def is_capital(self, i: int) -> bool:
+        return self.is_word(i) and self.text[self.start[i]].isupper()
+
+    def is_tight(self, i: int) -> bool:
         """No gap before token i."""
         return 0 <= i < self.size and not self.gap[i]
 
-    def closing(self, i):
+    def closing(self, i: int) -> int | None:
         """Index of the sign that closes the quote or bracket at i, or None within MAX_QUOTE tokens."""
         sign = self.norm[i]
         close = ")" if sign == "(" else QUOTES[sign]
@@ -123,12 +163,12 @@ class Tokens:
                 depth += (self.norm[j] == sign) - (self.norm[j] in close)
         return None
 
-    def opening(self, i):
+    def opening(self, i: int) -> int | None:
         """Index of the quote that opens what the sign at i closes, or None within MAX_QUOTE tokens."""
         for j in range(i - 1, max(-1, i - MAX_QUOTE), -1):
             if self.norm[j] in QUOTES and self.norm[i] in QUOTES[self.norm[j]]:
                 return j
         return None
 
-    def words(self, first, last):
+    def words(self, first: int, last: int) -> tuple[str, ...]:
         return tuple(self.norm[i] for i in range(first, last) if self.kind[i] != "s")
