@@ -1,5 +1,6 @@
 """The lists of articles in a text, each with its parts: «ст. 52 и пп. 1) п. 2 ст. 53», «52-бабының 1-тармағы»."""
 
+import functools
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -7,11 +8,13 @@ from typing import NamedTuple
 
 from legalqa.law.mentions import Mention
 from legalqa.law.numbers import (
+    CARDINALS_RU,
     FEMININE_ORDINAL,
     ORDINALS_KK,
     TENS_KK,
     UNITS_KK,
     is_counted,
+    ordinal_ru,
     read_ordinal,
     read_parts,
     skip_ordinal_ending,
@@ -19,6 +22,7 @@ from legalqa.law.numbers import (
 )
 from legalqa.law.parts import (
     MAX_LIST,
+    SHORT_PARTS,
     Chain,
     Part,
     chains_after,
@@ -103,12 +107,13 @@ def read_articles_ru(tokens: Tokens, i: int, places: ActPlaces) -> Group | None:
     if word == "ст":
         if is_gazette(tokens, i):
             return None
-        after += tokens.at(after) == "."
+        after += tokens.at(after) in (".", ",")
+        after += tokens.at(after) == "." and tokens.is_tight(after)
         if tokens.at(after) == "ст" and tokens.gap[after] != "\n":
             plural, after = True, after + 1
             after += tokens.at(after) == "."
     after += tokens.at(after) == ":"
-    after += tokens.at(after) == "№"
+    after += tokens.at(after) in ("№", "номер")
     entries, end, j = [], after, after
     while len(entries) < MAX_LIST:
         number, after = read_article_number(tokens, j)
@@ -193,7 +198,11 @@ def read_number_first(tokens: Tokens, i: int, places: ActPlaces) -> Group | None
         nominative = any(word == "кодекс" for word in tokens.norm[mention.first : mention.last])
         return None if nominative else Group(i, ended, "ru", False, [(number, [])], ended)
     word = tokens.at(ended)
-    if word == "ст" or ARTICLE_RU.get(word, True) or read_parts(tokens, ended + 1)[0]:
+    if word == "ст":  # «52 ст. ТК РК»
+        end = ended + 1 + (tokens.at(ended + 1) == ".")
+        of_act = end in places.starts or i in places.ends or tokens.at(i - 1) == "," and i - 1 in places.ends
+        return Group(i, end, "ru", False, [(number, [])], end) if of_act and tokens.is_number(i) else None
+    if ARTICLE_RU.get(word, True) or read_parts(tokens, ended + 1)[0]:
         return None
     of_act = ended + 1 in places.starts or i in places.ends
     by_number = tokens.is_number(i) and (ended > after or word in ("статье", "статью", "статьей"))
@@ -293,7 +302,9 @@ def unit_after(tokens: Tokens, i: int, of_act: bool) -> tuple[str | None, str, i
     unit = i + 1 if hyphen else i
     word = tokens.folded(unit)
     if ARTICLE_KK.fullmatch(word):
-        known = hyphen or of_act or word != "бабы" or tokens.norm[i - 1] == "ши" or is_kazakh_near(tokens, i)
+        known = hyphen or of_act or word != "бабы" or is_kazakh_near(tokens, i)
+        if tokens.folded(unit + 1).startswith(("тура", "курал")):  # «заң 25 баптан тұрады»
+            known = False
         return ("бап" if known else None), word, unit + 1
     stop = tokens.at(unit + 1) == "."
     if word == "б" and hyphen and of_act:  # «ҚР ЕК 52-б.»
@@ -399,7 +410,10 @@ def read_item(tokens: Tokens, i: int, places: ActPlaces) -> tuple[Mention | Grou
     """(the act, list of articles or list of parts that begins at token i, or None; index to go on from)."""
     if i in places.starts:
         return places.starts[i], max(places.starts[i].last, i + 1)
-    if tokens.kind[i] == "s":
+    if tokens.is_number(i):
+        if tokens.at(i - 1) in DASHES and tokens.is_number(i - 2):  # the 54 of 52-54
+            return None, i + 1
+    elif not may_begin(tokens.norm[i]):
         return None, i + 1
     group, end = read_group(tokens, i, places)
     if group:
@@ -416,13 +430,28 @@ def read_item(tokens: Tokens, i: int, places: ActPlaces) -> tuple[Mention | Grou
     return None, i + 1
 
 
+@functools.lru_cache(maxsize=65536)
+def may_begin(word: str) -> bool:
+    """Whether a list of articles or of parts may begin with a word."""
+    folded = fold(word)
+    return bool(
+        article_word(word)
+        or folded == "бап"
+        or folded in NUMBER_WORDS_KK
+        or word in CARDINALS_RU
+        or ordinal_ru(word)
+        or word in SHORT_PARTS
+        or PART_RU.fullmatch(word)
+        or THAT_RU.fullmatch(word)
+        or folded in THAT_KK
+    )
+
+
 def read_group(tokens: Tokens, i: int, places: ActPlaces) -> tuple[Group | None, int]:
     """(list of articles at token i or None, index up to which it was looked for)."""
     word, group, end = tokens.norm[i], None, i
     if tokens.is_number(i) or fold(word) in NUMBER_WORDS_KK:
-        in_range = tokens.at(i - 1) in DASHES and tokens.is_number(i - 2)  # the 54 of 52-54
-        if not in_range:
-            group, end = read_articles_kk(tokens, i, i in places.ends)
+        group, end = read_articles_kk(tokens, i, i in places.ends)
         if not group and i in places.ends:
             group = read_before_next_act_kk(tokens, i, places)
         group = group or read_more_of_another_act(tokens, i, places)

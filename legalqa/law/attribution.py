@@ -1,5 +1,6 @@
 """Which act each article is of: the one beside it, else that of its list, else the last one of its sentence."""
 
+import functools
 import re
 from bisect import bisect_left
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 from legalqa.law import acts
 from legalqa.law.articles import Group, gap_is
 from legalqa.law.mentions import PLAIN_RU, VERB, Mention, skip_country
-from legalqa.law.numbers import MONTHS_RU, month_of
+from legalqa.law.numbers import MONTHS_KK, MONTHS_RU, month_of
 from legalqa.law.tokens import DASHES, QUOTES, Tokens
 
 MAX_CARRY = 40  # tokens over which an act named before still holds in its sentence
@@ -107,6 +108,7 @@ class Acts:
         self.seen: dict[str, set[str | None]] = {}
         self.current: NamedAct = (None, None)
         self.place: int | None = None  # token before which the current act was named or cited
+        self.other_books = any(NOT_LAW.fullmatch(word) or STEEL.fullmatch(word) for word in set(tokens.norm))
         self.stands_alone = False  # its sentence does nothing but name it
 
     def resolve(self, mention: Mention, language: str) -> NamedAct:
@@ -245,7 +247,8 @@ def own_mention(tokens: Tokens, group: Group, mentions: list[Mention], firsts: l
             return mentions[after_title]
     if is_act_after(tokens, group, mention):
         return mention
-    if mention.state in ("bare", "contract") or mention.first != group.last + 1:
+    inside = group.last + 1
+    if mention.state in ("bare", "contract") or mention.first not in (inside, skip_country(tokens, inside)):
         return None
     sign, after = tokens.norm[group.last], tokens.at(mention.last)
     bracketed = sign == "(" and after == ")"  # «ст. 52 (ТК РК)»
@@ -324,10 +327,12 @@ def act_of(
     act, text = known.carried_to(group) or (None, None)
     if act is None and text and act_key(text) is None:  # «закон» somewhere before names nothing
         text = None
-    return None if not act and not text and is_of_no_law(tokens, group) else (act, text)
+    unnamed = not act and not text
+    return None if unnamed and known.other_books and is_of_no_law(tokens, group) else (act, text)
 
 
-def act_key(act_text):
+@functools.lru_cache(maxsize=65536)
+def act_key(act_text: str) -> str | None:
     """What tells an act that is not in acts.json from another in any case form; None if it names none
     («Закона»).
 
@@ -340,6 +345,7 @@ def act_key(act_text):
         if tokens.kind[i] == "w"
         and not GENERIC.fullmatch(tokens.norm[i])
         and not month_of(tokens.norm[i], MONTHS_RU)
+        and not month_of(tokens.norm[i], MONTHS_KK)
     ]
     words = [word for word in telling if len(word) > 2]
     digits = [tokens.norm[i] for i in range(tokens.size) if tokens.kind[i] == "n"]

@@ -42,6 +42,7 @@ TREATY = re.compile(  # words in the title of a contract between states
     ".*(?:союз|сотруднич|государств|дружб|границ|еаэс|еврази|двойн|правов|партн|торгов|междунар|пенсионн).*"
 )
 ADJECTIVE_RU = re.compile(".{3,}(?:ый|ий|ой|ого|его|ому|ему|ым|им|ом|ем)")
+FEMININE = re.compile(".{3,}(?:[ая]я|[ое]й|[ую]ю)")
 THIS_RU = re.compile("настоящ(?:ий|его|ему|им|ем|ая|ей|ую)")
 SAME_RU = re.compile(
     "эт(?:от|ого|ому|им|ом|ой|у|а)|(?:данн|(?:выше)?указанн|(?:выше)?названн|(?:выше)?упомянут)"
@@ -52,9 +53,10 @@ OLD = kazakh("стар(?:ый|ого|ому|ым|ом|ой|ая|ую)|прежн
 PLAIN_RU = re.compile(
     "действующ.*|нов(?:ый|ого|ому|ым|ом)|стар(?:ый|ого|ому|ым|ом)|прежн.*"
     "|казахстанск.*|наш.*|сам.*|отдельн.*|кажд.*|перв.*|втор.*|любо.*|тако.*|мо(?:его|ему)"
-    "|всего|отечественн.*|соответствующ.*|ино(?:й|го|му)"
+    "|утративш.*|силу|ранее|бывш.*|всего|отечественн.*|соответствующ.*|ино(?:й|го|му)"
 )
 VERB = re.compile(".{3,}(?:[аеиуюя]т(?:ся)?|[аи]л[аои]?(?:сь|ся)?|ен[аоы]|ан[аоы]|ит)|не|является")
+OF_CONDUCT = re.compile("этики|чести|поведения|корпоративного")  # no code of laws
 GLUED = re.compile(
     "([А-ЯҚӘҒҢӨҰҮҺІ][А-ЯҚӘҒҢӨҰҮҺІт]*К)(?:[нтд]ің|[нтд]ың|[тд]е|[гк]е|мен|пен|[тд]ен)"
 )  # «ЕКнің»
@@ -91,6 +93,7 @@ class Details:
     edition: str | None = None  # the year in «в редакции 1995 года»
     title: str | None = None  # act id by the title
     named: bool = False  # a title stands there, known or not
+    of_kazakhstan: bool = False
     foreign: bool = False
     alias: str | None = None
     part: str | None = None  # of the Civil Code
@@ -162,6 +165,7 @@ def read_identity(tokens: Tokens, details: Details) -> bool:
     i = details.end
     details.end = skip_country(tokens, i)
     if details.end > i:
+        details.of_kazakhstan = True
         return True
     details.end = skip_foreign(tokens, i)
     if details.end > i:
@@ -288,6 +292,8 @@ def read_back(tokens: Tokens, i: int, details: Details) -> int:
     while k > 0 and j - k < MAX_LOOK and (tokens.is_number(k - 1) or of_number_or_date(tokens.norm[k - 1])):
         k -= 1
     m = k
+    if tokens.at(k) == "№" and is_unit(tokens.at(k - 1)):  # «статья № 52 ТК»
+        return j
     while m < j:
         number, after = read_number(tokens, m)
         date, later = read_date(tokens, m)
@@ -357,12 +363,13 @@ def note_surroundings(tokens: Tokens, first: int, details: Details) -> int:
     """Note what stands before a named act, another state («РФ ТК-нің») or «старого»; index of its first token."""
     before_country = skip_country_back(tokens, first)
     before_state = skip_foreign_back(tokens, first)
-    if before_country == first > before_state:
+    if before_country == first > before_state and not details.of_kazakhstan:
         details.foreign = True
         return before_state
-    if OLD.fullmatch(tokens.folded(before_country - 1)) and not details.number and not details.date:
+    old = before_country - 1 - (tokens.at(before_country - 1) == "силу")  # «утратившего силу»
+    if OLD.fullmatch(tokens.folded(old)) and not details.number and not details.date:
         details.date = acts.OLD
-        return before_country - 1
+        return old
     return first
 
 
@@ -388,6 +395,8 @@ def head_mention(tokens: Tokens, i: int, kind: str) -> Mention | None:
     after.number, after.date = after.number or before.number, after.date or before.date
     if after.number or after.date:
         first = min(first, before.first)
+    if kind == "code" and not found and OF_CONDUCT.fullmatch(tokens.at(i + 1)):
+        return Mention(i, i + 2, kind, "unknown", None, True)
     if kind == "code" and not found and not after.number and has_own_adjective(tokens, i):
         return Mention(i - 1, after.end, kind, "unknown", None, True, after.alias)
     if kind == "law" and tokens.at(i - 1).startswith("конституционн"):
@@ -467,9 +476,11 @@ def abbreviation_mention(tokens: Tokens, i: int) -> Mention | None:
         return None
     written = sum(letter.isupper() for letter in raw) > 1
     beside = is_beside_article(tokens, i, end)
-    if not (written or in_kazakhstan or beside):
+    if not (written or in_kazakhstan or after.foreign or beside):
         return None
-    if key in EVERYDAY and not (of_country or in_kazakh or beside or tokens.at(i - 1) == "("):
+    if key in EVERYDAY and not (
+        of_country or after.foreign or in_kazakh or beside or tokens.at(i - 1) == "("
+    ):
         return None
     kind = "law" if key == "зозпп" else "code"
     chosen = (
@@ -518,9 +529,8 @@ def other_mention(tokens: Tokens, i: int) -> Mention | None:
         return Mention(first, i + 1, kind, "contract", None, False)
     if state and not titled:
         return Mention(first, i + 1, kind, state, None, False)
-    named_before = tokens.is_capital(i - 1) and ADJECTIVE_RU.fullmatch(
-        tokens.at(i - 1)
-    )  # «Венской конвенции»
+    adjective = ADJECTIVE_RU.fullmatch(tokens.at(i - 1)) or FEMININE.fullmatch(tokens.at(i - 1))
+    named_before = tokens.is_capital(i - 1) and adjective  # «Венской конвенции»
     if titled or tokens.is_capital(i) or named_before:
         end = read_after(tokens, i + 1, titled).end
         return Mention(i - 1 if named_before else i, end, kind, "unknown", None, False)
@@ -529,10 +539,13 @@ def other_mention(tokens: Tokens, i: int) -> Mention | None:
 
 @functools.lru_cache(maxsize=65536)
 def kind_of_word(raw: str) -> str | None:
-    """What a word may name: "code", "law", "constitution", "other", "social", "abbreviation" or nothing (None)."""
+    """What a word may name: "code", "law", "constitution", "other", "social", "federal", "abbreviation" or
+    nothing (None)."""
     word = normalize_word(raw)
     if word.startswith(("кодекс", "соцкодекс")):
         return "code" if word[0] == "к" else "social"
+    if word in ("фз", "фкз"):
+        return "federal"
     if LAW_RU.fullmatch(word) or LAW_KK.fullmatch(fold(word)):
         return "law"
     if CONSTITUTION.fullmatch(fold(word)):
@@ -548,8 +561,10 @@ def mention_at(tokens: Tokens, i: int) -> Mention | None:
     kind = kind_of_word(tokens.raw(i))
     if kind == "social":  # «Соцкодекс»
         return Mention(i, read_after(tokens, i + 1, titled=False).end, "code", "known", "social_code", True)
-    if kind == "law" and tokens.at(i - 1) == "ата":
+    if kind == "law" and (tokens.at(i - 1) == "ата" or tokens.at(i - 1).startswith("основн")):
         return constitution_mention(tokens, i - 1, i)
+    if kind == "federal":  # «ФЗ», of the Russian Federation
+        return Mention(i, read_after(tokens, i + 1, titled=True).end, "law", "unknown", None, True)
     if kind in ("code", "law"):
         return head_mention(tokens, i, kind)
     if kind == "constitution":

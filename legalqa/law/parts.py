@@ -7,6 +7,7 @@ from legalqa.law.tokens import CLOSING_QUOTES, DASHES, QUOTES, Tokens
 from legalqa.law.units import AND_RU, PART_RU, RANK
 
 MAX_LIST = 150  # numbers in one list
+SHORT_PARTS = frozenset(("п", "пп", "ч", "подп", "абз", "пункт"))
 Chain = list[tuple[str, list[str]]]  # [(kind, values)], outermost first
 
 
@@ -25,7 +26,7 @@ class Part(NamedTuple):
 def part_at(tokens: Tokens, i: int) -> tuple[str | None, bool, int]:
     """(kind, plural, index after) of a Russian word for a part: "пп", "п", "ч", "абз"; "?" for «пп.»."""
     word = tokens.at(i)
-    if word in ("п", "пп", "ч", "подп", "абз", "пункт"):
+    if word in SHORT_PARTS:
         if (
             word == "п"
             and tokens.at(i + 1) in (".", "/")

@@ -85,12 +85,12 @@ class Tokens:
         self.gap: list[str] = []
         gap = ""
         for match in TOKEN.finditer(text):
-            group = match.lastindex
+            group, piece = match.lastindex, match[0]
             if group == 3:
-                gap = "\n" if "\n" in match.group() else " "
+                gap = "\n" if "\n" in piece else " "
                 continue
-            self.norm.append(normalize_word(match.group()) if group == 1 else match.group())
-            self.kind.append("w" if group == 1 else "n" if group == 2 else "s")
+            self.norm.append(normalize_word(piece) if group == 1 else piece)
+            self.kind.append("wn s"[group - 1])
             self.start.append(match.start())
             self.end.append(match.end())
             self.gap.append(gap)
@@ -104,7 +104,7 @@ class Tokens:
         """Number the sentences and the bracket depth inside each."""
         sentence = depth = 0
         for i, word in enumerate(self.norm):
-            if i and self.is_break(i):
+            if i and self.kind[i - 1] == "s" and self.is_break(i):
                 sentence, depth = sentence + 1, 0
             if word == ")":
                 depth = max(0, depth - 1)
@@ -114,9 +114,7 @@ class Tokens:
                 depth += 1
 
     def is_break(self, i: int) -> bool:
-        """Whether a sentence starts at token i."""
-        if self.kind[i - 1] != "s":
-            return False
+        """Whether a sentence starts at token i, which a sign precedes."""
         before = self.norm[i - 1]
         if self.gap[i] == "\n" and before not in (",", ":", ";", "("):
             return True
