@@ -8,18 +8,18 @@ April 2026; the Constitution is that of 1 July 2026.
 import functools
 import json
 import re
-import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
+
+from legalqa.law.tokens import fold, normalize_word
 
 ACTS_FILE = Path(__file__).with_name("acts.json")
 CIVIL_CODE = "civil_code"  # both parts, as people cite them; `part_of_civil_code` tells which by the article
 LAST_GENERAL_ARTICLE = 405
-LOOK_ALIKES = str.maketrans("abcehikmoptxyё", "авсенікмортхуе")
-CYRILLIC = re.compile("[\u0400-\u052f]")
 
 # Adjectives of codes by stem, as they stand before "кодекс"; None: a code we know of but have no articles of.
 # fmt: off
-CODES_RU = {
+CODES_RU: dict[tuple[str, ...], str | None] = {
     ("трудов",): "labor_code", ("гражданск",): CIVIL_CODE, ("налогов",): "tax_code",
     ("земельн",): "land_code", ("предпринимательск",): "entrepreneurial_code", ("уголовн",): "criminal_code",
     ("экологическ",): "environmental_code",
@@ -29,7 +29,7 @@ CODES_RU = {
     ("административн", "процедурн", "процессуальн"): "admin_procedure_code",
     ("административн",): "admin_offences_code",
 }
-CODES_KK = {
+CODES_KK: dict[tuple[str, ...], str | None] = {
     ("еңбек",): "labor_code", ("азаматтық",): CIVIL_CODE, ("салық",): "tax_code", ("жер",): "land_code",
     ("кәсіпкерлік",): "entrepreneurial_code", ("қылмыстық",): "criminal_code",
     ("экология",): "environmental_code", ("экологиялық",): "environmental_code",
@@ -43,6 +43,7 @@ CODES_KK = {
     ("денсаулық", "сақтау"): "health_code",
 }
 # fmt: on
+CODES_KK = {tuple(map(fold, words)): act_id for words, act_id in CODES_KK.items()}
 # Titles people use beside the official ones and those of acts.json.
 # fmt: off
 TITLES_RU = {
@@ -61,9 +62,9 @@ TITLES_RU = {
     "о банкротстве физических лиц": "citizen_bankruptcy_law",
     "об обязательном страховании гпо владельцев транспортных средств": "vehicle_insurance_law",
     "о налогах": "tax_code",
-    "о налогах и обязательных платежах в бюджет": "tax_code",
-    "о налогах и других обязательных платежах в бюджет": "tax_code",
-    "о налогах и других обязательных платежах в бюджет налоговый кодекс": "tax_code",
+    "о налогах и обязательных платежах в бюджет": "tax_code_2017_repealed",  # the code in force has no such title
+    "о налогах и других обязательных платежах в бюджет": "tax_code_2017_repealed",
+    "о налогах и других обязательных платежах в бюджет налоговый кодекс": "tax_code_2017_repealed",
 }
 TITLES_KK = {
     "әкімшілік құқық бұзушылық туралы": "admin_offences_code",
@@ -71,47 +72,41 @@ TITLES_KK = {
     "неке және отбасы туралы": "family_code",
     "халық денсаулығы туралы": "health_code",
     "жылжымайтын мүлікке құқықтарды тіркеу туралы": "real_estate_registration_law",
-    "салық және бюджетке төленетін басқа да міндетті төлемдер туралы": "tax_code",
-    "салық және бюджетке төленетін басқа да міндетті төлемдер туралы салық кодексі": "tax_code",
+    "салық және бюджетке төленетін басқа да міндетті төлемдер туралы": "tax_code_2017_repealed",
+    "салық және бюджетке төленетін басқа да міндетті төлемдер туралы салық кодексі": "tax_code_2017_repealed",
 }
 # fmt: on
-ABBREVIATIONS_RU = {"крккоап": "admin_offences_code", "кркоап": "admin_offences_code", "кобс": "family_code"}
+ABBREVIATIONS_RU = {"кроап": "admin_offences_code", "кркоап": "admin_offences_code", "кобс": "family_code"}
+ABBREVIATIONS_KK = {"әқбк": "admin_offences_code"}
+OLD = "old"  # in place of a date: an act of that name which is no longer in force
 
 
-@functools.lru_cache(maxsize=65536)
-def normalize_word(word):
-    """Lower-case NFC, no stress marks, ё is е; Latin look-alikes become Cyrillic in a Cyrillic word."""
-    word = re.sub("[\u0300-\u036f\u00ad\u200b-\u200d]", "", unicodedata.normalize("NFC", word)).lower()
-    return word.translate(LOOK_ALIKES) if CYRILLIC.search(word) else word
+def title_key(words: Iterable[str]) -> tuple[str, ...]:
+    """The words of a title as it is looked up: without Kazakh letters and most of the case endings."""
+    return tuple(fold(word)[:7] for word in words)
 
 
-def title_words(title):
-    return tuple(normalize_word(word) for word in re.findall(r"\w+", title))
+def title_words(title: str) -> tuple[str, ...]:
+    return title_key(map(normalize_word, re.findall(r"\w+", title)))
 
 
-def without_country(words):
-    """A title's words without the country's name at either end, which people leave out."""
-    for country in (("в", "республике", "казахстан"), ("республики", "казахстан"), ("рк",)):
+def without_country(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A title's key without the country's name at either end, which people leave out."""
+    for country in (("в", "республ", "казахст"), ("республ", "казахст"), ("рк",)):
         if words[-len(country) :] == country:
             words = words[: -len(country)]
-    if words[:1] == ("қр",):
+    if words[:1] == ("кр",):
         return words[1:]
-    if words[:1] == ("қазақстан",) and words[1:2] and words[1].startswith("республикасы"):
-        return words[2:]
-    return words
+    return words[2:] if words[:2] == ("казакст", "республ") else words
 
 
 @functools.cache
-def load_acts():
+def load_acts() -> dict[str, dict]:
     """{id: record of acts.json}."""
     return {act["id"]: act for act in json.loads(ACTS_FILE.read_text("utf-8"))}
 
 
-def article_key(article):
-    return tuple(int(part) for part in article.split("-"))
-
-
-def expand(ranges):
+def expand(ranges: str) -> set[str]:
     """ "1..3 3-1..3-2" -> {"1", "2", "3", "3-1", "3-2"}."""
     articles = set()
     for item in ranges.split():
@@ -123,14 +118,14 @@ def expand(ranges):
 
 
 @functools.cache
-def articles_of(act_id):
+def articles_of(act_id: str | None) -> tuple[frozenset[str], frozenset[str]]:
     """(articles in force, repealed articles) of an act; empty sets where acts.json has no list."""
     act = load_acts().get(act_id) or {}
     return frozenset(expand(act.get("articles") or "")), frozenset(expand(act.get("repealed") or ""))
 
 
 @functools.cache
-def known_numbers():
+def known_numbers() -> frozenset[str]:
     """Every article number with a suffix that some act has, in force or repealed."""
     return frozenset(
         article
@@ -141,12 +136,12 @@ def known_numbers():
     )
 
 
-def part_of_civil_code(article):
+def part_of_civil_code(article: str) -> str:
     general = int(article.split("-")[0]) <= LAST_GENERAL_ARTICLE
     return "civil_code_general" if general else "civil_code_special"
 
 
-def article_exists(act, article):
+def article_exists(act: str | None, article: str) -> bool | None:
     """Whether `article` has text in `act`: False if it was excluded or never was, None where no list is
     known.
 
@@ -158,38 +153,50 @@ def article_exists(act, article):
     return article in in_force if in_force else None
 
 
-def act_title(act_id, language="ru"):
+def act_title(act_id: str, language: str = "ru") -> str:
     """Official title in Russian or Kazakh ("ru", "kk")."""
     return load_acts()[act_id][f"title_{language}"]
 
 
-def cite_as(act_id):
+def cite_as(act_id: str) -> str:
     return CIVIL_CODE if act_id.startswith("civil_code_") else act_id
 
 
 @functools.cache
-def titles(language):
-    """{title's words: act id}: official and usual titles, without the words for law, code and country."""
-    usual = TITLES_RU if language == "ru" else TITLES_KK
-    table = {title_words(title): act_id for title, act_id in usual.items()}
+def titles() -> dict[tuple[str, ...], str]:
+    """{key of a title: act id}: official and usual titles, without the words for law, code and country."""
+    table = {title_words(title): act_id for title, act_id in (TITLES_RU | TITLES_KK).items()}
     for act in load_acts().values():
-        for quoted in re.findall("«(.+)»", act[f"title_{language}"]):
-            full = title_words(quoted)
-            table.setdefault(full, act["id"])
-            table.setdefault(without_country(full), act["id"])
-        for name in act[f"abbr_{language}"]:
-            words = title_words(name)
-            if words[0] in ("закон", "кодекс"):
-                table.setdefault(words[1:], act["id"])
-            elif words[-1] in ("заң", "кодекс", "кодексі") and "туралы" in words:
-                table.setdefault(words[:-1], act["id"])
+        for language in ("ru", "kk"):
+            for quoted in re.findall("«(.+)»", act[f"title_{language}"]):
+                full = title_words(quoted)
+                table.setdefault(full, act["id"])
+                table.setdefault(without_country(full), act["id"])
+            for name in act[f"abbr_{language}"]:
+                words = title_words(name)
+                if words[0] in ("закон", "кодекс"):
+                    table.setdefault(words[1:], act["id"])
+                elif "туралы" in words and words[-1] != "туралы":
+                    table.setdefault(words[:-1], act["id"])
     return table
 
 
 @functools.cache
-def abbreviations(language):
+def title_starts() -> frozenset[str]:
+    """The first words of all titles' keys."""
+    return frozenset(words[0] for words in titles())
+
+
+def known_title(words: Iterable[str]) -> str | None:
+    """Act id of a title's words in either language, or None."""
+    key = title_key(words)
+    return titles().get(key) or titles().get(without_country(key))
+
+
+@functools.cache
+def abbreviations(language: str) -> dict[str, str]:
     """{abbreviation's letters, lower case: act id} of one word, such as тк or ӘҚБтК."""
-    table = dict(ABBREVIATIONS_RU if language == "ru" else {})
+    table = dict(ABBREVIATIONS_RU if language == "ru" else ABBREVIATIONS_KK)
     for act in load_acts().values():
         for name in act[f"abbr_{language}"]:
             words = [word for word in name.split() if word not in ("РК", "ҚР")]
@@ -198,27 +205,26 @@ def abbreviations(language):
     return table
 
 
-@functools.cache
-def numbers():
-    """{"414-v": act id}, by the number of the act."""
-    return {act["number"].lower(): act["id"] for act in load_acts().values() if act["number"]}
-
-
-def resolve_dated(name, number, date):
+def resolve_dated(name: str | None, number: str | None, date: str | None) -> str | None:
     """Act id of a citation that gives a number or date of adoption, or None: then it is an act we do not
     know.
 
-    name: act id its words say, or None; number: "414-v" or None; date: "2015-11-23", "2015" or None. A number
-    or date that is not the named act's own means an older act of that name, or an invented one: never the act
-    in force.
+    name: act id its words say, or None; number: "414-v" or None; date: "2015-11-23", "2015", OLD or None. A
+    number or date that is not the named act's own means an older act of that name, or an invented one: never
+    the act in force. A year alone may be that of the first of January after, when most codes come into force.
     """
 
-    def may_be(act_id):  # civil_code has two parts, tax_code and constitution have repealed namesakes
+    def may_be(act_id: str) -> bool:  # civil_code has two parts, tax_code and constitution repealed namesakes
         return name is None or name in (act_id, cite_as(act_id)) or act_id.startswith(f"{name}_")
 
     candidates = [act for act in load_acts().values() if may_be(act["id"])]
     if number:
         matching = [act for act in candidates if act["number"] and act["number"].lower() == number]
+    elif not name or not date:
+        matching = []
+    elif date == OLD:
+        matching = [act for act in candidates if not act["in_force"]]
     else:
-        matching = [act for act in candidates if act["adopted"].startswith(date)] if name else []
+        dates = [date, str(int(date) - 1)] if len(date) == 4 else [date]
+        matching = [act for start in dates for act in candidates if act["adopted"].startswith(start)]
     return matching[0]["id"] if matching else None

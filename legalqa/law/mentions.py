@@ -1,305 +1,105 @@
-"""Which acts a text names, and where: codes by adjective, laws by title, both by abbreviation, number or
-date.
-
-A text is cut into words, numbers and signs once (`Tokens`), and `find_mentions` walks over them. Every look
-around is bounded, so time grows with the length of the text.
-"""
+"""Which acts a text names, and where: codes by adjective, laws by title, both by abbreviation, number or date."""
 
 import functools
 import re
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from legalqa.law import acts
-from legalqa.law.acts import normalize_word
+from legalqa.law.countries import skip_country, skip_country_back, skip_foreign, skip_foreign_back
+from legalqa.law.numbers import MONTHS_KK, month_of, read_date, read_year
+from legalqa.law.tokens import (
+    CLOSING_QUOTES,
+    DASHES,
+    HYPHENS,
+    MAX_LOOK,
+    QUOTES,
+    UPPER_LOOK_ALIKES,
+    Tokens,
+    fold,
+    kazakh,
+    normalize_word,
+)
+from legalqa.law.units import AND_RU, ARTICLE_RU, PART_RU, is_unit
 
-MAX_QUOTE = 45  # tokens looked through for a closing quote or bracket
-MAX_LOOK = 12  # tokens looked through elsewhere
-TOKEN = re.compile(
-    "([^\\W\\d_](?:[^\\W\\d_]|[\u0300-\u036f\u00ad\u200b-\u200d])*)|([0-9]+)"  # word, number,
-    "|([\\s\u200b*`_]+)|(.)",
-    re.DOTALL,
-)  # gap (Markdown's signs too), sign
-DASHES = frozenset("-‐‑–—−")
-HYPHENS = frozenset("-‐‑")
-QUOTES = {"«": "»", "“": "”“", "„": "“”", '"': '"', "”": "”"}
-CLOSING_QUOTES = frozenset('»”"“')
 ROMAN = str.maketrans("ІХСМіхсм", "IXCMixcm")
-UPPER_LOOK_ALIKES = str.maketrans("ABCEHKMOPTXY", "АВСЕНКМОРТХУ")
-MONTHS_RU = {
-    stem: month
-    for month, stem in enumerate(
-        [
-            "январ",
-            "феврал",
-            "март",
-            "апрел",
-            "мая",
-            "июн",
-            "июл",
-            "август",
-            "сентябр",
-            "октябр",
-            "ноябр",
-            "декабр",
-        ],
-        1,
-    )
-}
-MONTHS_KK = {
-    stem: month
-    for month, stem in enumerate(
-        [
-            "қаңтар",
-            "ақпан",
-            "наурыз",
-            "сәуір",
-            "мамыр",
-            "маусым",
-            "шілде",
-            "тамыз",
-            "қыркүйек",
-            "қазан",
-            "қараша",
-            "желтоқсан",
-        ],
-        1,
-    )
-}
-ARTICLE_RU = {  # word: whether it is plural
-    "статья": False,
-    "статьи": False,
-    "статье": False,
-    "статью": False,
-    "статьей": False,
-    "статьею": False,
-    "ст": False,
-    "статии": False,
-    "статей": True,
-    "статьям": True,
-    "статьями": True,
-    "статьях": True,
-}
-PART_RU = re.compile(
-    "(?:(подпункт)(а|у|ом|е|ы|ов|ам|ами|ах)?|(пункт)(а|у|ом|е|ы|ов|ам|ами|ах)?"
-    "|(част)(ь|и|ью|ей|ям|ями|ях)"
-    "|(абзац)(а|у|ем|е|ы|ев|ам|ами|ах)?)"
-)
-ARTICLE_KK = re.compile("бап(?:тың|қа|ты|та|тан|пен|тағы|тар.*)?|баб(?:ы|ын|ының|ына|ында|ындағы|ынан|ымен)")
 LAW_RU = re.compile("закон(?:а|у|ом|е|ы|ов|ам|ами|ах)?|зрк")
-LAW_KK = re.compile("заң(?:ы|ның|ына|ынан|ында|ындағы|ының|ын|ымен|ға|ды|да|дан|нан|мен|дағы)?")
-CONSTITUTION = re.compile(
-    "конституци(?:я|и|ю|ей|ею)"
-    "|конституция(?:ның|ға|ны|да|дан|мен|сы|сын|сының|сына|сында|сындағы|сынан|сымен)"
+LAW_KK = kazakh("заң(?:ы|ның|ына|ынан|ында|ындағы|ының|ын|ымен|ға|ды|да|дан|нан|мен|дағы)?")
+CONSTITUTION = kazakh(
+    "конституци(?:я|и|ю|ей|ею)|конституция(?:ның|ға|ны|да|дан|мен|сы|сын|сының|сына|сында|сындағы|сынан|сымен)"
 )
-OTHER_ACT = re.compile(
+OTHER_ACT = kazakh(
     "правил|положени[яюей]+|конвенци[июяей]+|приказ[ауоме]*|постановлени[яюемй]+"
-    "|указ[ауоме]*|регламент[ауоме]*|инструкци[июяей]+|устав[ауоме]*|пакт[ауоме]*"
+    "|указ[ауоме]*|регламент[ауоме]*|инструкци[июяей]+|пакт[ауоме]*"
     "|протокол[ауоме]*|деклараци[июяей]+|уложени[яюемй]+|стандарт[ауоме]*"
-    "|қағидалар.*|ереже(?:нің|сінің)"
-    "|конвенция.*|жарлы[қғ].*|қаулы.*|бұйры[қғ].*|жарғы.*|шарт(?:тың|ының)"
-    "|келісім(?:нің|інің)"
+    "|қағидалар.*|ереже(?:нің|сінің)|конвенция.*|жарлы[қғ].*|қаулы.*|бұйры[қғ].*"
 )
-CONTRACT = re.compile("(?:договор|контракт|соглашени)[ауоюяем]*")
+NO_ACT = kazakh(  # what has articles and is no law: contracts, statutes of firms, estimates, newspapers
+    "(?:договор|контракт|соглашени)[ауоюяем]*|устав(?:а|у|ом|е)?|смет[аыеу]|газет[аыеу]|журнал[ауе]"
+    "|классификаци[ияюей]+|сборник[ауе]|шарт(?:тың|ының)|келісім(?:нің|інің|шарттың|шартының)|жарғы(?:ның|сының)"
+)
+TREATY = re.compile(  # words in the title of a contract between states
+    ".*(?:союз|сотруднич|государств|дружб|границ|еаэс|еврази|двойн|правов|партн|торгов|междунар|пенсионн).*"
+)
 ADJECTIVE_RU = re.compile(".{3,}(?:ый|ий|ой|ого|его|ому|ему|ым|им|ом|ем)")
+FEMININE = re.compile(".{3,}(?:[ая]я|[ое]й|[ую]ю)")
 THIS_RU = re.compile("настоящ(?:ий|его|ему|им|ем|ая|ей|ую)")
 SAME_RU = re.compile(
-    "эт(?:от|ого|ому|им|ом)|(?:данн|(?:выше)?указанн|(?:выше)?названн|(?:выше)?упомянут)"
-    "(?:ый|ого|ому|ым|ом)|же"
+    "эт(?:от|ого|ому|им|ом|ой|у|а)|(?:данн|(?:выше)?указанн|(?:выше)?названн|(?:выше)?упомянут)"
+    "(?:ый|ого|ому|ым|ом|ой|ую|ая)|той|же"
 )
-SAME_KK = frozenset(["аталған", "көрсетілген", "сол", "бұл", "осындай", "жоғарыда"])
+SAME_KK = frozenset(["аталган", "корсетилген", "сол", "бул", "осындай", "жогарыда"])  # without Kazakh letters
+OLD = kazakh("стар(?:ый|ого|ому|ым|ом|ой|ая|ую)|прежн.*|бывш.*|действовавш.*|утративш.*|ескі|бұрынғы")
 PLAIN_RU = re.compile(
     "действующ.*|нов(?:ый|ого|ому|ым|ом)|стар(?:ый|ого|ому|ым|ом)|прежн.*"
     "|казахстанск.*|наш.*|сам.*|отдельн.*|кажд.*|перв.*|втор.*|любо.*|тако.*|мо(?:его|ему)"
-    "|всего|отечественн.*|соответствующ.*|ино(?:й|го|му)"
+    "|утративш.*|силу|ранее|бывш.*|всего|отечественн.*|соответствующ.*|ино(?:й|го|му)"
 )
 VERB = re.compile(".{3,}(?:[аеиуюя]т(?:ся)?|[аи]л[аои]?(?:сь|ся)?|ен[аоы]|ан[аоы]|ит)|не|является")
-AND_RU, AND_KK = frozenset({"и", "или", "либо"}), frozenset(["және", "немесе", "мен", "пен", "бен", "не"])
-FOREIGN = frozenset(
-    [
-        "рф",
-        "россии",
-        "российской",
-        "еаэс",
-        "снг",
-        "ссср",
-        "украины",
-        "узбекистана",
-        "кыргызской",
-        "беларусь",
-        "белоруссии",
-        "таможенного",
-        "ресей",
-    ]
-)
-FOREIGN_PAIRS = frozenset(["российской", "кыргызской", "республики", "таможенного"])  # the name is two words
-FEW_LETTERS = frozenset(
-    [
-        "ст",
-        "п",
-        "пп",
-        "ч",
-        "подп",
-        "абз",
-        "г",
-        "гг",
-        "др",
-        "пр",
-        "т",
-        "д",
-        "е",
-        "им",
-        "тыс",
-        "млн",
-        "стр",
-        "см",
-        "рис",
-        "ж",
-        "тб",
-        "н",
-        "б",
-    ]
-)
+OF_CONDUCT = re.compile("этики|чести|поведения|корпоративного")  # no code of laws
+GLUED = re.compile(
+    "([А-ЯҚӘҒҢӨҰҮҺІ][А-ЯҚӘҒҢӨҰҮҺІт]*К)(?:[нтд]ің|[нтд]ың|[тд]е|[гк]е|мен|пен|[тд]ен)"
+)  # «ЕКнің»
+EVERYDAY = frozenset(["жк"])  # «жеке кәсіпкер», «жилой комплекс»: a code only right beside an article
 
 
 class Mention(NamedTuple):
     """An act named in the text: tokens first to last (exclusive).
 
-    state: "known", "unknown" (named, but not in acts.json), "bare" («Закона»), "same" («того же Закона»),
-    "this" («настоящего Кодекса»), "contract" (no act at all); act: id, or {"ru", "kk"} of an abbreviation
-    that depends on the language; strong: names its act by itself, not only beside an article; alias: "code"
-    or "law" if «(далее – Закон)» follows.
+    kind: "code", "law", "constitution" or the first letters of another act's head word («конвен»); state:
+    "known", "unknown" (named, but not in acts.json), "bare" («Закона»), "same" («того же Закона»), "this"
+    («настоящего Кодекса»), "contract" (no act at all); act: id, or {"ru", "kk"} of an abbreviation that
+    depends on the language; strong: names its act by itself, not only beside an article; alias: "code" or
+    "law" if «(далее – Закон)» follows.
     """
 
     first: int
     last: int
     kind: str
     state: str
-    act: object
+    act: str | dict[str, str | None] | None
     strong: bool
-    alias: str | None
+    alias: str | None = None
 
 
-# ---------------------------------------------------------------------------------------------------- tokens
+@dataclass
+class Details:
+    """What stands around an act's head word: tokens first to end (exclusive) and what they say of the act."""
+
+    first: int
+    end: int
+    number: str | None = None  # "414-v"
+    date: str | None = None  # "2015-11-23", "2015" or acts.OLD
+    edition: str | None = None  # the year in «в редакции 1995 года»
+    title: str | None = None  # act id by the title
+    named: bool = False  # a title stands there, known or not
+    of_kazakhstan: bool = False
+    foreign: bool = False
+    alias: str | None = None
+    part: str | None = None  # of the Civil Code
 
 
-class Tokens:
-    """A text cut up: of each token the normal form, kind ("w", "n", "s"), place, gap before, sentence."""
-
-    def __init__(self, text):
-        self.text = text
-        self.norm, self.kind, self.start, self.end, self.gap = [], [], [], [], []
-        gap = ""
-        for match in TOKEN.finditer(text):
-            group = match.lastindex
-            if group == 3:
-                gap = "\n" if "\n" in match.group() else " "
-                continue
-            self.norm.append(normalize_word(match.group()) if group == 1 else match.group())
-            self.kind.append("w" if group == 1 else "n" if group == 2 else "s")
-            self.start.append(match.start())
-            self.end.append(match.end())
-            self.gap.append(gap)
-            gap = ""
-        self.size = len(self.norm)
-        self.mark_sentences()
-
-    def mark_sentences(self):
-        """Number the sentences and the bracket depth inside each."""
-        self.sentence, self.depth = [], []
-        sentence = depth = 0
-        for i in range(self.size):
-            if i and self.is_break(i):
-                sentence, depth = sentence + 1, 0
-            if self.norm[i] == ")":
-                depth = max(0, depth - 1)
-            self.sentence.append(sentence)
-            self.depth.append(depth)
-            if self.norm[i] == "(":
-                depth += 1
-
-    def is_break(self, i):
-        """Whether a sentence starts at token i."""
-        before = self.norm[i - 1]
-        if self.gap[i] == "\n" and before not in (",", ":", ";", "(") and self.kind[i - 1] == "s":
-            return True
-        if before in "!?…":
-            return self.raw(i)[0].isupper()
-        if before != "." or not self.raw(i)[0].isupper():
-            return False
-        word = self.at(i - 2)
-        return not (word in FEW_LETTERS or len(word) == 1 and self.kind[i - 2] == "w")
-
-    def raw(self, i):
-        return self.text[self.start[i] : self.end[i]]
-
-    def at(self, i):
-        """Normal form of token i, "" past either end."""
-        return self.norm[i] if 0 <= i < self.size else ""
-
-    def is_number(self, i):
-        return 0 <= i < self.size and self.kind[i] == "n"
-
-    def is_word(self, i):
-        return 0 <= i < self.size and self.kind[i] == "w"
-
-    def is_tight(self, i):
-        """No gap before token i."""
-        return 0 <= i < self.size and not self.gap[i]
-
-    def closing(self, i):
-        """Index of the sign that closes the quote or bracket at i, or None within MAX_QUOTE tokens."""
-        sign = self.norm[i]
-        close = ")" if sign == "(" else QUOTES[sign]
-        depth = 0
-        for j in range(i + 1, min(self.size, i + MAX_QUOTE)):
-            if self.norm[j] in close and not depth:
-                return j
-            if sign in "(«":
-                depth += (self.norm[j] == sign) - (self.norm[j] in close)
-        return None
-
-    def opening(self, i):
-        """Index of the quote that opens what the sign at i closes, or None within MAX_QUOTE tokens."""
-        for j in range(i - 1, max(-1, i - MAX_QUOTE), -1):
-            if self.norm[j] in QUOTES and self.norm[i] in QUOTES[self.norm[j]]:
-                return j
-        return None
-
-    def words(self, first, last):
-        return tuple(self.norm[i] for i in range(first, last) if self.kind[i] != "s")
-
-
-# ---------------------------------------------------------------------------------------------- acts by name
-
-
-def skip_country(tokens, i):
-    """Index after «РК» or «Республики Казахстан» at i, else i."""
-    if tokens.at(i) in ("рк", "казахстана", "қр"):
-        i += 1
-        return i + 2 if tokens.at(i) in HYPHENS and tokens.is_tight(i) and tokens.is_word(i + 1) else i
-    if tokens.at(i).startswith("республик") and tokens.at(i + 1) == "казахстан":
-        return i + 2
-    if tokens.at(i) == "қазақстан" and tokens.at(i + 1).startswith("республика"):
-        return i + 2
-    return i
-
-
-def skip_country_back(tokens, i):
-    """Index of the first token of «ҚР» or «Қазақстан Республикасының» that ends before i, else i."""
-    if tokens.at(i - 1) == "қр":
-        return i - 1
-    if tokens.at(i - 1).startswith("республика") and tokens.at(i - 2) == "қазақстан":
-        return i - 2
-    if tokens.at(i - 2) in HYPHENS and tokens.at(i - 3) == "қр":
-        return i - 3
-    return i
-
-
-def month_of(word, months):
-    return next((month for stem, month in months.items() if word.startswith(stem)), None) if word else None
-
-
-def read_number(tokens, i):
+def read_number(tokens: Tokens, i: int) -> tuple[str | None, int]:
     """(number of an act such as "414-v", index after it) at «№», or (None, i)."""
     if tokens.at(i) not in ("№", "n", "no", "нн") or not tokens.is_number(i + 1):
         return None, i
@@ -309,69 +109,18 @@ def read_number(tokens, i):
     return number, i + 1 if tokens.at(i) in ("зрк", "қрз") else i
 
 
-def read_date(tokens, i):
-    """(date, index after it) of «от 23 ноября 2015 года», «от 23.11.2015 г.», «1995 года», «2015 жылғы 23
-    қарашадағы».
-    """
-    given = i
-    i += tokens.at(i) == "от"
-    if not tokens.is_number(i):
-        return None, given
-    day = tokens.at(i)
-    if i > given and len(day) <= 2:
-        month = month_of(tokens.at(i + 1), MONTHS_RU)
-        if month and tokens.is_number(i + 2):
-            year, end = tokens.at(i + 2), i + 3
-        elif tokens.at(i + 1) == tokens.at(i + 3) == "." and all(map(tokens.is_number, (i + 2, i + 4))):
-            month, year, end = int(tokens.at(i + 2)), tokens.at(i + 4), i + 5
-        else:
-            return None, given
-        year = year if len(year) == 4 else "20" + year
-        return f"{year}-{month:02}-{int(day):02}", skip_year_word(tokens, end)
-    if len(day) == 4:
-        if tokens.at(i + 1) in ("жылғы", "ж"):
-            dot = tokens.at(i + 2) == "."
-            month = month_of(tokens.at(i + 3 + dot), MONTHS_KK)
-            if month and tokens.is_number(i + 2 + dot):
-                return f"{day}-{month:02}-{int(tokens.at(i + 2 + dot)):02}", i + 4 + dot
-            return day, i + 2 + dot
-        end = skip_year_word(tokens, i + 1)
-        if end > i + 1:
-            return day, end
-    return None, given
-
-
-def skip_year_word(tokens, i):
-    if tokens.at(i) in ("года", "год", "году"):
-        return i + 1
-    if tokens.at(i) == "г":
-        return i + 2 if tokens.at(i + 1) == "." else i + 1
-    return i
-
-
-def known_title(words):
-    """Act id of a title's words in either language, or None."""
-    short = acts.without_country(words)
-    for language in ("ru", "kk"):
-        table = acts.titles(language)
-        if words in table or short in table:
-            return table.get(words) or table[short]
-    return None
-
-
-def read_title(tokens, i):
+def read_title(tokens: Tokens, i: int) -> tuple[str | None, int]:
     """(act id or None, index after) of an unquoted title that starts at «о», «об»; (None, i) if none does."""
     if tokens.at(i) not in ("о", "об") or not tokens.is_word(i + 1):
         return None, i
-    words = []
-    last = i
+    words, last = [], i
     while len(words) < 24 and last < tokens.size and (tokens.is_word(last) or tokens.norm[last] in "()-"):
         if tokens.is_word(last):
             words.append((tokens.norm[last], last + 1))
         last += 1
-    table = acts.titles("ru")
+    key = acts.title_key(word for word, _ in words)
     for count in range(len(words), 1, -1):
-        act = table.get(tuple(word for word, _ in words[:count]))
+        act = acts.titles().get(key[:count])
         if act:
             end = words[count - 1][1]
             bracketed = tokens.at(end) == ")" and "(" in tokens.norm[i:end]  # «... (Налоговый кодекс)»
@@ -384,7 +133,7 @@ def read_title(tokens, i):
     return None, end
 
 
-def starts_reference(tokens, i):
+def starts_reference(tokens: Tokens, i: int) -> bool:
     """Whether an article, a part of one or another act begins at token i, or after an «и» there."""
     word = tokens.at(i + (tokens.at(i) in AND_RU))
     return (
@@ -395,112 +144,115 @@ def starts_reference(tokens, i):
     )
 
 
-def read_after(tokens, i, titled):
-    """What follows an act's head word: {"end", "number", "date", "title" (act id), "named", "foreign",
-    "alias", "part"}.
-
-    titled: a title may follow (not after a code that its adjective names).
-    """
-    facts = {
-        "end": i,
-        "number": None,
-        "date": None,
-        "title": None,
-        "named": False,
-        "foreign": False,
-        "alias": None,
-        "part": None,
-    }
+def read_after(tokens: Tokens, i: int, titled: bool) -> Details:
+    """What follows an act's head word; titled: a title may follow (not after a code that its adjective names)."""
+    details = Details(i, i)
     for _ in range(MAX_LOOK):
-        i = facts["end"]
-        after = skip_country(tokens, i)
-        if after > i:
-            facts["end"] = after
-            continue
-        if tokens.at(i) in FOREIGN or tokens.at(i) == "республики" and tokens.is_word(i + 1):
-            facts["foreign"], facts["end"] = True, i + (2 if tokens.at(i) in FOREIGN_PAIRS else 1)
-            continue
-        number, after = read_number(tokens, i + (tokens.at(i) == "за"))
-        if number and not facts["number"]:
-            facts["number"], facts["end"] = number, after
-            continue
-        date, after = read_date(tokens, i)
-        if date and not facts["date"]:
-            facts["date"], facts["end"] = date, after
-            continue
-        if tokens.at(i) == "(" and read_bracket(tokens, i, facts, titled):
-            continue
-        if titled and not facts["named"]:
-            if tokens.at(i) in QUOTES:
-                close = tokens.closing(i)
-                if close and tokens.at(i + 1) in ("о", "об"):
-                    facts.update(title=known_title(tokens.words(i + 1, close)), named=True, end=close + 1)
-                    continue
-            act, after = read_title(tokens, i)
-            if after > i:
-                facts.update(title=act, named=True, end=after)
-                continue
-        return facts
-    return facts
+        if not (
+            read_identity(tokens, details)
+            or tokens.at(details.end) == "("
+            and read_bracket(tokens, details, titled)
+            or titled
+            and not details.named
+            and read_title_after(tokens, details)
+        ):
+            break
+    return details
 
 
-def read_bracket(tokens, i, facts, titled):
-    """Take «(далее – Закон)», «(Общая часть)», «(Налоговый кодекс)», «(с изменениями ...)» at i into `facts`;
-    False if it cites articles."""
+def read_identity(tokens: Tokens, details: Details) -> bool:
+    """Take a country, number or date at details.end; False if none stands there."""
+    i = details.end
+    details.end = skip_country(tokens, i)
+    if details.end > i:
+        details.of_kazakhstan = True
+        return True
+    details.end = skip_foreign(tokens, i)
+    if details.end > i:
+        details.foreign = True
+        return True
+    number, after = read_number(tokens, i + (tokens.at(i) == "за"))
+    if number and not details.number:
+        details.number, details.end = number, after
+        return True
+    date, after = read_date(tokens, i)
+    if not date and not details.number:
+        date, after = read_year(tokens, i)
+    if date and not details.date:
+        details.date, details.end = date, after
+        return True
+    return False
+
+
+def read_title_after(tokens: Tokens, details: Details) -> bool:
+    """Take a title at details.end, in quotes or without; False if none stands there."""
+    i = details.end
+    if tokens.at(i) in QUOTES and tokens.at(i + 1) in ("о", "об"):
+        close = tokens.closing(i)
+        if close:
+            details.title, details.end = acts.known_title(tokens.words(i + 1, close)), close + 1
+    else:
+        details.title, details.end = read_title(tokens, i)
+    details.named = details.end > i
+    return details.named
+
+
+def read_bracket(tokens: Tokens, details: Details, titled: bool) -> bool:
+    """Take «(далее – Закон)», «(Общая часть)», «(Налоговый кодекс)», «(1995 г.)», «(РФ)», «(с изменениями ...)»
+    at details.end; False if it cites articles."""
+    i = details.end
     close = tokens.closing(i)
-    if close is None:
-        return False
-    words = tokens.words(i + 1, close)
+    words = tokens.words(i + 1, close) if close else ()
     if not words or words[0] not in ("далее", "бұдан") and any(map(is_unit, words)):
         return False
-    if words[0] in ("далее", "бұдан"):
+    inside = Details(i + 1, i + 1)
+    while inside.end < close and read_identity(tokens, inside):
+        pass
+    if inside.end == close:  # a country, number or date
+        details.foreign = details.foreign or inside.foreign
+        details.date, details.number = details.date or inside.date, details.number or inside.number
+    elif words[0] in ("далее", "бұдан"):
         if words[-1].startswith(("кодекс", "закон", "заң")):
-            facts["alias"] = "code" if words[-1].startswith("кодекс") else "law"
+            details.alias = "code" if words[-1].startswith("кодекс") else "law"
     elif words[0] in ("общая", "общей", "жалпы"):
-        facts["part"] = "civil_code_general"
+        details.part = "civil_code_general"
     elif words[0] in ("особенная", "особенной", "ерекше"):
-        facts["part"] = "civil_code_special"
+        details.part = "civil_code_special"
     elif words[-1].startswith("кодекс"):
-        if titled and not facts["named"]:
-            found, act, _ = read_adjectives(tokens, close - 1)
-            facts.update(title=act, named=found)
-    elif not (
-        len(words) == 1
-        and tokens.raw(i + 1).isupper()  # «(ТК)»
-        or words[:2] in (("с", "изменениями"), ("в", "редакции"), ("по", "состоянию"))
-    ):
+        if titled and not details.named:
+            details.named, details.title, _ = read_adjectives(tokens, close - 1)
+    elif words[:2] in (("с", "изменениями"), ("в", "редакции"), ("в", "ред"), ("по", "состоянию")):
+        details.edition = read_date(tokens, i + 3 + (words[1] == "ред"))[0]
+    elif not (len(words) == 1 and tokens.raw(i + 1).isupper()):  # «(ТК)»
         return False
-    facts["end"] = close + 1
+    details.end = close + 1
     return True
 
 
-def is_unit(word):
-    """Whether a word names an article or a part of one; not «часть», which codes have too."""
-    return (
-        word in ARTICLE_RU
-        or ARTICLE_KK.fullmatch(word) is not None
-        or PART_RU.fullmatch(word) is not None
-        and not word.startswith("част")
-    )
-
-
-def words_before(tokens, i, count):
-    """Up to `count` words before token i, nearest first, hyphens between them skipped: [(word, index)]."""
-    words, j = [], i - 1
+def words_before(tokens: Tokens, i: int, count: int) -> list[tuple[str, int]]:
+    """Up to `count` words before token i, nearest first, hyphens between them skipped, with the full stop of an
+    abbreviation («адм.»): [(word, index)]."""
+    words, j, stop = [], i - 1, ""
     while len(words) < count and j >= 0:
         if tokens.kind[j] == "w":
-            words.append((tokens.norm[j], j))
-        elif not (tokens.norm[j] in HYPHENS and tokens.is_tight(j) and tokens.is_tight(j + 1)):
+            words.append((tokens.norm[j] + stop, j))
+            stop = ""
+        elif tokens.norm[j] == "." and tokens.is_tight(j) and not stop and not tokens.is_capital(j + 1):
+            stop = "."
+        elif not (tokens.norm[j] in HYPHENS and tokens.is_tight(j) and (tokens.is_tight(j + 1) or stop)):
             break
         j -= 1
     return words
 
 
-def is_form_of(word, stem):
+def is_form_of(word: str, stem: str) -> bool:
+    """Whether a word is a form of an adjective, or its beginning and a full stop."""
+    if word.endswith("."):
+        return len(word) > 2 and stem.startswith(word[:-1])
     return word.startswith(stem) and len(word) <= len(stem) + 5
 
 
-def read_adjectives(tokens, i):
+def read_adjectives(tokens: Tokens, i: int) -> tuple[bool, str | None, int]:
     """(found, act id or None, first token) of the words that name the code whose head is token i."""
     before = words_before(tokens, i, 3)
     words = [word for word, _ in before][::-1]
@@ -509,214 +261,310 @@ def read_adjectives(tokens, i):
         for stems, act in acts.CODES_RU.items():
             if len(stems) == count and all(map(is_form_of, tail, stems)):
                 return True, act, before[count - 1][1]
-        if tail in acts.CODES_KK:
-            return True, acts.CODES_KK[tail], before[count - 1][1]
+        key = tuple(map(fold, tail))
+        if key in acts.CODES_KK:
+            return True, acts.CODES_KK[key], before[count - 1][1]
     return False, None, i
 
 
-def read_title_before(tokens, i):
-    """What stands before a Kazakh head word at i («... туралы» Қазақстан Республикасының 2015 жылғы № 1-V
-    Заңы): {"named", "title", "number", "date", "first"}."""
-    facts = {"named": False, "title": None, "number": None, "date": None, "first": i}
-    j = read_back(tokens, i, facts)
+def read_before(tokens: Tokens, i: int) -> Details:
+    """What stands before a Kazakh head word at i: «... туралы» Қазақстан Республикасының 2015 жылғы № 1-V Заңы."""
+    details = Details(i, i)
+    j = read_back(tokens, i, details)
     if tokens.at(j - 1) in CLOSING_QUOTES:
         opened = tokens.opening(j - 1)
         words = tokens.words(opened + 1, j - 1) if opened is not None else ()
         if words and ("туралы" in words or words[0] in ("о", "об")):
-            facts.update(named=True, title=known_title(words), first=read_back(tokens, opened, facts))
+            details.named, details.title = True, acts.known_title(words)
+            details.first = read_back(tokens, opened, details)
     elif tokens.at(j - 1) == "туралы":
-        first, title = read_unquoted_before(tokens, j)
-        facts.update(named=True, title=title, first=read_back(tokens, first, facts))
-    elif facts["number"] or facts["date"]:
-        facts["first"] = j
-    return facts
+        first, details.title = read_unquoted_before(tokens, j)
+        details.named, details.first = True, read_back(tokens, first, details)
+    elif details.number or details.date:
+        details.first = j
+    return details
 
 
-def read_back(tokens, i, facts):
+def read_back(tokens: Tokens, i: int, details: Details) -> int:
     """Step back over country, number and date that end before i, noting them; index of the first."""
     j = skip_country_back(tokens, i)
     k = j
     while k > 0 and j - k < MAX_LOOK and (tokens.is_number(k - 1) or of_number_or_date(tokens.norm[k - 1])):
         k -= 1
     m = k
+    if tokens.at(k) == "№" and is_unit(tokens.at(k - 1)):  # «статья № 52 ТК»
+        return j
     while m < j:
         number, after = read_number(tokens, m)
         date, later = read_date(tokens, m)
-        facts["number"] = facts["number"] or number
-        facts["date"] = facts["date"] or date
+        details.number = details.number or number
+        details.date = details.date or date
         m = max(after, later, m + 1)
-    found = facts["number"] or facts["date"]
+    found = details.number or details.date
     return skip_country_back(tokens, k) if found and k < j else j
 
 
-def of_number_or_date(word):
+@functools.lru_cache(maxsize=65536)
+def of_number_or_date(word: str) -> bool:
     return (
         word in DASHES
-        or word in ("№", "жылғы", "ж", ".", "n", "қрз")
+        or word in ("№", "жылғы", "жылгы", "ж", ".", "n", "қрз")
         or month_of(word, MONTHS_KK) is not None
         or re.fullmatch("[ivxіх]+", word) is not None
     )
 
 
-def read_unquoted_before(tokens, j):
+def read_unquoted_before(tokens: Tokens, j: int) -> tuple[int, str | None]:
     """(index of the first token, act id or None) of an unquoted Kazakh title that ends before j."""
     words, k = [], j - 1
     while k >= 0 and len(words) < 20 and (tokens.kind[k] == "w" or tokens.norm[k] in "()-"):
         if tokens.kind[k] == "w":
             words.append((tokens.norm[k], k))
         k -= 1
-    for count in range(len(words), 1, -1):
-        title = known_title(tuple(word for word, _ in words[:count][::-1]))
-        if title:
-            return words[count - 1][1], title
+    key = acts.title_key(word for word, _ in reversed(words))
+    for start in range(len(key) - 1):
+        if key[start] in acts.title_starts() and key[start:] in acts.titles():
+            return words[len(key) - 1 - start][1], acts.titles()[key[start:]]
     return words[min(len(words), 6) - 1][1], None
 
 
-def settle(name, named, facts):
+def settle(name: str | None, named: bool, details: Details) -> tuple[str, str | None]:
     """(state, act id) of what words, number and date say together; name: act id by the words, if `named`."""
-    if facts.get("foreign"):
+    if details.foreign:
         return "unknown", None
-    if facts["number"] or facts["date"]:
+    if details.number or details.date:
         if named and name is None:
             return "unknown", None
-        act = acts.resolve_dated(name, facts["number"], facts["date"])
+        act = acts.resolve_dated(name, details.number, details.date)
         return ("known", act) if act else ("unknown", None)
-    if named:
-        if name == acts.CIVIL_CODE and facts.get("part"):
-            name = facts["part"]
-        return ("known", name) if name else ("unknown", None)
-    return "bare", None
+    if not named:
+        return "bare", None
+    if name == acts.CIVIL_CODE and details.part:
+        name = details.part
+    if details.edition:  # of the act in force, unless an older one of that name is of that year
+        name = acts.resolve_dated(name, None, details.edition) or name
+    return ("known", name) if name else ("unknown", None)
 
 
-def pointed_at(tokens, i):
+def pointed_at(tokens: Tokens, i: int) -> tuple[str | None, int]:
     """("this" | "same" | None, index) for «настоящего», «того же», «осы», «аталған» before token i."""
-    word = tokens.at(i - 1)
+    word, before = tokens.at(i - 1), tokens.at(i - 2)
     if THIS_RU.fullmatch(word) or word == "осы":
         return "this", i - 1
-    if word in SAME_KK and tokens.at(i - 2) == "осы":
+    if fold(word) in SAME_KK and before == "осы":
         return "this", i - 2
-    if SAME_RU.fullmatch(word) or word in SAME_KK:
-        two = word == "же" and tokens.at(i - 2) in ("того", "тому", "тем", "том", "этого", "тот")
+    if SAME_RU.fullmatch(word) or fold(word) in SAME_KK:
+        two = word == "же" and before in ("того", "тому", "тем", "том", "этого", "тот", "той", "этой")
         return "same", i - 2 if two else i - 1
     return None, i
 
 
-def head_mention(tokens, i, kind):
+def note_surroundings(tokens: Tokens, first: int, details: Details) -> int:
+    """Note what stands before a named act, another state («РФ ТК-нің») or «старого»; index of its first token."""
+    before_country = skip_country_back(tokens, first)
+    before_state = skip_foreign_back(tokens, first)
+    if before_country == first > before_state and not details.of_kazakhstan:
+        details.foreign = True
+        return before_state
+    old = before_country - 1 - (tokens.at(before_country - 1) == "силу")  # «утратившего силу»
+    if OLD.fullmatch(tokens.folded(old)) and not details.number and not details.date:
+        details.date = acts.OLD
+        return old
+    return first
+
+
+def head_mention(tokens: Tokens, i: int, kind: str) -> Mention | None:
     """The act whose head word («кодекс», «закон», «заң») is token i; None for a plural («законами РК»)."""
     state, first = pointed_at(tokens, i)
     if state:
         after = read_after(tokens, i + 1, titled=state == "same")
-        if not after["named"]:
-            return Mention(first, after["end"], kind, state, None, False, after["alias"])
+        if not after.named:
+            return Mention(first, after.end, kind, state, None, False, after.alias)
     found, name, first = read_adjectives(tokens, i) if kind == "code" else (False, None, i)
-    before = {"named": False} if found else read_title_before(tokens, i)
-    if before["named"]:
-        found, name, first = True, before["title"], before["first"]
-    after = read_after(tokens, i + 1, titled=not found)
-    if after["named"]:
-        found, name = True, after["title"]
-    for key in ("number", "date"):
-        after[key] = after[key] or before.get(key)
-    if not found and (after["number"] or after["date"]):
-        first = min(first, before.get("first", i))
     word = tokens.norm[i]
-    if kind == "code" and not found and not after["number"]:
-        prior = tokens.at(i - 1)
-        if word.startswith("кодексі"):
-            own = tokens.is_word(i - 1) and skip_country_back(tokens, i) == i
-        else:
-            own = ADJECTIVE_RU.fullmatch(prior) and not PLAIN_RU.fullmatch(prior) and not word.endswith("ң")
-        if own:
-            return Mention(i - 1, after["end"], kind, "unknown", None, True, after["alias"])
+    before = Details(first, first)
+    if not found:
+        before = read_before(tokens, i)
+    elif is_kazakh_code(tokens, first, i):  # «2017 жылғы Салық кодексінің»
+        before.first = read_back(tokens, first, before)
+    if before.named:
+        found, name, first = True, before.title, before.first
+    after = read_after(tokens, i + 1, titled=not found)
+    if after.named:
+        found, name = True, after.title
+    after.number, after.date = after.number or before.number, after.date or before.date
+    if after.number or after.date:
+        first = min(first, before.first)
+    if kind == "code" and not found and OF_CONDUCT.fullmatch(tokens.at(i + 1)):
+        return Mention(i, i + 2, kind, "unknown", None, True)
+    if kind == "code" and not found and not after.number and has_own_adjective(tokens, i):
+        return Mention(i - 1, after.end, kind, "unknown", None, True, after.alias)
     if kind == "law" and tokens.at(i - 1).startswith("конституционн"):
         found, name, first = True, None, i - 1
-    if not found and (word.endswith(("ы", "ов", "ам", "ами", "ах")) and word.startswith(("закон", "кодекс"))):
+    if not found and word.startswith(("закон", "кодекс")) and word.endswith(("ы", "ов", "ам", "ами", "ах")):
         return None
+    if found:
+        first = note_surroundings(tokens, first, after)
     state, act = settle(name, found, after)
     first = pointed_at(tokens, first)[1]  # «настоящего Трудового кодекса»
-    return Mention(first, after["end"], kind, state, act, state != "bare", after["alias"])
+    return Mention(first, after.end, kind, state, act, state != "bare", after.alias)
 
 
-def constitution_mention(tokens, i, head=None):
+def is_kazakh_code(tokens: Tokens, first: int, i: int) -> bool:
+    """Whether the adjectives from first to the head word at i are Kazakh."""
+    return tuple(map(fold, tokens.words(first, i))) in acts.CODES_KK
+
+
+def has_own_adjective(tokens: Tokens, i: int) -> bool:
+    """Whether a word before the head word «кодекс» at i names a code that we do not know («Водного кодекса»)."""
+    word, prior = tokens.norm[i], tokens.at(i - 1)
+    if fold(word).startswith("кодекси"):
+        return tokens.is_word(i - 1) and skip_country_back(tokens, i) == i
+    is_adjective = ADJECTIVE_RU.fullmatch(prior) and not PLAIN_RU.fullmatch(prior)
+    return bool(is_adjective) and not word.endswith("ң")
+
+
+def constitution_mention(tokens: Tokens, i: int, head: int | None = None) -> Mention:
+    """The Constitution, named at i; head: the second word of «Ата заң»."""
     state, first = pointed_at(tokens, i)
-    before = {"named": False, "number": None, "date": None}
+    before = Details(i, i)
     read_back(tokens, i, before)
     after = read_after(tokens, (head or i) + 1, titled=False)
     if state:
-        return Mention(first, after["end"], "constitution", state, None, False, None)
-    after["date"], after["number"] = after["date"] or before["date"], None
+        return Mention(first, after.end, "constitution", state, None, False)
+    after.date, after.number = after.date or before.date, None
+    first = note_surroundings(tokens, i, after)
     state, act = settle("constitution", True, after)
-    return Mention(i, after["end"], "constitution", state, act, True, None)
+    return Mention(first, after.end, "constitution", state, act, True)
 
 
-def abbreviation_mention(tokens, i):
+def read_abbreviation(tokens: Tokens, i: int) -> tuple[str, int, bool]:
+    """(key of acts.abbreviations, index after, whether a Kazakh case ending follows) of the abbreviation at i:
+    «ТК», «ЕК-нің», «ЕКнің»; index i if it is none."""
+    raw, key, end = tokens.raw(i), tokens.norm[i], i + 1
+    if raw.isascii() and raw.isupper():
+        return normalize_word(raw.translate(UPPER_LOOK_ALIKES)), end, False
+    glued = GLUED.fullmatch(raw)
+    if glued and normalize_word(glued[1]) in acts.abbreviations("kk"):
+        return normalize_word(glued[1]), end, True
+    if not (tokens.at(end) in HYPHENS and tokens.is_tight(end) and tokens.is_word(end + 1)):
+        return key, end, False
+    if tokens.raw(end + 1).isupper() or not (
+        key in acts.abbreviations("ru") or key in acts.abbreviations("kk")
+    ):
+        return key, i, False
+    return key, end + 2, True
+
+
+def abbreviation_mention(tokens: Tokens, i: int) -> Mention | None:
     """The act whose abbreviation is token i, or None."""
-    raw = tokens.raw(i)
-    upper = raw.isupper()
-    key = normalize_word(raw.translate(UPPER_LOOK_ALIKES)) if upper and raw.isascii() else tokens.norm[i]
+    key, end, in_kazakh = read_abbreviation(tokens, i)
+    if end == i or tokens.at(i - 1) in HYPHENS and tokens.is_tight(i):
+        return None
     by_language = {language: acts.abbreviations(language).get(key) for language in ("ru", "kk")}
-    mixed = sum(letter.isupper() for letter in raw) > 1
-    if tokens.at(i - 1) in HYPHENS and tokens.is_tight(i):
-        return None
-    end = i + 1
-    if tokens.at(end) in HYPHENS and tokens.is_tight(end) and tokens.is_word(end + 1):  # «ЕК-нің»
-        if tokens.raw(end + 1).isupper() or not any(by_language.values()):
-            return None
-        end += 2
-    first = skip_country_back(tokens, i)
+    details = Details(i, end)
+    first, dated = skip_country_back(tokens, i), read_back(tokens, i, details)
     after = read_after(tokens, end, titled=False)
+    after.number, after.date = after.number or details.number, after.date or details.date
+    first = min(first, dated, note_surroundings(tokens, i, after))
     in_kazakhstan = skip_country(tokens, end) > end and tokens.at(end) != "қр"
+    of_country = skip_country_back(tokens, i) < i or in_kazakhstan
+    raw = tokens.raw(i)
     if not any(by_language.values()):
-        of_country = first < i or in_kazakhstan or after["foreign"]
-        if upper and 2 <= len(raw) <= 6 and key.endswith("к") and of_country:
-            return Mention(first, after["end"], "code", "unknown", None, False, None)
+        if raw.isupper() and 2 <= len(raw) <= 6 and key.endswith("к") and (of_country or after.foreign):
+            return Mention(first, after.end, "code", "unknown", None, False)
         return None
-    if not (upper or mixed) and not in_kazakhstan:
+    written = sum(letter.isupper() for letter in raw) > 1
+    beside = is_beside_article(tokens, i, end)
+    if not (written or in_kazakhstan or after.foreign or beside):
+        return None
+    if key in EVERYDAY and not (
+        of_country or after.foreign or in_kazakh or beside or tokens.at(i - 1) == "("
+    ):
         return None
     kind = "law" if key == "зозпп" else "code"
-    act = by_language["kk"] if first < i else by_language["ru"] if in_kazakhstan else None
-    if act and not after["foreign"]:
-        state, act = settle(act, True, after)
-        return Mention(first, after["end"], kind, state, act, upper or mixed, after["alias"])
-    if after["foreign"] or first < i or in_kazakhstan:
-        return Mention(first, after["end"], kind, "unknown", None, False, None)
-    return Mention(first, after["end"], kind, "known", by_language, False, None)
+    chosen = (
+        by_language["kk"]
+        if skip_country_back(tokens, i) < i or in_kazakh
+        else by_language["ru"]
+        if in_kazakhstan
+        else None
+    )
+    if chosen:
+        state, act = settle(chosen, True, after)
+        strong = written and (of_country or state == "known" and bool(after.date or after.number))
+        return Mention(first, after.end, kind, state, act, strong, after.alias)
+    if after.foreign or of_country:
+        return Mention(first, after.end, kind, "unknown", None, False)
+    settled = {
+        language: settle(act, True, after)[1] if act else None for language, act in by_language.items()
+    }
+    state = "known" if any(settled.values()) else "unknown"
+    return Mention(first, after.end, kind, state, settled if state == "known" else None, False)
 
 
-def other_mention(tokens, i):
+def is_beside_article(tokens: Tokens, i: int, end: int) -> bool:
+    """Whether a number or the word for an article touches the abbreviation at i, which ends before `end`."""
+    return (
+        tokens.is_number(i - 1)
+        or tokens.is_number(end)
+        or tokens.at(end) in ARTICLE_RU
+        or tokens.is_word(i - 1)
+        and is_unit(tokens.at(i - 1))
+    )
+
+
+def other_mention(tokens: Tokens, i: int) -> Mention | None:
     """An act of another kind («Правил», «Конвенции») at i, or a contract, which is no act; else None."""
+    kind = tokens.norm[i][:6]
     titled = tokens.at(i + 1) in ("о", "об")
-    if CONTRACT.fullmatch(tokens.norm[i]) and not titled and tokens.raw(i)[0].islower():
-        return Mention(i, i + 1, "other", "contract", None, False, None)
-    if titled or tokens.raw(i)[0].isupper():
-        return Mention(i, read_after(tokens, i + 1, titled)["end"], "other", "unknown", None, False, None)
+    state, first = pointed_at(tokens, i)
+    if NO_ACT.fullmatch(tokens.folded(i)):
+        after = read_after(tokens, i + 1, titled)
+        title = tokens.norm[i + 1 : after.end] if titled else ()
+        if after.foreign or any(map(TREATY.fullmatch, title)):
+            return Mention(i, after.end, kind, "unknown", None, False)
+        if first == i and ADJECTIVE_RU.fullmatch(tokens.at(i - 1)):  # «трудового договора»
+            first = i - 1
+        return Mention(first, i + 1, kind, "contract", None, False)
+    if state and not titled:
+        return Mention(first, i + 1, kind, state, None, False)
+    adjective = ADJECTIVE_RU.fullmatch(tokens.at(i - 1)) or FEMININE.fullmatch(tokens.at(i - 1))
+    named_before = tokens.is_capital(i - 1) and adjective  # «Венской конвенции»
+    if titled or tokens.is_capital(i) or named_before:
+        end = read_after(tokens, i + 1, titled).end
+        return Mention(i - 1 if named_before else i, end, kind, "unknown", None, False)
     return None
 
 
 @functools.lru_cache(maxsize=65536)
-def kind_of_word(raw):
-    """What a word may name: "code", "law", "constitution", "other", "social", "abbreviation" or nothing (None)."""
+def kind_of_word(raw: str) -> str | None:
+    """What a word may name: "code", "law", "constitution", "other", "social", "federal", "abbreviation" or
+    nothing (None)."""
     word = normalize_word(raw)
     if word.startswith(("кодекс", "соцкодекс")):
         return "code" if word[0] == "к" else "social"
-    if LAW_RU.fullmatch(word) or LAW_KK.fullmatch(word):
+    if word in ("фз", "фкз"):
+        return "federal"
+    if LAW_RU.fullmatch(word) or LAW_KK.fullmatch(fold(word)):
         return "law"
-    if CONSTITUTION.fullmatch(word):
+    if CONSTITUTION.fullmatch(fold(word)):
         return "constitution"
-    if OTHER_ACT.fullmatch(word) or CONTRACT.fullmatch(word):
+    if OTHER_ACT.fullmatch(fold(word)) or NO_ACT.fullmatch(fold(word)):
         return "other"
     known = word in acts.abbreviations("ru") or word in acts.abbreviations("kk")
     return "abbreviation" if len(word) <= 8 and (known or sum(map(str.isupper, raw)) > 1) else None
 
 
-def mention_at(tokens, i):
+def mention_at(tokens: Tokens, i: int) -> Mention | None:
     """The act that is named at word i, or None."""
     kind = kind_of_word(tokens.raw(i))
     if kind == "social":  # «Соцкодекс»
-        end = read_after(tokens, i + 1, titled=False)["end"]
-        return Mention(i, end, "code", "known", "social_code", True, None)
-    if kind == "law" and tokens.at(i - 1) == "ата":
+        return Mention(i, read_after(tokens, i + 1, titled=False).end, "code", "known", "social_code", True)
+    if kind == "law" and (tokens.at(i - 1) == "ата" or tokens.at(i - 1).startswith("основн")):
         return constitution_mention(tokens, i - 1, i)
+    if kind == "federal":  # «ФЗ», of the Russian Federation
+        return Mention(i, read_after(tokens, i + 1, titled=True).end, "law", "unknown", None, True)
     if kind in ("code", "law"):
         return head_mention(tokens, i, kind)
     if kind == "constitution":
@@ -726,9 +574,10 @@ def mention_at(tokens, i):
     return abbreviation_mention(tokens, i) if kind else None
 
 
-def find_mentions(tokens):
+def find_mentions(tokens: Tokens) -> list[Mention]:
     """The acts named, in order, none inside another."""
-    mentions, i = [], 0
+    mentions: list[Mention] = []
+    i = 0
     while i < tokens.size:
         mention = mention_at(tokens, i) if tokens.kind[i] == "w" else None
         if mention:

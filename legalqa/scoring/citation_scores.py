@@ -1,17 +1,21 @@
 """How far the citations of an answer agree with those of the reference."""
 
+from collections.abc import Iterable
+
 from legalqa.law.acts import article_exists
-from legalqa.law.citations import act_key, parse_citations
+from legalqa.law.citations import Citation, act_key, parse_citations
+
+Pairs = set[tuple[str | None, str]]
 
 
-def citation_pairs(citations):
+def citation_pairs(citations: Iterable[Citation]) -> Pairs:
     """The set of (act, article). act: an id, "? words" for a named act that is not in acts.json, None if none
     is.
 
     A pair without an act is left out where the same article comes with one too: it is the same norm said
     again.
     """
-    pairs = set()
+    pairs: Pairs = set()
     for citation in citations:
         act = citation.act
         if act is None and citation.act_text:
@@ -22,19 +26,22 @@ def citation_pairs(citations):
     return {(act, article) for act, article in pairs if act is not None or article not in named}
 
 
-def matches(ours, theirs):
+def matches(ours: Pairs, theirs: Pairs) -> int:
     """How many pairs of `ours` are in `theirs`, one to one; one without an act matches one of any act."""
     exact = ours & theirs
-    open_ours = [article for act, article in ours if act is None and (act, article) not in exact]
-    open_theirs = [article for act, article in theirs if act is None and (act, article) not in exact]
+    our_articles, their_articles = ({article for _, article in pairs} for pairs in (ours, theirs))
+    open_ours = [article for act, article in ours - exact if act is None]
+    open_theirs = [article for act, article in theirs - exact if act is None]
     return (
         len(exact)
-        + sum(any(article == other for _, other in theirs) for article in open_ours)
-        + sum(any(article == other for _, other in ours) for article in open_theirs)
+        + sum(article in their_articles for article in open_ours)
+        + sum(article in our_articles for article in open_theirs)
     )
 
 
-def score_citations(prediction, reference):
+def score_citations(
+    prediction: str | list[Citation], reference: str | list[Citation]
+) -> dict[str, float | None]:
     """The citation metrics of an answer; both arguments are texts or lists of Citation. None is "undefined".
 
     citation_precision: share of the prediction's pairs that the reference has; None if either cites nothing
