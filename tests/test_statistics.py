@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legalqa.errors import UserError
-from legalqa.scoring import metrics, statistics
+from legalqa.scoring import statistics
+from legalqa.scoring.metric_table import METRICS
 
 SPREAD = [0.1, 0.9, 0.4, 0.6, 0.35, 0.5, 0.75, 0.2, 0.3, 0.8, 0.45, 0.55]
 
 
 def make_samples(count, language="ru", offset=0.0, **extra):
     scores = [
-        dict.fromkeys(metrics.METRICS)
+        dict.fromkeys(METRICS)
         | {"token_f1": (i * 7 % 10) / 20 + offset * (1 + i % 3), "has_citation": float(i % 2)}
         for i in range(count)
     ]
@@ -23,6 +24,8 @@ def make_samples(count, language="ru", offset=0.0, **extra):
             "language": language,
             "scores": score,
             "citations": {"reference": []},
+            "new_tokens": None,
+            "generation_sec": None,
             **extra,
         }
         for i, score in enumerate(scores)
@@ -105,7 +108,7 @@ def test_summarize():
     russian[1]["citations"] = {"reference": [{"act": "land_code"}]}  # the source says more than the citation
     summary = statistics.summarize(russian + kazakh, 3407)
     assert summary["num_samples"] == 42 and list(summary["by_language"]) == ["ru", "kk"]
-    assert set(summary["metrics"]) == set(metrics.METRICS)
+    assert set(summary["metrics"]) == set(METRICS)
     assert summary["by_language"]["kk"]["num_samples"] == 12
     assert summary["by_seen_article"]["unseen"]["num_samples"] == 12
     by_act = {act: group["num_samples"] for act, group in summary["by_act"].items()}

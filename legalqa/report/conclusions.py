@@ -4,7 +4,10 @@ What a rule says, in words, stands in the report's templates under the rule's na
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from legalqa.report.logs import Log, RunLogs
 
 # Where the rules of the conclusions draw their lines; the templates print them.
 LIMITS = {
@@ -20,7 +23,7 @@ LIMITS = {
 }
 
 
-def lookup(log, key):
+def lookup(log: Log, key: str | list[str]) -> Any:
     """The value at a dotted key ("summary.metrics.overall.ci95.0") or list of keys; None if there is none."""
     value = log.data
     for part in key.split(".") if isinstance(key, str) else key:
@@ -32,23 +35,35 @@ def lookup(log, key):
 
 
 class Rule(NamedTuple):
-    name: str  # of its texts in the templates
+    """When a conclusion is drawn. `name` names its texts in the templates, `kind` how values are shown."""
+
+    name: str
     stage: str
-    keys: tuple
+    keys: tuple[str, ...]
     kind: str
-    test: object  # of the values; not asked when one is missing
+    test: Callable[..., bool]  # of the values; not asked when one is missing
     metric: str = ""
 
 
-def mean_of(name, group="summary"):
+class Conclusion(NamedTuple):
+    """A rule applied to logs. `fired` is None where the rule's log, or a value in it, is missing."""
+
+    name: str
+    metric: str
+    stage: str
+    values: list[tuple[str, str]]  # (key, formatted value)
+    fired: bool | None
+
+
+def mean_of(name: str, group: str = "summary") -> str:
     return f"{group}.metrics.{name}.mean"
 
 
-def bounds_of(name, group="summary"):
+def bounds_of(name: str, group: str = "summary") -> tuple[str, str]:
     return f"{group}.metrics.{name}.ci95.0", f"{group}.metrics.{name}.ci95.1"
 
 
-def paired(metric):
+def paired(metric: str) -> tuple[Rule, Rule, Rule]:
     keys = (f"metrics.{metric}.ci95.0", f"metrics.{metric}.ci95.1")
     return (
         Rule("better", "compare", keys, "points", lambda low, high: low > 0, metric),
@@ -57,12 +72,12 @@ def paired(metric):
     )
 
 
-def gap(name, metric, first, second):
+def gap(name: str, metric: str, first: str, second: str) -> Rule:
     keys = (*bounds_of(metric, first), *bounds_of(metric, second))
     return Rule(name, "benchmark", keys, "share", lambda a, b, c, d: b < c or d < a)
 
 
-def above(name):
+def above(name: str) -> Rule:
     return Rule(name, "benchmark", (mean_of(name),), "share", lambda rate: rate > LIMITS[name])
 
 
@@ -122,32 +137,29 @@ RULES = (
 )
 
 
-def draw(logs, form):
-    """[{"name", "metric", "stage", "values", "fired"}] of every rule; `form(value, kind)` writes a value.
+def values_of(rule: Rule, log: Log) -> list:
+    """The values the rule tests; of a history the number of losses that are no number."""
+    if rule.keys == ("history",):
+        losses = [entry.get("loss") for entry in log.data["history"]]
+        return [sum(loss is not None and not math.isfinite(loss) for loss in losses)]
+    return [lookup(log, key) for key in rule.keys]
 
-    `fired` is None where the rule's log, or a value in it, is missing.
-    """
+
+def draw(logs: RunLogs, form: Callable[[Any, str], str]) -> list[Conclusion]:
+    """Every rule applied; `form(value, kind)` writes a value."""
     found = []
     for rule in RULES:
-        log, values, fired = logs[rule.stage], [], None
-        if log:
-            values = [lookup(log, key) for key in rule.keys]
-            if rule.keys == ("history",):
-                values = [
-                    sum(
-                        entry.get("loss") is not None and not math.isfinite(entry["loss"])
-                        for entry in values[0]
-                    )
-                ]
-            fired = None if None in values or any(map(math.isnan, values)) else rule.test(*values)
+        log = getattr(logs, rule.stage)
+        values = values_of(rule, log) if log else []
+        known = log is not None and not any(value is None or math.isnan(value) for value in values)
         shown = [(key, form(value, rule.kind)) for key, value in zip(rule.keys, values)]
         found.append(
-            {"name": rule.name, "metric": rule.metric, "stage": rule.stage, "values": shown, "fired": fired}
+            Conclusion(rule.name, rule.metric, rule.stage, shown, rule.test(*values) if known else None)
         )
     return found
 
 
-def weak_acts(benchmark):
+def weak_acts(benchmark: Log) -> list[str]:
     """Acts whose citation recall is under the limit, the five weakest, among those with enough answers."""
     acts = [
         (group["metrics"].get("citation_recall", {}).get("mean"), act)

@@ -3,7 +3,8 @@
 import warnings
 
 from legalqa.errors import UserError
-from legalqa.scoring.metrics import METRICS
+from legalqa.scoring.metric_table import METRICS
+from legalqa.scoring.results import Comparison, Difference, Generation, Group, Sample, Score, Summary
 
 RESAMPLES = 2000
 MIN_FOR_BOOTSTRAP = 10  # a bootstrap of fewer values is much too narrow: no interval rather than a wrong one
@@ -11,7 +12,7 @@ MAX_FOR_BCA = 1000  # above it BCa's correction is nothing, its jackknife costs 
 MIN_SHARED = 10
 
 
-def mean_ci(values, seed=0):
+def mean_ci(values: list[float | None], seed: int = 0) -> Score:
     """{"mean", "ci95": [low, high] or None, "num_samples"} of the values that are not None.
 
     Only 0s and 1s: Wilson's interval, honest for 0 of n too. Else a seeded bootstrap over samples (scipy's;
@@ -60,7 +61,7 @@ def bootstrap_interval(values, seed):
     return None if numpy.isnan(low) or numpy.isnan(high) else [low, high]
 
 
-def paired_difference(a, b, seed=0):
+def paired_difference(a: list[float | None], b: list[float | None], seed: int = 0) -> Difference:
     """{"a", "b", "difference", "ci95", "num_samples"}: means, and mean of b - a, over pairs in which both are
     defined.
 
@@ -85,13 +86,13 @@ def paired_difference(a, b, seed=0):
     }
 
 
-def group_summary(samples, seed):
+def group_summary(samples: list[Sample], seed: int) -> Group:
     """{"num_samples", "metrics"} of one group of samples."""
     metrics = {name: mean_ci([sample["scores"][name] for sample in samples], seed) for name in METRICS}
     return {"num_samples": len(samples), "metrics": metrics}
 
 
-def acts_of(sample):
+def acts_of(sample: Sample) -> set[str]:
     """Acts a sample is about: its `source` where the data has one, else those its reference answer cites."""
     source = sample.get("source")
     if isinstance(source, dict) and source.get("act"):
@@ -108,25 +109,43 @@ def grouped(samples, keys_of):
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def seen_of(sample):
+def seen_of(sample: Sample) -> list[str]:
     seen = sample.get("seen_article")
     return ["seen" if seen else "unseen"] if isinstance(seen, bool) else []
 
 
-def summarize(samples, seed=0):
-    """The `summary` of logs/benchmark_<run>.json, but for `generation`, which the caller knows."""
+def generation_summary(samples: list[Sample]) -> Generation | None:
+    """Speed and cut-offs; None where the answers were not generated here."""
+    seconds = [sample["generation_sec"] for sample in samples]
+    tokens = [sample["new_tokens"] for sample in samples]
+    if None in seconds or None in tokens:
+        return None
+    return {
+        "total_sec": round(sum(seconds), 2),
+        "mean_sec_per_sample": sum(seconds) / len(samples),
+        "new_tokens": sum(tokens),
+        "tokens_per_second": sum(tokens) / sum(seconds) if sum(seconds) else None,
+        "cut_off_rate": sum(sample["cut_off"] for sample in samples) / len(samples),
+    }
+
+
+def summarize(samples: list[Sample], seed: int = 0) -> Summary:
+    """The `summary` of logs/benchmark_<run>.json."""
 
     def breakdown(keys_of):
         return {key: group_summary(group, seed) for key, group in grouped(samples, keys_of).items()}
 
-    summary = group_summary(samples, seed)
-    summary["by_language"] = breakdown(lambda sample: [sample["language"]])
-    summary["by_act"] = breakdown(acts_of)
     by_seen = breakdown(seen_of)
-    return {**summary, **({"by_seen_article": by_seen} if by_seen else {})}
+    return {
+        **group_summary(samples, seed),
+        "by_language": breakdown(lambda sample: [sample["language"]]),
+        "by_act": breakdown(acts_of),
+        **({"by_seen_article": by_seen} if by_seen else {}),
+        "generation": generation_summary(samples),
+    }
 
 
-def compare(samples_a, samples_b, seed=0):
+def compare(samples_a: list, samples_b: list, seed: int = 0) -> Comparison:
     """{"num_shared", "metrics", "by_language"} of logs/compare_<run>.json: b minus a on the ids both have."""
     by_id = {sample["id"]: sample for sample in samples_a}
     pairs = [(by_id[sample["id"]], sample) for sample in samples_b if sample["id"] in by_id]
