@@ -3,6 +3,7 @@
 Run: python -m pytest tests/test_plots.py
 """
 
+import copy
 import itertools
 import json
 import math
@@ -184,6 +185,13 @@ def test_learning_rate_curve_and_marks():
     assert legend_texts(figure) == ["наибольшая: 2·10⁻⁴ (шаг 5)", "последняя: 0 (шаг 155)"]
 
 
+def shown_score(log, name):
+    """Of all questions; of citations those that name no article."""
+    summary = log.data["summary"]
+    group = summary["by_named_article"]["unnamed"] if "citation" in name else summary
+    return group["metrics"][name]
+
+
 def test_metrics_bars_are_the_means_and_whiskers_the_intervals():
     run = chosen("logs")
     figure, logs = benchmark_plots.benchmark_metrics(run, "ru")
@@ -201,32 +209,31 @@ def test_metrics_bars_are_the_means_and_whiskers_the_intervals():
         "citation_f1",
         "citation_exists",
     )
-    for bars, log in zip((left.patches[:7], left.patches[7:14]), logs):
-        means = [log.data["summary"]["metrics"][name]["mean"] for name in names]
-        assert [bar.get_width() for bar in bars] == pytest.approx([100 * mean for mean in means])
+    scores = [[shown_score(log, name) for name in names] for log in logs]
+    for bars, of_model in zip((left.patches[:7], left.patches[7:14]), scores):
+        means = [100 * score["mean"] for score in of_model]
+        assert [bar.get_width() for bar in bars] == pytest.approx(means)
     black = [line.get_xdata() for line in left.lines if line.get_color() == "black"]
-    bounds = [
-        [100 * bound for bound in log.data["summary"]["metrics"][name]["ci95"]]
-        for log in logs
-        for name in names
-    ]
+    bounds = [[100 * bound for bound in score["ci95"]] for of_model in scores for score in of_model]
     assert [list(line) for line in black] == [pytest.approx(pair) for pair in bounds]
     assert "63,2\u00a0%" in [text.get_text() for text in left.texts]
     assert [label.get_text() for label in left.get_yticklabels()][-1] == "Существующие ссылки"
     assert sum(bar.get_height() for bar in right.patches) == pytest.approx(200)  # 100 % of each model
     assert {"models/demo (базовая), n = 10", "finetuned_demo, n = 10"} <= set(legend_texts(figure))
+    assert "ссылки — по вопросам, где статья не названа (n = 9)" in figure_texts(figure)
 
 
 def test_metric_that_is_undefined_says_so():
     run = chosen("logs")[0]
     log = run.benchmark
     undefined = {"mean": None, "ci95": None, "num_samples": 0}
-    metrics = {**log.data["summary"]["metrics"], "citation_exists": undefined}
-    data = {**log.data, "summary": {**log.data["summary"], "metrics": metrics}}
+    data = copy.deepcopy(log.data)
+    data["summary"]["by_named_article"]["unnamed"]["metrics"]["citation_exists"] = undefined
     run = run._replace(base=None, benchmark=log._replace(data=data))
     figure, _ = benchmark_plots.benchmark_metrics([run], "en")
     assert "undefined" in [text.get_text() for text in figure.axes[0].texts]
-    assert "finetuned_demo, n = 10" in figure_texts(figure)
+    note = "citations: questions that name no article (n = 9)"
+    assert f"finetuned_demo, n = 10 · {note}" in figure_texts(figure)
 
 
 @pytest.mark.parametrize("value, expected", [(0, 0), (0.2499, 0), (0.25, 1), (0.5, 2), (0.75, 3), (1.0, 3)])
@@ -271,14 +278,31 @@ def test_languages_have_a_panel_each():
     figure, logs = benchmark_plots.by_language(chosen("logs"), "ru")
     assert [axes.get_title("left") for axes in figure.axes] == ["русский, n = 6", "казахский, n = 4"]
     means = [100 * log.data["summary"]["by_language"]["kk"]["metrics"]["overall"]["mean"] for log in logs]
-    assert [figure.axes[1].patches[i].get_width() for i in (0, 7)] == pytest.approx(means)
+    # The base model's `citation_exists` is undefined: six bars of it, then seven.
+    assert [figure.axes[1].patches[i].get_width() for i in (0, 6)] == pytest.approx(means)
+    note = "ссылки — по вопросам, где статья не названа (русский: 6, казахский: 3)"
+    assert note in figure_texts(figure)
 
 
 def test_citation_shares_add_up_and_are_counted_by_answer():
     figure, _ = benchmark_plots.citations(chosen("logs"), "en")
     shares = [bar.get_width() for bar in figure.axes[0].patches]
-    # Base, then fine-tuned: all exist, one invented, cannot be checked, none cited.
-    assert shares == pytest.approx([10, 10, 0, 80, 60, 20, 10, 10])
+    # Base, then fine-tuned: all exist, one invented, cannot be checked, none cited; of the 9 questions that
+    # name no article. The base's one citation that exists repeats the article of the tenth.
+    assert shares == pytest.approx([100 * count / 9 for count in (0, 1, 0, 8, 6, 2, 1, 0)])
+    assert {"models/demo (base), n = 9", "finetuned_demo, n = 9"} <= set(legend_texts(figure))
+    assert "questions that name no article" in figure_texts(figure)
+
+
+def test_citations_of_questions_that_all_name_an_article_are_not_drawn():
+    run = chosen("logs")[0]
+    data = copy.deepcopy(run.benchmark.data)
+    del data["summary"]["by_named_article"]["unnamed"]
+    run = run._replace(base=None, benchmark=run.benchmark._replace(data=data))
+    with pytest.raises(CannotDraw, match="every question of the benchmark names an article"):
+        benchmark_plots.citations([run], "ru")
+    figure, _ = benchmark_plots.benchmark_metrics([run], "ru")
+    assert [text.get_text() for text in figure.axes[0].texts].count("не определено") == 2
 
 
 def test_base_missing_draws_the_adapter_alone():
@@ -286,7 +310,8 @@ def test_base_missing_draws_the_adapter_alone():
     for name in ("benchmark_metrics", "key_info_distribution", "generation_time", "by_language", "citations"):
         figure, logs = PICTURES[name]([run], "ru")
         assert [log.run for log in logs] == ["20260301_103000"]
-        assert any("finetuned_demo, n = 10" in text for text in figure_texts(figure))
+        count = 9 if name == "citations" else 10  # of questions that name no article, or of all
+        assert any(f"finetuned_demo, n = {count}" in text for text in figure_texts(figure))
 
 
 def test_no_benchmark_is_a_clear_line():

@@ -207,6 +207,38 @@ def test_wrong_shape_names_the_place(change, problem, logs_dir):
         read_checked(path, "benchmark")
 
 
+def test_older_logs_get_the_groups_by_named_article_from_their_samples(logs_dir):
+    fixture = choose(Shelf(FIXTURES / "logs"))
+
+    def make_older(data):
+        for group in (
+            (data["summary"], *data["summary"]["by_language"].values()) if "summary" in data else (data,)
+        ):
+            group.pop("by_named_article")
+
+    for path in (*logs_dir.glob("benchmark_*"), *logs_dir.glob("compare_*")):
+        edit(path, make_older)
+    found = choose(Shelf(logs_dir))
+    for stage in ("base", "benchmark"):
+        summary, expected = (getattr(logs, stage).data["summary"] for logs in (found, fixture))
+        assert means_of(summary) == means_of(expected)
+        for language in ("ru", "kk"):
+            assert means_of(summary["by_language"][language]) == means_of(expected["by_language"][language])
+    groups, expected = found.compare.data["by_named_article"], fixture.compare.data["by_named_article"]
+    for key in ("unnamed", "named"):
+        differences = [group[key]["metrics"]["citation_f1"]["difference"] for group in (groups, expected)]
+        assert differences[0] == pytest.approx(differences[1], abs=1e-4)
+
+
+def means_of(group):
+    """Of each metric by whether the question names an article, to the four digits that the fixtures have."""
+    return {
+        (key, name): score["mean"] and round(score["mean"], 4)
+        for key, inner in group["by_named_article"].items()
+        for name, score in inner["metrics"].items()
+    }
+
+
 KEYS = st.sampled_from(["meta", "summary", "metrics", "samples", "history", "step", "loss", "run", "x"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),

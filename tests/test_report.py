@@ -31,7 +31,7 @@ from legalqa.report.numbers import (
 )
 from legalqa.report.pictures import PICTURES
 from legalqa.report.words import LANGUAGES
-from legalqa.scoring.metric_table import METRICS
+from legalqa.scoring.metric_table import METRICS, metric_names
 from legalqa.typed_json import is_number
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -93,24 +93,52 @@ def test_every_keyed_number_is_in_the_named_file(language):
     assert checked >= 50
 
 
+def assert_cells(cells, scores, language):
+    """Each cell shows the mean and, where there is one, the interval of its score."""
+    for cell, score in zip(cells, scores, strict=True):
+        if score["mean"] is None:
+            assert cell == ABSENT
+            continue
+        assert parsed(cell, language)[0] == pytest.approx(100 * score["mean"], abs=0.051)
+        bounds = re.search(r"\[(.+)\]", cell)[1].split("; " if language == "ru" else ", ")
+        bounds = [parsed(bound, language)[0] for bound in bounds]
+        assert bounds == pytest.approx([100 * bound for bound in score["ci95"]], abs=0.051)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_benchmark_cells_are_means_and_bounds_of_the_named_files(language):
-    logs = fixture_logs()
+    summaries = [log.data["summary"] for log in (fixture_logs().base, fixture_logs().benchmark)]
+    section = golden(language).read_text("utf-8").split("\n## ")[7].split("\n### ")[0]
     rows = dict(
-        re.findall(
-            r"^\| [^|]+ [↑↓] \| `(\w+)` \| ([^|]+ \| [^|]+) \|",
-            golden(language).read_text("utf-8").split("\n## ")[7],
-            flags=re.M,
-        )
+        re.findall(r"^\| [^|]+ [↑↓] \| `(\w+)` \| ([^|]+ \| [^|]+) \| [^|]+ \| [^|]+ \|$", section, re.M)
     )
-    assert list(rows) == list(METRICS)
+    assert tuple(rows) == metric_names("published", "text", "health")
     for name, row in rows.items():
-        for stage, cell in zip(("base", "benchmark"), row.split(" | ")):
-            score = getattr(logs, stage).data["summary"]["metrics"][name]
-            bounds = re.search(r"\[(.+)\]", cell)[1].split("; " if language == "ru" else ", ")
-            bounds = [parsed(bound, language)[0] for bound in bounds]
-            assert parsed(cell, language)[0] == pytest.approx(100 * score["mean"], abs=0.051)
-            assert bounds == pytest.approx([100 * bound for bound in score["ci95"]], abs=0.051)
+        assert_cells(row.split(" | "), [summary["metrics"][name] for summary in summaries], language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_citation_cells_are_those_of_the_questions_that_name_no_article_then_of_the_others(language):
+    summaries = [log.data["summary"] for log in (fixture_logs().base, fixture_logs().benchmark)]
+    section = golden(language).read_text("utf-8").split("\n## ")[7]
+    rows = re.findall(
+        r"^\| [^|]+ ↑ \| `(citation_\w+|has_\w+)` \| (не |not )?[^|]+ \| ([^|]+ \| [^|]+) \|", section, re.M
+    )
+    assert [name for name, _, _ in rows] == [*metric_names("citation")] * 2
+    assert [bool(negated) for _, negated, _ in rows] == [True] * 5 + [False] * 5
+    for name, negated, row in rows:
+        group = "unnamed" if negated else "named"
+        scores = [summary["by_named_article"][group]["metrics"][name] for summary in summaries]
+        assert_cells(row.split(" | "), scores, language)
+
+
+def test_base_models_echo_is_not_in_the_headline():
+    """Its one right citation repeats the question: 10 % of all answers, none of those that count."""
+    base = fixture_logs().base.data["summary"]
+    assert base["metrics"]["citation_f1"]["mean"] == 0.1
+    text = render(fixture_logs(), "ru")
+    assert "F1 ссылок на статьи по вопросам, в которых статья не названа: 66,7" in text
+    assert "у базовой модели 0,0\u00a0% [" in text.split("F1 ссылок на статьи")[1].split("\n")[0]
 
 
 def test_metric_names_are_those_that_are_computed():
@@ -158,6 +186,9 @@ def test_unfinished_run_names_its_last_step():
 # ---- Conclusions
 
 
+UNNAMED = "summary.by_named_article.unnamed.metrics"
+
+
 def fired(logs, language="en"):
     form = cells.Cells(logs, ACTS, language).form
     return {(item.name, item.metric): item.fired for item in conclusions.draw(logs, form)}
@@ -182,10 +213,19 @@ def with_value(logs, stage, key, value):
         ("no_gain", "metrics", "eval_loss", 3.0512, True),
         ("still_falling", "metrics", "min_eval_loss", 2.1901, True),
         ("broken_loss", "metrics", "history", [{"step": 1, "loss": math.nan}], True),
-        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.499, True),
-        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.5, False),
-        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", None, None),
-        ("invented", "benchmark", "summary.metrics.citation_exists.mean", 0.96, False),
+        ("weak_citations", "benchmark", f"{UNNAMED}.citation_recall.mean", 0.499, True),
+        ("weak_citations", "benchmark", f"{UNNAMED}.citation_recall.mean", 0.5, False),
+        ("weak_citations", "benchmark", f"{UNNAMED}.citation_recall.mean", None, None),
+        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.1, False),
+        ("invented", "benchmark", f"{UNNAMED}.citation_exists.mean", 0.96, False),
+        ("echo", "benchmark", f"{UNNAMED}.citation_recall.ci95", [0.0, 0.2], False),
+        (
+            "echo",
+            "benchmark",
+            "summary.by_named_article.named.metrics.citation_recall.ci95",
+            [0.9, 1.0],
+            True,
+        ),
         ("language_gap", "benchmark", "summary.by_language.kk.metrics.word_f1.ci95", [0.1, 0.2], True),
         ("memorised", "benchmark", "summary.by_seen_article.unseen.metrics.overall.ci95", [0.1, 0.2], True),
         ("cut_off_rate", "benchmark", "summary.metrics.cut_off_rate.mean", 0.06, True),
@@ -205,6 +245,13 @@ def test_exactly_one_verdict_of_a_paired_difference(bounds, expected):
     assert [name for name in ("better", "worse", "unclear") if found[name, "overall"]] == [expected]
 
 
+def test_verdict_on_citations_is_of_the_questions_that_name_no_article():
+    logs = with_value(fixture_logs(), "compare", "metrics.citation_f1.ci95", [-0.9, -0.1])
+    logs = with_value(logs, "compare", "by_named_article.unnamed.metrics.citation_f1.ci95", [0.1, 0.9])
+    assert fired(logs)["better", "citation_f1"] and not fired(logs)["worse", "citation_f1"]
+    assert "- F1 ссылок (статья в вопросе не названа): дообученная модель лучше базовой" in render(logs, "ru")
+
+
 def test_rules_without_their_log_are_undecided():
     found = fired(fixture_logs("few"))
     assert found["better", "overall"] is None and found["weak_citations", ""] is None
@@ -212,7 +259,7 @@ def test_rules_without_their_log_are_undecided():
 
 
 def test_weak_acts_are_named_with_the_recommendation():
-    logs = with_value(fixture_logs(), "benchmark", "summary.metrics.citation_recall.mean", 0.2)
+    logs = with_value(fixture_logs(), "benchmark", f"{UNNAMED}.citation_recall.mean", 0.2)
     text = render(logs, "ru")
     assert "с низкой полнотой: Трудовой кодекс Республики Казахстан (`labor_code`)." in text
 

@@ -9,7 +9,8 @@ from legalqa.report.logs import Log, RunLogs
 from legalqa.report.numbers import number, percent
 from legalqa.report.words import LANGUAGE_NAMES, PLOT_WORDS
 from legalqa.scoring.metric_table import metric_names
-from legalqa.scoring.results import Sample
+from legalqa.scoring.results import NO_SAMPLES, Group, Sample, Summary, headline_scores, unnamed_of
+from legalqa.scoring.statistics import named_article_of
 
 KIND_COLOURS = (
     (figures.SKY, "black"),
@@ -21,19 +22,24 @@ MIN_LABELLED = 6  # percent: a narrower part of a bar has no room for its number
 
 
 class Model(NamedTuple):
-    """A benchmark on a picture: its bars have one colour; `label` is the model's name with n."""
+    """A benchmark on a picture: its name there, and the colour of its bars."""
 
     label: str
     colour: str
     log: Log
 
     @property
-    def summary(self):
+    def summary(self) -> Summary:
         return self.log.data["summary"]
 
     @property
     def samples(self) -> list[Sample]:
         return self.log.data["samples"]
+
+
+def counts_of(groups: list[Group], language: str) -> str:
+    """Their numbers of samples: "87" or, where the models answered different questions, "87 / 85"."""
+    return " / ".join(dict.fromkeys(number(group["num_samples"], language) for group in groups))
 
 
 def models_of(runs: list[RunLogs], language: str) -> list[Model]:
@@ -49,8 +55,7 @@ def models_of(runs: list[RunLogs], language: str) -> list[Model]:
             label += f" ({PLOT_WORDS[language]['base']})"
         elif len(logs) > 1:
             label += f", {log.run}"
-        count = number(log.data["summary"]["num_samples"], language)
-        models.append(Model(f"{label}, n = {count}", colour, log))
+        models.append(Model(label, colour, log))
     return models
 
 
@@ -58,8 +63,15 @@ def logs_of(models: list[Model]) -> list[Log]:
     return [model.log for model in models]
 
 
-def benchmark_figure(picture: str, models: list[Model], language: str, height_in: float = 5.6, **options):
-    labels = [(model.label, model.colour) for model in models]
+def benchmark_figure(
+    picture: str, models: list[Model], language: str, height_in: float = 5.6, unnamed=False, **options
+):
+    """(figure, axes); n of each model is that of all its questions, or of the `unnamed` ones."""
+    counts = [(unnamed_of(model.summary) if unnamed else model.summary)["num_samples"] for model in models]
+    labels = [
+        (f"{model.label}, n = {number(count, language)}", model.colour)
+        for model, count in zip(models, counts)
+    ]
     return figures.new_figure(PLOT_WORDS[language][picture], labels, logs_of(models), height_in, **options)
 
 
@@ -71,11 +83,18 @@ def sample_scores(model: Model, name: str) -> list[float]:
 def benchmark_metrics(runs: list[RunLogs], language: str) -> tuple[object, list[Log]]:
     """The published metrics and citations with intervals; beside them how token F1 is spread."""
     words, models = PLOT_WORDS[language], models_of(runs, language)
+    counts = counts_of([unnamed_of(model.summary) for model in models], language)
     figure, (left, right) = benchmark_figure(
-        "benchmark_metrics", models, language, 6.4, ncols=2, width_ratios=(3, 2)
+        "benchmark_metrics",
+        models,
+        language,
+        6.4,
+        note=words["citations_of"].format(f"n = {counts}"),
+        ncols=2,
+        width_ratios=(3, 2),
     )
     names = (*metric_names("published"), "citation_f1", "citation_exists")
-    groups = [(model.summary["metrics"], model.colour) for model in models]
+    groups = [(headline_scores(model.summary), model.colour) for model in models]
     figures.score_bars(left, names, groups, words, language)
     left.set(title=words["means"], xlabel=words["score"])
     edges = range(0, 101, 10)
@@ -163,18 +182,26 @@ def by_language(runs: list[RunLogs], language: str) -> tuple[object, list[Log]]:
     codes = [code for code in ("ru", "kk") if code in found] + sorted(found - {"ru", "kk"})[:1]
     if not codes:
         raise CannotDraw("the benchmark has no scores by language")
+    panels = {
+        code: [model.summary["by_language"].get(code, NO_SAMPLES) for model in models] for code in codes
+    }
+    names = {code: LANGUAGE_NAMES[language].get(code, figures.short(code, 12)) for code in codes}
+    unnamed = {code: counts_of(list(map(unnamed_of, groups)), language) for code, groups in panels.items()}
     figure, grid = benchmark_figure(
-        "by_language", models, language, 6.4, ncols=len(codes), sharey=True, squeeze=False
+        "by_language",
+        models,
+        language,
+        6.4,
+        note=words["citations_of"].format(", ".join(f"{names[code]}: {unnamed[code]}" for code in codes)),
+        ncols=len(codes),
+        sharey=True,
+        squeeze=False,
     )
-    names = ("overall", "token_f1", "key_info", "rouge_l", "chrf", "citation_f1", "citation_exists")
-    nothing = {"num_samples": 0, "metrics": {}}
-    for axes, code in zip(grid[0], codes):
-        groups = [model.summary["by_language"].get(code, nothing) for model in models]
-        bars = [(group["metrics"], model.colour) for group, model in zip(groups, models)]
-        figures.score_bars(axes, names, bars, words, language)
-        counts = dict.fromkeys(number(group["num_samples"], language) for group in groups)
-        name = LANGUAGE_NAMES[language].get(code, figures.short(code, 12))
-        axes.set(title=f"{name}, n = {' / '.join(counts)}", xlabel=words["score"])
+    shown = ("overall", "token_f1", "key_info", "rouge_l", "chrf", "citation_f1", "citation_exists")
+    for axes, (code, groups) in zip(grid[0], panels.items()):
+        bars = [(headline_scores(group), model.colour) for group, model in zip(groups, models)]
+        figures.score_bars(axes, shown, bars, words, language)
+        axes.set(title=f"{names[code]}, n = {counts_of(groups, language)}", xlabel=words["score"])
     return figure, logs_of(models)
 
 
@@ -187,18 +214,24 @@ def citation_kind(sample: Sample) -> int:
 
 
 def citations(runs: list[RunLogs], language: str) -> tuple[object, list[Log]]:
-    """Above: answers by what became of their citations. Below: citation scores with intervals."""
+    """Of the questions that name no article: answers by what became of their citations, citation scores."""
     words, models = PLOT_WORDS[language], models_of(runs, language)
+    if not any(unnamed_of(model.summary)["num_samples"] for model in models):
+        raise CannotDraw(
+            "every question of the benchmark names an article: an echo would count as a citation"
+        )
     figure, (top, bottom) = benchmark_figure(
         "citations",
         models,
         language,
         6.4 + 0.3 * len(models),
+        unnamed=True,
+        note=words["unnamed"],
         nrows=2,
         height_ratios=(0.5 + 0.5 * len(models), 4.5),
     )
     draw_kinds(top, models, language)
-    groups = [(model.summary["metrics"], model.colour) for model in models]
+    groups = [(headline_scores(model.summary), model.colour) for model in models]
     figures.score_bars(bottom, metric_names("citation"), groups, words, language)
     bottom.set(xlabel=words["score"])
     return figure, logs_of(models)
@@ -208,7 +241,8 @@ def draw_kinds(axes, models: list[Model], language: str) -> None:
     """A bar a model, cut into the shares of the four kinds of answers."""
     words = PLOT_WORDS[language]
     for row, model in enumerate(models):
-        kinds, left = [citation_kind(sample) for sample in model.samples], 0.0
+        asked = [sample for sample in model.samples if named_article_of(sample) == ["unnamed"]]
+        kinds, left = [citation_kind(sample) for sample in asked], 0.0
         for kind, (colour, ink) in enumerate(KIND_COLOURS):
             share = 100 * kinds.count(kind) / max(1, len(kinds))
             label = None if row else words["kinds"][kind]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from legalqa.report.logs import Log, RunLogs
+from legalqa.scoring.results import UNDEFINED, headline_scores, unnamed_of
 
 # Where the rules of the conclusions draw their lines; the templates print them.
 LIMITS = {
@@ -21,6 +22,9 @@ LIMITS = {
     "dropped": 0.01,
     "act_samples": 5,
 }
+
+# Where the question itself names an article, a model that repeats the question cites it.
+UNNAMED, NAMED = "summary.by_named_article.unnamed", "summary.by_named_article.named"
 
 
 def lookup(log: Log, key: str | list[str]) -> Any:
@@ -63,8 +67,8 @@ def bounds_of(name: str, group: str = "summary") -> tuple[str, str]:
     return f"{group}.metrics.{name}.ci95.0", f"{group}.metrics.{name}.ci95.1"
 
 
-def paired(metric: str) -> tuple[Rule, Rule, Rule]:
-    keys = (f"metrics.{metric}.ci95.0", f"metrics.{metric}.ci95.1")
+def paired(metric: str, group: str = "") -> tuple[Rule, Rule, Rule]:
+    keys = (f"{group}metrics.{metric}.ci95.0", f"{group}metrics.{metric}.ci95.1")
     return (
         Rule("better", "compare", keys, "points", lambda low, high: low > 0, metric),
         Rule("worse", "compare", keys, "points", lambda low, high: high < 0, metric),
@@ -83,7 +87,7 @@ def above(name: str) -> Rule:
 
 RULES = (
     *paired("overall"),
-    *paired("citation_f1"),
+    *paired("citation_f1", "by_named_article.unnamed."),
     Rule("no_gain", "metrics", ("initial_eval_loss", "eval_loss"), "loss", lambda first, last: last >= first),
     Rule(
         "eval_rising",
@@ -103,16 +107,23 @@ RULES = (
     Rule(
         "weak_citations",
         "benchmark",
-        (mean_of("citation_recall"),),
+        (mean_of("citation_recall", UNNAMED),),
         "share",
         lambda recall: recall < LIMITS["citation_recall"],
     ),
     Rule(
         "invented",
         "benchmark",
-        (mean_of("citation_exists"),),
+        (mean_of("citation_exists", UNNAMED),),
         "share",
         lambda share: share < LIMITS["citation_exists"],
+    ),
+    Rule(
+        "echo",
+        "benchmark",
+        (bounds_of("citation_recall", UNNAMED)[1], bounds_of("citation_recall", NAMED)[0]),
+        "share",
+        lambda unnamed_high, named_low: unnamed_high < named_low,
     ),
     # Not `overall`: its key_info knows no Kazakh terms.
     gap("language_gap", "word_f1", "summary.by_language.ru", "summary.by_language.kk"),
@@ -160,11 +171,14 @@ def draw(logs: RunLogs, form: Callable[[Any, str], str]) -> list[Conclusion]:
 
 
 def weak_acts(benchmark: Log) -> list[str]:
-    """Acts whose citation recall is under the limit, the five weakest, among those with enough answers."""
-    acts = [
-        (group["metrics"].get("citation_recall", {}).get("mean"), act)
-        for act, group in benchmark.data["summary"].get("by_act", {}).items()
-        if group["num_samples"] >= LIMITS["act_samples"]
-    ]
-    weak = [(mean, act) for mean, act in acts if mean is not None and mean < LIMITS["citation_recall"]]
-    return [act for _, act in sorted(weak)[:5]]
+    """Acts whose citation recall is under the limit, the five weakest, among those with enough answers.
+
+    Answers to questions that name no article, here too.
+    """
+    weak = []
+    for act, group in benchmark.data["summary"].get("by_act", {}).items():
+        unnamed = unnamed_of(group)
+        recall = headline_scores(group).get("citation_recall", UNDEFINED)["mean"]
+        if unnamed["num_samples"] >= LIMITS["act_samples"] and recall is not None:
+            weak.append((recall, act))
+    return [act for recall, act in sorted(weak)[:5] if recall < LIMITS["citation_recall"]]

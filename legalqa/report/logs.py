@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 from legalqa.errors import UserError
 from legalqa.files import read_json
 from legalqa.scoring.results import BenchmarkLog, CompareLog, Device, RunMeta
+from legalqa.scoring.statistics import add_named_article, difference_groups, named_article_of, shared_pairs
 from legalqa.typed_json import Amount, AnyNumber, Count, Number, json_problem
 
 TRAINING_STAGES = ("config", "metrics", "history")
@@ -187,6 +188,8 @@ def read_checked(path: Path, stage: str) -> dict:
     problem = json_problem(data, LOG_TYPES[stage])
     if problem:
         raise UserError(f"{path} is not a log of this toolkit's {stage} stage: {problem}")
+    if stage == "benchmark" and "by_named_article" not in data["summary"]:  # an older log
+        add_named_article(data["summary"], data["samples"], data["meta"].get("seed", 0))
     return data
 
 
@@ -314,5 +317,9 @@ def comparison(shelf: Shelf, base: Log | None, benchmark: Log | None) -> Log | N
     for run in shelf.runs("compare"):
         log = shelf.read("compare", run)
         if log and [Path(log.data["meta"][side]).name for side in "ab"] == wanted:
+            if "by_named_article" not in log.data:  # an older log
+                pairs = shared_pairs(base.data["samples"], benchmark.data["samples"])
+                seed = benchmark.data["meta"].get("seed", 0)
+                log.data["by_named_article"] = difference_groups(pairs, named_article_of, seed)
             return log
     return None

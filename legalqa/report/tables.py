@@ -2,15 +2,19 @@
 
 from config import REFERENCE_RUN
 from legalqa.data.records import question
-from legalqa.scoring.metric_table import METRICS
+from legalqa.scoring.metric_table import METRICS, metric_names
 from legalqa.scoring.results import (
+    NO_SAMPLES,
     BenchmarkLog,
     Bounds,
     Comparison,
     Difference,
     Sample,
     Share,
+    Summary,
+    headline_scores,
     invented_citations,
+    unnamed_of,
 )
 
 SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
@@ -41,7 +45,7 @@ def print_summary(result: BenchmarkLog, console) -> None:
     title = f"{result['meta']['model']}: {summary['num_samples']} samples, scores in %"
     table = make_table(title, "metric", "mean", "95 % interval", "n", "ru", "kk", "reference")
     languages = [summary["by_language"].get(language) for language in ("ru", "kk")]
-    for name in METRICS:
+    for name in metric_names("published", "text", "health"):
         entry = summary["metrics"][name]
         table.add_row(
             name,
@@ -52,25 +56,56 @@ def print_summary(result: BenchmarkLog, console) -> None:
             score_text(REFERENCE_RUN["benchmark"].get(name)),
         )
     console.print(table)
+    print_citations(summary, console)
     print_groups(summary, console)
 
 
-def print_groups(summary, console) -> None:
+def print_citations(summary: Summary, console) -> None:
+    """Citation scores of the questions that name no article; beside them those that an echo earns."""
+    unnamed, named = unnamed_of(summary), summary.get("by_named_article", {}).get("named", NO_SAMPLES)
+    counts = f"{unnamed['num_samples']} questions that name no article, {named['num_samples']} that name one"
+    table = make_table(f"citations: {counts}", "metric", "no article", "95 % interval", "n", "named", "n")
+    for name in metric_names("citation"):
+        entry, echo = unnamed["metrics"][name], named["metrics"][name]
+        table.add_row(
+            name,
+            score_text(entry["mean"]),
+            interval_text(entry["ci95"]),
+            str(entry["num_samples"]),
+            score_text(echo["mean"]),
+            str(echo["num_samples"]),
+        )
+    console.print(table)
+
+
+def print_groups(summary: Summary, console) -> None:
     """Scores by article seen in training, and by act."""
     shown = ("overall", "citation_f1", "citation_exists")
-    title = "by article seen in training, and by act (the five most frequent)"
+    title = "by article seen in training, and by act (the five most frequent); citations as above"
     table = make_table(title, "group", "n", *shown)
     seen = [(f"{key} article", group) for key, group in summary.get("by_seen_article", {}).items()]
     for key, group in seen + list(summary["by_act"].items())[:SHOWN_ACTS]:
-        scores = (score_text(group["metrics"][name]["mean"]) for name in shown)
-        table.add_row(key, str(group["num_samples"]), *scores)
+        scores = headline_scores(group)
+        table.add_row(key, str(group["num_samples"]), *(score_text(scores[name]["mean"]) for name in shown))
     console.print(table)
 
 
 def print_comparison(comparison: Comparison, model_a: str, model_b: str, console) -> None:
     title = f"B = {model_b}, A = {model_a}: {comparison['num_shared']} shared samples, scores in %"
+    groups = comparison.get("by_named_article", {})  # none where the results hold no questions
+    names = metric_names("published", "text", "health") if groups else tuple(METRICS)
+    print_differences(title, names, comparison["metrics"], console)
+    for key, what in (("unnamed", "name no article"), ("named", "name an article")):
+        if key in groups:
+            group = groups[key]
+            title = f"citations, {group['num_samples']} questions that {what}"
+            print_differences(title, metric_names("citation"), group["metrics"], console)
+
+
+def print_differences(title: str, names: tuple[str, ...], entries: dict[str, Difference], console) -> None:
     table = make_table(title, "metric", "A", "B", "B - A", "95 % interval", "n", "")
-    for name, entry in comparison["metrics"].items():
+    for name in names:
+        entry = entries[name]
         table.add_row(
             name,
             score_text(entry["a"]),

@@ -23,7 +23,9 @@ PLOT_WORDS = {
         "benchmark_metrics": "Оценки ответов",
         "key_info_distribution": "Ключевые сведения: распределение ответов",
         "generation_time": "Время генерации ответа", "by_language": "Оценки по языку вопроса",
-        "citations": "Ссылки на нормы права в ответах", "batch": "группами по {}"},
+        "citations": "Ссылки на нормы права в ответах", "batch": "группами по {}",
+        "unnamed": "вопросы, в которых статья не названа",
+        "citations_of": "ссылки — по вопросам, где статья не названа ({})"},
     "en": {
         "step": "Step", "epoch": "Epoch", "loss": "Loss (cross-entropy)", "raw": "training",
         "smooth": "smoothed (window {})", "smooth_each": "smoothed", "eval": "validation rows",
@@ -41,7 +43,8 @@ PLOT_WORDS = {
         "key_info_distribution": "Key information: distribution of the answers",
         "generation_time": "Generation time of an answer",
         "by_language": "Scores by language of the question", "citations": "Legal citations in the answers",
-        "batch": "batches of {}"},
+        "batch": "batches of {}", "unnamed": "questions that name no article",
+        "citations_of": "citations: questions that name no article ({})"},
 }
 # fmt: on
 

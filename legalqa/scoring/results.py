@@ -2,6 +2,7 @@
 
 from typing import Annotated, NotRequired, TypedDict
 
+from legalqa.scoring.metric_table import METRICS
 from legalqa.typed_json import Amount, Count, Leaf, or_none, within
 
 Share = Annotated[float | None, Leaf("a share from 0 to 1, or null", or_none(within(0, 1)))]
@@ -52,6 +53,7 @@ class Group(TypedDict):
 
     num_samples: Count
     metrics: dict[str, Score]
+    by_named_article: NotRequired[dict[str, "Group"]]  # unnamed, named: whether the question names an article
 
 
 class Generation(TypedDict):
@@ -131,6 +133,7 @@ class BenchmarkMeta(RunMeta):
     base_model: str | None
     adapter: AdapterFacts | None
     validation: ValidationFacts
+    seed: NotRequired[Count]  # of the intervals
     device: NotRequired[Device | None]
     decoding: NotRequired[DecodingFacts | None]
     batch_size: NotRequired[Amount]
@@ -182,6 +185,7 @@ class Comparison(TypedDict):
     num_shared: NotRequired[Count]  # the first logs have it in `meta` alone
     metrics: dict[str, Difference]
     by_language: dict[str, DifferenceGroup]
+    by_named_article: NotRequired[dict[str, DifferenceGroup]]  # as in Group
 
 
 class CompareMeta(RunMeta):
@@ -202,3 +206,23 @@ def invented_citations(samples: list[Sample]) -> list[tuple[Sample, CitationEntr
         for citation in sample["citations"]["prediction"]
         if citation["exists"] is False
     ]
+
+
+# ---- What counts of a group's scores
+
+UNDEFINED: Score = {"mean": None, "ci95": None, "num_samples": 0}
+NO_SAMPLES: Group = {"num_samples": 0, "metrics": dict.fromkeys(METRICS, UNDEFINED)}
+
+
+def unnamed_of(group: Group) -> Group:
+    """The questions that name no article: in the others a model that repeats the question cites rightly."""
+    return group.get("by_named_article", {}).get("unnamed", NO_SAMPLES)
+
+
+def headline_scores(group: Group) -> dict[str, Score]:
+    """Over all questions of the group; those of citations over the questions that name no article."""
+    unnamed = unnamed_of(group)["metrics"]
+    return {
+        name: unnamed.get(name, UNDEFINED) if name in METRICS and METRICS[name].group == "citation" else score
+        for name, score in group["metrics"].items()
+    }
