@@ -17,7 +17,6 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from config import REFERENCE_RUN
 from legalqa import cli, runlog
 from legalqa.data import records
 from legalqa.errors import UserError
@@ -35,16 +34,16 @@ from legalqa.model.answers import Answers, generate_all
 from legalqa.model.device import find_device, peak_memory_bytes
 from legalqa.model.engine import load_engine
 from legalqa.model.settings import source_lines
-from legalqa.report.logs import SHARE, TEXT, shape_problem
+from legalqa.report import tables
 from legalqa.scoring import metrics, statistics
+from legalqa.scoring.results import BenchmarkLog, ComparedLog
+from legalqa.typed_json import json_problem
 
 # fmt: off
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
         "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "system_prompt", "load_in_4bit",
         "max_seq_length", "logs_dir")
 # fmt: on
-SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
-COMPARED = {"meta": {"model": TEXT}, "samples": [{"id": TEXT, "language": TEXT, "scores": {str: SHARE}}]}
 
 
 def parse_args(argv=None):
@@ -65,7 +64,7 @@ def parse_args(argv=None):
     )
     parser.add_argument("--output", metavar="FILE", help="write the result here instead of logs_dir")
     parser.add_argument(
-        "--examples", action="store_true", help=f"print the {SHOWN_EXAMPLES} best and worst answers"
+        "--examples", action="store_true", help=f"print the {tables.SHOWN_EXAMPLES} best and worst answers"
     )
     parser.add_argument(
         "--invented", action="store_true", help="print every cited article that does not exist"
@@ -182,132 +181,6 @@ def read_predictions(path):
     return metrics.score_predictions(records.read_records(path), path)
 
 
-def generation_summary(samples):
-    """Speed and cut-offs over the samples; None where they were not generated here."""
-    if any(sample["new_tokens"] is None or sample["generation_sec"] is None for sample in samples):
-        return None
-    seconds, tokens = (sum(sample[key] for sample in samples) for key in ("generation_sec", "new_tokens"))
-    return {
-        "total_sec": round(seconds, 2),
-        "mean_sec_per_sample": seconds / len(samples),
-        "new_tokens": tokens,
-        "tokens_per_second": tokens / seconds if seconds else None,
-        "cut_off_rate": sum(sample["cut_off"] for sample in samples) / len(samples),
-    }
-
-
-def percent(value, sign=""):
-    return "-" if value is None else f"{100 * value:{sign}.1f}"
-
-
-def interval_text(ci95, sign=""):
-    return f"{percent(ci95[0], sign)} .. {percent(ci95[1], sign)}" if ci95 else "-"
-
-
-def make_table(title, *columns):
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
-    for column in columns:
-        table.add_column(
-            column, justify="left" if column in ("metric", "group", "") else "right", no_wrap=True
-        )
-    return table
-
-
-def print_summary(result, console):
-    summary = result["summary"]
-    table = make_table(
-        f"{result['meta']['model']}: {summary['num_samples']} samples, scores in %",
-        "metric",
-        "mean",
-        "95 % interval",
-        "n",
-        "ru",
-        "kk",
-        "reference",
-    )
-    for name in metrics.METRICS:
-        entry = summary["metrics"][name]
-        languages = [summary["by_language"].get(language) for language in ("ru", "kk")]
-        table.add_row(
-            name,
-            percent(entry["mean"]),
-            interval_text(entry["ci95"]),
-            str(entry["num_samples"]),
-            *(percent(group and group["metrics"][name]["mean"]) for group in languages),
-            percent(REFERENCE_RUN["benchmark"].get(name)),
-        )
-    console.print(table)
-    shown = ("overall", "citation_f1", "citation_exists")
-    groups = make_table(
-        "by article seen in training, and by act (the five most frequent)", "group", "n", *shown
-    )
-    seen = [(f"{key} article", group) for key, group in summary.get("by_seen_article", {}).items()]
-    for key, group in seen + list(summary["by_act"].items())[:SHOWN_ACTS]:
-        groups.add_row(
-            key, str(group["num_samples"]), *(percent(group["metrics"][name]["mean"]) for name in shown)
-        )
-    console.print(groups)
-
-
-def print_comparison(comparison, meta, console):
-    table = make_table(
-        f"B = {meta['model_b']}, A = {meta['model_a']}: {comparison['num_shared']} shared samples, scores in %",
-        "metric",
-        "A",
-        "B",
-        "B - A",
-        "95 % interval",
-        "n",
-        "",
-    )
-    for name, entry in comparison["metrics"].items():
-        table.add_row(
-            name,
-            percent(entry["a"]),
-            percent(entry["b"]),
-            percent(entry["difference"], "+"),
-            interval_text(entry["ci95"], "+"),
-            str(entry["num_samples"]),
-            verdict(name, entry),
-        )
-    console.print(table)
-
-
-def verdict(name, entry):
-    """In a word: `better` or `worse` where the interval is clear of 0."""
-    if not entry["ci95"]:
-        return ""
-    low, high = entry["ci95"]
-    if low <= 0 <= high:
-        return "not clear"
-    return "better" if (low > 0) != (name in metrics.LOWER_IS_BETTER) else "worse"
-
-
-def print_examples(samples):
-    ranked = sorted(samples, key=lambda sample: sample["scores"]["overall"], reverse=True)
-    for title, chosen in (("best", ranked[:SHOWN_EXAMPLES]), ("worst", ranked[::-1][:SHOWN_EXAMPLES])):
-        for sample in chosen:
-            print(
-                f"\n{title}: overall {percent(sample['scores']['overall'])} %, {sample['id']}\n  question   {records.question(sample)}\n"
-                f"  reference  {sample['reference']}\n  answer     {sample['prediction']}"
-            )
-
-
-def print_invented(samples):
-    invented = [
-        (sample, citation)
-        for sample in samples
-        for citation in sample["citations"]["prediction"]
-        if citation["exists"] is False
-    ]
-    print(f"\n{len(invented)} cited articles do not exist" + (":" if invented else ""))
-    for sample, citation in invented:
-        print(f"  {citation['act']} {citation['article']}: «{citation['text']}» in {sample['id']}")
-
-
 def newest_of_kind(logs_dir, kind):
     """Path of the newest benchmark_*.json of a base model or an adapter."""
     for path in sorted(Path(logs_dir).glob("benchmark_*.json"), reverse=True):
@@ -327,7 +200,7 @@ def compare(args, config, run, console):
     paths = args.compare or [newest_of_kind(config["logs_dir"], kind) for kind in ("base", "adapter")]
     results = [read_json(path) for path in paths]
     for path, result in zip(paths, results):
-        problem = shape_problem(result, COMPARED)
+        problem = json_problem(result, ComparedLog)
         if problem:
             raise UserError(f"{path}: not a result of benchmark.py: {problem}")
     comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
@@ -339,7 +212,7 @@ def compare(args, config, run, console):
         model_b=results[1]["meta"]["model"],
         num_shared=comparison["num_shared"],
     )
-    print_comparison(comparison, meta, console)
+    tables.print_comparison(comparison, meta["model_a"], meta["model_b"], console)
     path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
     write_json(path, {"meta": meta, **comparison})
     print(f"\nwritten    {path}\nnext       python generate_plots.py && python generate_report.py")
@@ -371,26 +244,26 @@ def main(argv=None):
             config["validation_file"],
             len(records.read_records(config["validation_file"])),
         )
-    summary = {**statistics.summarize(samples, config["seed"]), "generation": generation_summary(samples)}
     validation = {"file": validation_file, "sha256": file_sha256(validation_file), "num_rows": num_rows}
-    result = {
+    result: BenchmarkLog = {
         "meta": runlog.run_meta(run, seed=config["seed"], validation=validation, **facts),
-        "summary": summary,
+        "summary": statistics.summarize(samples, config["seed"]),
         "samples": samples,
     }
     path = Path(args.output or Path(config["logs_dir"]) / f"benchmark_{run}.json")
     write_json(path, result)
     if answers_path:
         answers_path.unlink(missing_ok=True)
-    print_summary(result, console)
+    tables.print_summary(result, console)
     if args.examples:
-        print_examples(samples)
+        tables.print_examples(samples)
     if args.invented:
-        print_invented(samples)
-    if summary["generation"]:
+        tables.print_invented(samples)
+    generation = result["summary"]["generation"]
+    if generation:
         print(
-            f"\ngenerated  {summary['generation']['new_tokens']:,} tokens in {summary['generation']['total_sec']:.0f} s, "
-            f"{summary['generation']['tokens_per_second']:.0f} tokens/s"
+            f"\ngenerated  {generation['new_tokens']:,} tokens in {generation['total_sec']:.0f} s, "
+            f"{generation['tokens_per_second']:.0f} tokens/s"
         )
     print(f"written    {path}")
     if facts["kind"] == "adapter":

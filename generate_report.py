@@ -1,12 +1,13 @@
 """Write RESULTS.md, the report of a run, from its logs and nothing else.
 
-Reads what generate_plots.py reads, and logs/compare_*.json; shows the pictures of plots/ that were drawn from
-the same logs. Writes RESULTS.md from templates/report.LANGUAGE.md.j2. Under every table stand the file and
-the keys of its numbers.
+Reads   what generate_plots.py reads, and logs/compare_*.json; it shows the pictures of plots/ that were drawn
+        from the same logs
+Writes  RESULTS.md, from templates/report.LANGUAGE.md.j2; under every table stand the file and the keys of its
+        numbers
 
-  python generate_report.py                            the newest run, in Russian
+  python generate_report.py                                            the newest run, in Russian
   python generate_report.py --language en --run 20260301_100000
-  python generate_report.py --check                    exit code 1 when RESULTS.md is not what the logs say
+  python generate_report.py --check             exit code 1 when RESULTS.md is not what the logs say
 """
 
 import os
@@ -16,158 +17,26 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from config import CONFIG, PROFILES, REFERENCE_RUN
 from legalqa import cli
 from legalqa.files import write_text
 from legalqa.law import acts
 from legalqa.report import conclusions
+from legalqa.report.cells import NOT_RUN, Cells
 from legalqa.report.conclusions import lookup
-from legalqa.report.logs import Shelf, choose, warn
+from legalqa.report.logs import Log, RunLogs, Shelf, choose, warn
 from legalqa.report.markdown import ABSENT, as_markdown, code
-from legalqa.report.numbers import (
-    duration,
-    gigabytes,
-    interval,
-    number,
-    percent,
-    plural,
-    points,
-    real,
-    scientific,
-)
-from legalqa.report.words import (
-    CITATION_METRICS,
-    HEALTH_METRICS,
-    LANGUAGE_NAMES,
-    METRIC_NAMES,
-    PLOT_WORDS,
-    PUBLISHED,
-    TEXT_METRICS,
-    checked_language,
-)
+from legalqa.report.numbers import number, plural
+from legalqa.report.pictures import PICTURES, TRAINING_PICTURES
+from legalqa.report.words import LANGUAGE_NAMES, PLOT_WORDS, checked_language
+from legalqa.scoring.metric_table import METRICS, metric_names
+from legalqa.scoring.results import Sample, invented_citations
 
-SETTINGS = ("language", "logs_dir", "plots_dir", "report_file")
+KEYS = ("language", "logs_dir", "plots_dir", "report_file")
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-PICTURES = (
-    "training_loss",
-    "learning_rate",
-    "benchmark_metrics",
-    "key_info_distribution",
-    "generation_time",
-    "by_language",
-    "citations",
-)
-NOT_RUN = {"ru": "не запускалось", "en": "not run"}
-YES_NO = {"ru": ("нет", "да"), "en": ("no", "yes")}
 NUM_EXAMPLES, MAX_INVENTED, SHOWN_CHARACTERS = 3, 20, 500
-# The published run, by the keys of our logs. Its settings are CONFIG's with the profile `reference`.
-REFERENCE = {
-    "config": {
-        **CONFIG,
-        **PROFILES["reference"],
-        "profile": "reference",
-        "meta.device.name": REFERENCE_RUN["device"],
-        "meta.data.train.num_rows": REFERENCE_RUN["train_rows"],
-        "meta.data.validation.num_rows": REFERENCE_RUN["validation_rows"],
-        **{f"meta.versions.{name}": version for name, version in REFERENCE_RUN["versions"].items()},
-    },
-    "metrics": REFERENCE_RUN["training"],
-    "benchmark": {
-        "summary.num_samples": REFERENCE_RUN["benchmark_samples"],
-        **{
-            f"summary.metrics.{name}.mean": REFERENCE_RUN["benchmark"][name]
-            for name in REFERENCE_RUN["benchmark"]
-        },
-        **{
-            f"summary.generation.{name}": REFERENCE_RUN["generation"][name]
-            for name in REFERENCE_RUN["generation"]
-        },
-    },
-}
 
 
-# ---- Numbers out of logs
-
-
-def with_interval(text, bounds, language):
-    from markupsafe import Markup
-
-    return Markup(f"{text} {interval(bounds, language)}".strip())
-
-
-class Numbers:
-    """Formatted values of the logs, for the templates."""
-
-    def __init__(self, logs, language):
-        self.logs, self.language = logs, language
-
-    def form(self, value, kind):
-        language = self.language
-        if value is None:
-            return ABSENT
-        forms = {
-            "text": as_markdown,
-            "code": code,
-            "list": lambda v: code(", ".join(v)),
-            "flag": lambda v: YES_NO[language][v],
-            "count": lambda v: number(v, language),
-            "loss": lambda v: number(v, language, 4),
-            "real": lambda v: real(v, language),
-            "rounded": lambda v: real(round(v, 3), language),
-            "rate": lambda v: number(v, language, 3),
-            "share": lambda v: percent(v, language),
-            "share2": lambda v: percent(v, language, 2),
-            "hundred": lambda v: percent(v / 100, language, 2),
-            "points": lambda v: points(v, language),
-            "time": lambda v: duration(v, language),
-            "bytes": lambda v: gigabytes(v, language),
-            "scientific": lambda v: scientific(v, language),
-        }
-        return forms[kind](value)
-
-    def value(self, stage, key, kind):
-        log = self.logs[stage]
-        return NOT_RUN[self.language] if log is None else self.form(lookup(log, key), kind)
-
-    def reference(self, stage, key, kind):
-        return self.form(REFERENCE[stage].get(key), kind)
-
-    def act(self, act_id):
-        """The act's title, where the report is in Russian and the act is known, and its id."""
-        from markupsafe import Markup
-
-        title = self.logs["acts"].get(act_id) if self.language == "ru" else None
-        return Markup(f"{as_markdown(title)} ({code(act_id)})") if title else code(act_id or "")
-
-    def row(self, label, stage, key, kind):
-        """A table row: label, key, this run, the reference run."""
-        from markupsafe import Markup
-
-        cells = (label, code(key), self.value(stage, key, kind), self.reference(stage, key, kind))
-        return Markup("| " + " | ".join(as_markdown(cell) for cell in cells) + " |")
-
-    def score(self, stage, name, group=("summary",)):
-        """Mean and interval of a metric, "52,6 % [38,1; 67,9]"."""
-        if self.logs[stage] is None:
-            return NOT_RUN[self.language]
-        found = lookup(self.logs[stage], [*group, "metrics", name]) or {"mean": None, "ci95": None}
-        return with_interval(percent(found["mean"], self.language), found["ci95"], self.language)
-
-    def difference(self, name):
-        """Paired difference and interval in percentage points, "+40,7 [20,9; 59,2]"."""
-        found = lookup(self.logs["compare"], f"metrics.{name}")
-        return with_interval(points(found["difference"], self.language), found["ci95"], self.language)
-
-    def side(self, name):
-        """ "above", "below" or "across" zero: where the difference's interval lies; None without one."""
-        bounds = lookup(self.logs["compare"], f"metrics.{name}.ci95")
-        return None if not bounds else "above" if bounds[0] > 0 else "below" if bounds[1] < 0 else "across"
-
-
-# ---- Examples
-
-
-def examples(benchmark):
+def examples(benchmark: Log) -> tuple[list[Sample], list[Sample]]:
     """(best, worst): up to three samples each by `overall`, equal ones by id; no sample is in both."""
     scored = [sample for sample in benchmark.data["samples"] if sample["scores"].get("overall") is not None]
     ranked = sorted(scored, key=lambda sample: (-sample["scores"]["overall"], sample["id"]))
@@ -175,32 +44,23 @@ def examples(benchmark):
     return ranked[:num_best], ranked[max(num_best, len(ranked) - NUM_EXAMPLES) :][::-1]
 
 
-def invented_citations(benchmark):
-    """[(sample, citation)] of every citation in an answer whose article does not exist in its act."""
-    return [
-        (sample, citation)
-        for sample in benchmark.data["samples"]
-        for citation in sample["citations"]["prediction"]
-        if citation["exists"] is False
-    ]
-
-
-def cut(text, language):
+def cut(text: str, language: str) -> str:
     """`text`, or its start with a note of how much is left out."""
     if len(text) <= SHOWN_CHARACTERS:
         return text or ABSENT
     shown, total = number(SHOWN_CHARACTERS, language), number(len(text), language)
-    note = {"ru": f"показано {shown} знаков из {total}", "en": f"{shown} of {total} characters shown"}[
-        language
-    ]
-    return f"{text[:SHOWN_CHARACTERS]}… ({note})"
+    notes = {"ru": f"показано {shown} знаков из {total}", "en": f"{shown} of {total} characters shown"}
+    return f"{text[:SHOWN_CHARACTERS]}… ({notes[language]})"
 
 
-def render_report(logs, language):
-    """The report's text: a pure function of `logs`.
+def is_same_questions(logs: RunLogs) -> bool:
+    """Whether the base and the fine-tuned model answered the same questions."""
+    ids = [{sample["id"] for sample in log.data["samples"]} for log in (logs.base, logs.benchmark) if log]
+    return ids[0] == ids[-1] if ids else True
 
-    These are what logs.choose() found, "pictures", {name: path}, and "acts", {id: title}.
-    """
+
+def render_report(logs: RunLogs, language: str, pictures: dict[str, str], act_titles: dict[str, str]) -> str:
+    """The report's text: a function of the logs, the pictures' {name: path}, the acts' {id: title}."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -212,76 +72,62 @@ def render_report(logs, language):
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    numbers, benchmark = Numbers(logs, language), logs["benchmark"]
-    ids = [
-        {sample["id"] for sample in logs[stage].data["samples"]}
-        for stage in ("base", "benchmark")
-        if logs[stage]
-    ]
+    cells, benchmark = Cells(logs, act_titles, language), logs.benchmark
     best, worst = examples(benchmark) if benchmark else ([], [])
     text = environment.get_template(f"report.{language}.md.j2").render(
         logs=logs,
-        row=numbers.row,
-        value=numbers.value,
-        score=numbers.score,
-        difference=numbers.difference,
-        side=numbers.side,
-        reference=numbers.reference,
-        form=numbers.form,
-        act=numbers.act,
+        row=cells.row,
+        value=cells.value,
+        score=cells.score,
+        difference=cells.difference,
+        side=cells.side,
+        reference=cells.reference,
+        form=cells.form,
+        act=cells.act,
         lookup=lookup,
         code=code,
-        names=METRIC_NAMES[language],
-        published=PUBLISHED,
-        text_metrics=TEXT_METRICS,
-        citation_metrics=CITATION_METRICS,
-        health_metrics=HEALTH_METRICS,
+        names={name: metric.title(language) for name, metric in METRICS.items()},
+        arrows={name: {"higher": "↑", "lower": "↓"}[metric.better] for name, metric in METRICS.items()},
+        metric_names=metric_names,
         languages=LANGUAGE_NAMES[language],
         plural=plural,
-        conclusions=conclusions.draw(logs, numbers.form),
+        conclusions=conclusions.draw(logs, cells.form),
         weak_acts=conclusions.weak_acts(benchmark) if benchmark else [],
         limits=conclusions.LIMITS,
-        same_samples=ids[0] == ids[-1] if ids else True,
+        same_samples=is_same_questions(logs),
         best=best,
         worst=worst,
-        invented=invented_citations(benchmark) if benchmark else [],
+        invented=invented_citations(benchmark.data["samples"]) if benchmark else [],
         max_invented=MAX_INVENTED,
         cut=lambda text: cut(text, language),
-        pictures=logs["pictures"],
-        picture_names=PICTURES,
+        pictures=pictures,
+        picture_names=tuple(PICTURES),
         titles=PLOT_WORDS[language],
         not_run=NOT_RUN[language],
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-# ---- Command
-
-
-def current_pictures(plots_dir, logs, report_file):
-    """{name: path for a link} of the pictures that were drawn from these very logs; others are named on
-    stderr.
-    """
+def picture_sources(path: Path) -> set[str]:
+    """Names of the logs a picture says it was drawn from; none for a file that is no picture."""
     from PIL import Image
 
+    try:
+        with Image.open(path) as image:  # reads the header only
+            return set(image.info.get("Source", "").split(", "))
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for no picture, or a broken one
+        return set()
+
+
+def current_pictures(plots_dir: str, logs: RunLogs, report_file: Path) -> dict[str, str]:
+    """{name: path for a link} of the pictures drawn from these very logs; others are named on stderr."""
     pictures = {}
     for name in PICTURES:
-        stages = (
-            ("metrics", "history") if name in ("training_loss", "learning_rate") else ("base", "benchmark")
-        )
-        expected = {logs[stage].name for stage in stages if logs[stage]}
         path = Path(plots_dir) / f"{name}.png"
         if not path.exists():
             continue
-        try:
-            with Image.open(path) as image:  # reads the header only
-                sources = set(image.info.get("Source", "").split(", "))
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-        ):  # what Pillow raises for a file that is no picture, or a broken one
-            sources = set()
+        shown = (logs.metrics, logs.history) if name in TRAINING_PICTURES else (logs.base, logs.benchmark)
+        expected, sources = {log.name for log in shown if log}, picture_sources(path)
         if sources == expected or name == "generation_time" and sources and sources <= expected:
             pictures[name] = quote(Path(os.path.relpath(path, report_file.resolve().parent)).as_posix())
         else:
@@ -291,22 +137,22 @@ def current_pictures(plots_dir, logs, report_file):
     return pictures
 
 
-def next_command(logs):
-    if not (logs["metrics"] or logs["history"]):
+def next_command(logs: RunLogs) -> str:
+    if not (logs.metrics or logs.history):
         return "python train_8b.py"
-    if not logs["benchmark"]:
+    if not logs.benchmark:
         return "python benchmark.py"
-    if not logs["base"]:
-        base_model = logs["benchmark"].data["meta"]["base_model"] or "BASE_MODEL"
+    if not logs.base:
+        base_model = logs.benchmark.data["meta"]["base_model"] or "BASE_MODEL"
         return f"python benchmark.py --model {shlex.quote(base_model)}"
-    if not logs["compare"]:
-        return f"python benchmark.py --compare {logs['base'].name} {logs['benchmark'].name}"
-    adapter = logs["benchmark"].data["meta"]["adapter"]
+    if not logs.compare:
+        return f"python benchmark.py --compare {logs.base.name} {logs.benchmark.name}"
+    adapter = logs.benchmark.data["meta"]["adapter"]
     return f"python chat.py --model {shlex.quote(adapter['path'])}" if adapter else "python chat.py"
 
 
 def parse_args(argv=None):
-    parser = cli.make_parser(__file__, __doc__, SETTINGS, profile=False)
+    parser = cli.make_parser(__file__, __doc__, KEYS, profile=False)
     parser.add_argument(
         "--run", metavar="RUN", help="run id, as in the names of the logs (default: the newest)"
     )
@@ -318,26 +164,25 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    settings = cli.effective_config(args)
-    language, report_file = checked_language(settings["language"]), Path(settings["report_file"])
-    logs = choose(Shelf(settings["logs_dir"]), args.run)
-    logs["pictures"] = current_pictures(settings["plots_dir"], logs, report_file)
-    logs["acts"] = {key: act["title_ru"] for key, act in acts.load_acts().items()}
-    text = render_report(logs, language)
+    config = cli.effective_config(args)
+    language, report_file = checked_language(config["language"]), Path(config["report_file"])
+    logs = choose(Shelf(config["logs_dir"]), args.run)
+    pictures = current_pictures(config["plots_dir"], logs, report_file)
+    act_titles = {act_id: act["title_ru"] for act_id, act in acts.load_acts().items()}
+    text = render_report(logs, language, pictures, act_titles)
     if args.check:
         return check(report_file, text)
     write_text(report_file, text)
-    for stage in ("config", "metrics", "history", "base", "benchmark", "compare"):
-        if logs[stage]:
-            print(f"{stage:<10} {logs[stage].name}")
+    for stage, log in logs._asdict().items():
+        if log:
+            print(f"{stage:<10} {log.name}")
     print(
-        f"{report_file} written with {len(logs['pictures'])} of {len(PICTURES)} pictures; "
-        f"next: {next_command(logs)}"
+        f"{report_file} written with {len(pictures)} of {len(PICTURES)} pictures; next: {next_command(logs)}"
     )
     return 0
 
 
-def check(report_file, text):
+def check(report_file: Path, text: str) -> int:
     """0 when the file says what the logs say; else 1 and one line that names the first difference."""
     if not report_file.exists():
         print(f"{report_file} does not exist; run: python generate_report.py", file=sys.stderr)
@@ -346,9 +191,8 @@ def check(report_file, text):
     if old == new:
         print(f"{report_file} is up to date")
         return 0
-    line = (
-        next((i for i, pair in enumerate(zip(old, new)) if pair[0] != pair[1]), min(len(old), len(new))) + 1
-    )
+    same = [one == other for one, other in zip(old, new)]
+    line = 1 + (same.index(False) if False in same else len(same))
     print(
         f"{report_file} is stale: line {line} differs from what the logs say; run: python generate_report.py",
         file=sys.stderr,

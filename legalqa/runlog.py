@@ -74,8 +74,3 @@ def run_meta(run_id, **facts):
         "platform": platform.platform(),
         **facts,
     }
-
-
-def newest(logs_dir, stage):
-    """Path of the newest `<stage>_<run>.json` in `logs_dir`, or None. Run ids sort by time."""
-    return max(Path(logs_dir).glob(f"{stage}_*.json"), key=lambda path: path.stem, default=None)

@@ -3,6 +3,7 @@
 Run: python -m pytest tests/test_plots.py
 """
 
+import copy
 import itertools
 import json
 import math
@@ -14,8 +15,10 @@ import pytest
 pytest.importorskip("matplotlib")
 import generate_plots
 from legalqa.errors import UserError
-from legalqa.report import figures
+from legalqa.report import benchmark_plots, figures, training_plots
+from legalqa.report.figures import CannotDraw
 from legalqa.report.logs import Shelf, choose
+from legalqa.report.pictures import PICTURES
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -85,10 +88,10 @@ SCENES = {
 def test_no_text_covers_another_or_leaves_the_figure(scene, language):
     names, run = SCENES[scene]
     drawn = 0
-    for draw in generate_plots.PICTURES.values():
+    for draw in PICTURES.values():
         try:
             figure, _ = draw(chosen(*names, run=run), language)
-        except generate_plots.CannotDraw:
+        except CannotDraw:
             continue
         drawn += 1
         texts = visible_texts(make_canvas(figure))
@@ -105,8 +108,8 @@ def test_no_text_covers_another_or_leaves_the_figure(scene, language):
 
 def test_loss_shows_history_smoothing_evaluation_epochs_and_marks():
     run = chosen("logs")
-    history = run[0]["metrics"].data["history"]
-    figure, logs = generate_plots.training_loss(run, "ru")
+    history = run[0].metrics.data["history"]
+    figure, logs = training_plots.training_loss(run, "ru")
     axes = figure.axes[0]
     raw, smooth = line_at(axes, "при обучении"), line_at(axes, "сглаженные")
     losses = [entry for entry in history if "loss" in entry]
@@ -129,7 +132,7 @@ def test_loss_shows_history_smoothing_evaluation_epochs_and_marks():
 
 
 def test_loss_with_nan_breaks_the_line_and_says_where():
-    figure, _ = generate_plots.training_loss(chosen("nan"), "en")
+    figure, _ = training_plots.training_loss(chosen("nan"), "en")
     axes = figure.axes[0]
     for label in ("training", "smoothed"):
         line = line_at(axes, label)
@@ -141,7 +144,7 @@ def test_loss_with_nan_breaks_the_line_and_says_where():
 
 
 def test_resumed_history_draws_each_step_once():
-    figure, _ = generate_plots.training_loss(chosen("resumed"), "en")
+    figure, _ = training_plots.training_loss(chosen("resumed"), "en")
     steps = list(line_at(figure.axes[0], "training").get_xdata())
     assert steps == list(range(5, 125, 5))  # 55 to 85 were logged twice, the last line of the file is cut
     assert "resumed from step 50" in legend_texts(figure)
@@ -149,7 +152,7 @@ def test_resumed_history_draws_each_step_once():
 
 
 def test_few_points_are_drawn_as_points_without_smoothing():
-    figure, _ = generate_plots.training_loss(chosen("few"), "en")
+    figure, _ = training_plots.training_loss(chosen("few"), "en")
     assert not any("smoothed" in text for text in legend_texts(figure))
     assert line_at(figure.axes[0], "training").get_marker() == "o"
     assert "last, lowest: 2.7991 (step 10)" in legend_texts(figure)
@@ -157,36 +160,41 @@ def test_few_points_are_drawn_as_points_without_smoothing():
 
 def test_single_entry_is_a_point():
     run = chosen("few")
-    log = run[0]["metrics"]
+    log = run[0].metrics
     data = {**log.data, "history": log.data["history"][:1]}
-    figure, _ = generate_plots.training_loss([{**run[0], "metrics": log._replace(data=data)}], "en")
+    figure, _ = training_plots.training_loss([run[0]._replace(metrics=log._replace(data=data))], "en")
     assert "first, last, lowest: 3.0615 (step 5)" in legend_texts(figure)
 
 
 def test_loss_without_a_number_cannot_be_drawn():
     run = chosen("few")
-    log = run[0]["metrics"]
+    log = run[0].metrics
     history = [{"step": 5, "loss": math.nan}, {"step": 10, "loss": None}, {"step": 15, "loss": math.inf}]
-    with pytest.raises(
-        generate_plots.CannotDraw, match="no finite 'loss' in few/metrics_20260304_090000.json"
-    ):
+    with pytest.raises(CannotDraw, match="no finite 'loss' in few/metrics_20260304_090000.json"):
         log = log._replace(data={**log.data, "history": history})
-        generate_plots.training_loss([{**run[0], "metrics": log}], "ru")
+        training_plots.training_loss([run[0]._replace(metrics=log)], "ru")
 
 
 def test_learning_rate_curve_and_marks():
     run = chosen("logs")
-    figure, _ = generate_plots.learning_rate(run, "ru")
-    entries = [entry for entry in run[0]["metrics"].data["history"] if "learning_rate" in entry]
+    figure, _ = training_plots.learning_rate(run, "ru")
+    entries = [entry for entry in run[0].metrics.data["history"] if "learning_rate" in entry]
     line = figure.axes[0].lines[0]
     assert list(line.get_ydata()) == [entry["learning_rate"] for entry in entries]
     assert figure.axes[0].get_ylabel() == "Скорость обучения, ×10⁻⁴"
     assert legend_texts(figure) == ["наибольшая: 2·10⁻⁴ (шаг 5)", "последняя: 0 (шаг 155)"]
 
 
+def shown_score(log, name):
+    """Of all questions; of citations those that name no article."""
+    summary = log.data["summary"]
+    group = summary["by_named_article"]["unnamed"] if "citation" in name else summary
+    return group["metrics"][name]
+
+
 def test_metrics_bars_are_the_means_and_whiskers_the_intervals():
     run = chosen("logs")
-    figure, logs = generate_plots.benchmark_metrics(run, "ru")
+    figure, logs = benchmark_plots.benchmark_metrics(run, "ru")
     assert [Path(log.name).name for log in logs] == [
         "benchmark_20260301_094500.json",
         "benchmark_20260301_103000.json",
@@ -201,32 +209,31 @@ def test_metrics_bars_are_the_means_and_whiskers_the_intervals():
         "citation_f1",
         "citation_exists",
     )
-    for bars, log in zip((left.patches[:7], left.patches[7:14]), logs):
-        means = [log.data["summary"]["metrics"][name]["mean"] for name in names]
-        assert [bar.get_width() for bar in bars] == pytest.approx([100 * mean for mean in means])
+    scores = [[shown_score(log, name) for name in names] for log in logs]
+    for bars, of_model in zip((left.patches[:7], left.patches[7:14]), scores):
+        means = [100 * score["mean"] for score in of_model]
+        assert [bar.get_width() for bar in bars] == pytest.approx(means)
     black = [line.get_xdata() for line in left.lines if line.get_color() == "black"]
-    bounds = [
-        [100 * bound for bound in log.data["summary"]["metrics"][name]["ci95"]]
-        for log in logs
-        for name in names
-    ]
+    bounds = [[100 * bound for bound in score["ci95"]] for of_model in scores for score in of_model]
     assert [list(line) for line in black] == [pytest.approx(pair) for pair in bounds]
     assert "63,2\u00a0%" in [text.get_text() for text in left.texts]
     assert [label.get_text() for label in left.get_yticklabels()][-1] == "Существующие ссылки"
     assert sum(bar.get_height() for bar in right.patches) == pytest.approx(200)  # 100 % of each model
     assert {"models/demo (базовая), n = 10", "finetuned_demo, n = 10"} <= set(legend_texts(figure))
+    assert "ссылки — по вопросам, где статья не названа (n = 9)" in figure_texts(figure)
 
 
 def test_metric_that_is_undefined_says_so():
     run = chosen("logs")[0]
-    log = run["benchmark"]
+    log = run.benchmark
     undefined = {"mean": None, "ci95": None, "num_samples": 0}
-    metrics = {**log.data["summary"]["metrics"], "citation_exists": undefined}
-    data = {**log.data, "summary": {**log.data["summary"], "metrics": metrics}}
-    run = {**run, "base": None, "benchmark": log._replace(data=data)}
-    figure, _ = generate_plots.benchmark_metrics([run], "en")
+    data = copy.deepcopy(log.data)
+    data["summary"]["by_named_article"]["unnamed"]["metrics"]["citation_exists"] = undefined
+    run = run._replace(base=None, benchmark=log._replace(data=data))
+    figure, _ = benchmark_plots.benchmark_metrics([run], "en")
     assert "undefined" in [text.get_text() for text in figure.axes[0].texts]
-    assert "finetuned_demo, n = 10" in figure_texts(figure)
+    note = "citations: questions that name no article (n = 9)"
+    assert f"finetuned_demo, n = 10 · {note}" in figure_texts(figure)
 
 
 @pytest.mark.parametrize("value, expected", [(0, 0), (0.2499, 0), (0.25, 1), (0.5, 2), (0.75, 3), (1.0, 3)])
@@ -237,7 +244,7 @@ def test_bins_hold_their_lower_edge_and_the_last_also_its_upper(value, expected)
 
 def test_key_info_bars_are_shares_of_the_answers():
     run = chosen("logs")
-    figure, logs = generate_plots.key_info_distribution(run, "ru")
+    figure, logs = benchmark_plots.key_info_distribution(run, "ru")
     for bars, log in zip((figure.axes[0].patches[:4], figure.axes[0].patches[4:8]), logs):
         values = [100 * sample["scores"]["key_info"] for sample in log.data["samples"]]
         bins = ((0, 25), (25, 50), (50, 75), (75, 101))
@@ -250,7 +257,7 @@ def test_key_info_bars_are_shares_of_the_answers():
 
 def test_generation_time_counts_every_answer_and_marks_mean_and_median():
     run = chosen("logs")
-    figure, logs = generate_plots.generation_time(run, "en")
+    figure, logs = benchmark_plots.generation_time(run, "en")
     for axes, log in zip(figure.axes, logs):
         times = sorted(sample["generation_sec"] for sample in log.data["samples"])
         assert sum(bar.get_height() for bar in axes.patches) == 10
@@ -261,41 +268,59 @@ def test_generation_time_counts_every_answer_and_marks_mean_and_median():
 
 def test_generation_time_of_ready_answers_cannot_be_drawn():
     run = chosen("logs")[0]
-    log = run["benchmark"]
+    log = run.benchmark
     data = {**log.data, "samples": [{**sample, "generation_sec": None} for sample in log.data["samples"]]}
-    with pytest.raises(generate_plots.CannotDraw, match="no generation times"):
-        generate_plots.generation_time([{**run, "base": None, "benchmark": log._replace(data=data)}], "en")
+    with pytest.raises(CannotDraw, match="no generation times"):
+        benchmark_plots.generation_time([run._replace(base=None, benchmark=log._replace(data=data))], "en")
 
 
 def test_languages_have_a_panel_each():
-    figure, logs = generate_plots.by_language(chosen("logs"), "ru")
+    figure, logs = benchmark_plots.by_language(chosen("logs"), "ru")
     assert [axes.get_title("left") for axes in figure.axes] == ["русский, n = 6", "казахский, n = 4"]
     means = [100 * log.data["summary"]["by_language"]["kk"]["metrics"]["overall"]["mean"] for log in logs]
-    assert [figure.axes[1].patches[i].get_width() for i in (0, 7)] == pytest.approx(means)
+    # The base model's `citation_exists` is undefined: six bars of it, then seven.
+    assert [figure.axes[1].patches[i].get_width() for i in (0, 6)] == pytest.approx(means)
+    note = "ссылки — по вопросам, где статья не названа (русский: 6, казахский: 3)"
+    assert note in figure_texts(figure)
 
 
 def test_citation_shares_add_up_and_are_counted_by_answer():
-    figure, _ = generate_plots.citations(chosen("logs"), "en")
+    figure, _ = benchmark_plots.citations(chosen("logs"), "en")
     shares = [bar.get_width() for bar in figure.axes[0].patches]
-    # Base, then fine-tuned: all exist, one invented, cannot be checked, none cited.
-    assert shares == pytest.approx([10, 10, 0, 80, 60, 20, 10, 10])
+    # Base, then fine-tuned: all exist, one invented, cannot be checked, none cited; of the 9 questions that
+    # name no article. The base's one citation that exists repeats the article of the tenth.
+    assert shares == pytest.approx([100 * count / 9 for count in (0, 1, 0, 8, 6, 2, 1, 0)])
+    assert {"models/demo (base), n = 9", "finetuned_demo, n = 9"} <= set(legend_texts(figure))
+    assert "questions that name no article" in figure_texts(figure)
+
+
+def test_citations_of_questions_that_all_name_an_article_are_not_drawn():
+    run = chosen("logs")[0]
+    data = copy.deepcopy(run.benchmark.data)
+    del data["summary"]["by_named_article"]["unnamed"]
+    run = run._replace(base=None, benchmark=run.benchmark._replace(data=data))
+    with pytest.raises(CannotDraw, match="every question of the benchmark names an article"):
+        benchmark_plots.citations([run], "ru")
+    figure, _ = benchmark_plots.benchmark_metrics([run], "ru")
+    assert [text.get_text() for text in figure.axes[0].texts].count("не определено") == 2
 
 
 def test_base_missing_draws_the_adapter_alone():
-    run = {**chosen("logs")[0], "base": None, "compare": None}
+    run = chosen("logs")[0]._replace(base=None, compare=None)
     for name in ("benchmark_metrics", "key_info_distribution", "generation_time", "by_language", "citations"):
-        figure, logs = generate_plots.PICTURES[name]([run], "ru")
+        figure, logs = PICTURES[name]([run], "ru")
         assert [log.run for log in logs] == ["20260301_103000"]
-        assert any("finetuned_demo, n = 10" in text for text in figure_texts(figure))
+        count = 9 if name == "citations" else 10  # of questions that name no article, or of all
+        assert any(f"finetuned_demo, n = {count}" in text for text in figure_texts(figure))
 
 
 def test_no_benchmark_is_a_clear_line():
-    with pytest.raises(generate_plots.CannotDraw, match="no benchmark yet; run: python benchmark.py"):
-        generate_plots.citations(chosen("few"), "ru")
+    with pytest.raises(CannotDraw, match="no benchmark yet; run: python benchmark.py"):
+        benchmark_plots.citations(chosen("few"), "ru")
 
 
 def test_two_runs_are_told_apart():
-    figure, logs = generate_plots.training_loss(chosen("logs", "few"), "en")
+    figure, logs = training_plots.training_loss(chosen("logs", "few"), "en")
     assert [log.run for log in logs] == ["20260301_100000", "20260304_090000"]
     labels = legend_texts(figure)
     assert labels[0].startswith("20260301_100000: ") and labels[1].startswith("20260304_090000: ")
@@ -305,7 +330,7 @@ def test_command_writes_every_picture_twice_the_same(tmp_path, capsys):
     for folder in ("one", "two"):
         generate_plots.main(["--logs-dir", str(FIXTURES / "logs"), "--plots-dir", str(tmp_path / folder)])
     pictures = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert pictures == sorted(f"{name}.png" for name in generate_plots.PICTURES)
+    assert pictures == sorted(f"{name}.png" for name in PICTURES)
     for name in pictures:
         content = (tmp_path / "one" / name).read_bytes()
         assert content == (tmp_path / "two" / name).read_bytes()
@@ -348,8 +373,8 @@ def test_nothing_logged_yet(tmp_path):
 
 def test_hostile_names_are_drawn_as_text(tmp_path):
     run = chosen("logs")[0]
-    data = json.loads(json.dumps(run["benchmark"].data))
+    data = json.loads(json.dumps(run.benchmark.data))
     data["meta"]["model"] = "$\\frac{1}{0}$ _x^ " + "long " * 40 + "\u202e\n\t"
-    run = {**run, "benchmark": run["benchmark"]._replace(data=data)}
-    figure, _ = generate_plots.benchmark_metrics([run], "ru")
-    figures.save(figure, tmp_path / "x.png", [run["benchmark"]])
+    run = run._replace(benchmark=run.benchmark._replace(data=data))
+    figure, _ = benchmark_plots.benchmark_metrics([run], "ru")
+    figures.save(figure, tmp_path / "x.png", [run.benchmark])

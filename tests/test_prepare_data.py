@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare_data
-from legalqa import runlog
 from legalqa.data import records, sources, splits, summary
 from legalqa.errors import UserError
 from legalqa.files import read_json
@@ -80,7 +79,7 @@ def parts(tmp_path):
 
 
 def logged(tmp_path):
-    return read_json(runlog.newest(tmp_path / "out/logs", "prepare"))
+    return read_json(max((tmp_path / "out/logs").glob("prepare_*.json")))
 
 
 # ---------------------------------------------------------------- text

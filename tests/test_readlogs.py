@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from legalqa.errors import UserError
 from legalqa.report import curves
-from legalqa.report.logs import Shelf, choose, read_checked
+from legalqa.report.logs import LOG_TYPES, Shelf, choose, read_checked
+from legalqa.typed_json import json_problem
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RUN, BASE, ADAPTER = "20260301_100000", "20260301_094500", "20260301_103000"
@@ -22,7 +25,7 @@ def logs_dir(tmp_path):
 
 
 def chosen(logs_dir, run=None):
-    return {stage: log and log.run for stage, log in choose(Shelf(logs_dir), run).items()}
+    return {stage: log and log.run for stage, log in choose(Shelf(logs_dir), run)._asdict().items()}
 
 
 def edit(path, change, target=None):
@@ -94,7 +97,7 @@ def test_comparison_is_of_exactly_these_two_the_base_first(logs_dir):
 
 def test_live_run_is_read_from_its_history():
     found = choose(Shelf(FIXTURES / "resumed"))
-    assert found["metrics"] is None and found["history"].data[-1]["step"] == 120
+    assert found.metrics is None and found.history.data[-1]["step"] == 120
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,7 @@ def test_bad_history_line_is_named(tmp_path, capsys):
     path = tmp_path / f"history_{RUN}.jsonl"
     lines = ('{"step": 5, "loss": 1.0}', "nonsense", '{"step": -1}', '{"step": 10, "loss": NaN}', '{"ste')
     path.write_text("\n".join(lines))
-    entries = choose(Shelf(tmp_path))["history"].data
+    entries = choose(Shelf(tmp_path)).history.data
     assert [entry["step"] for entry in entries] == [5, 10] and math.isnan(entries[1]["loss"])
     err = capsys.readouterr().err
     assert f"skipped line 2 of {path}: not JSON" in err
@@ -202,6 +205,71 @@ def test_wrong_shape_names_the_place(change, problem, logs_dir):
     edit(path, change)
     with pytest.raises(UserError, match=f"{path.name} is not a log of .* benchmark stage: {problem}"):
         read_checked(path, "benchmark")
+
+
+def test_older_logs_get_the_groups_by_named_article_from_their_samples(logs_dir):
+    fixture = choose(Shelf(FIXTURES / "logs"))
+
+    def make_older(data):
+        for group in (
+            (data["summary"], *data["summary"]["by_language"].values()) if "summary" in data else (data,)
+        ):
+            group.pop("by_named_article")
+
+    for path in (*logs_dir.glob("benchmark_*"), *logs_dir.glob("compare_*")):
+        edit(path, make_older)
+    found = choose(Shelf(logs_dir))
+    for stage in ("base", "benchmark"):
+        summary, expected = (getattr(logs, stage).data["summary"] for logs in (found, fixture))
+        assert means_of(summary) == means_of(expected)
+        for language in ("ru", "kk"):
+            assert means_of(summary["by_language"][language]) == means_of(expected["by_language"][language])
+    groups, expected = found.compare.data["by_named_article"], fixture.compare.data["by_named_article"]
+    for key in ("unnamed", "named"):
+        differences = [group[key]["metrics"]["citation_f1"]["difference"] for group in (groups, expected)]
+        assert differences[0] == pytest.approx(differences[1], abs=1e-4)
+
+
+def means_of(group):
+    """Of each metric by whether the question names an article, to the four digits that the fixtures have."""
+    return {
+        (key, name): score["mean"] and round(score["mean"], 4)
+        for key, inner in group["by_named_article"].items()
+        for name, score in inner["metrics"].items()
+    }
+
+
+KEYS = st.sampled_from(["meta", "summary", "metrics", "samples", "history", "step", "loss", "run", "x"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(VALUES, st.sampled_from(list(LOG_TYPES)))
+def test_any_json_is_refused_in_words(value, stage):
+    problem = json_problem(value, LOG_TYPES[stage])
+    assert ": no key '" in problem or problem.endswith(" is expected")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data(), VALUES)
+def test_a_log_with_one_value_replaced_is_right_or_named(data, value):
+    log = json.loads((FIXTURES / "logs" / f"benchmark_{ADAPTER}.json").read_text("utf-8"))
+    place, target = [], log
+    while isinstance(target, dict | list) and target:
+        holder = target
+        keys = list(target) if isinstance(target, dict) else range(len(target))
+        place.append(data.draw(st.sampled_from(keys)))
+        target = target[place[-1]]
+    holder[place[-1]] = value
+    problem = json_problem(log, LOG_TYPES["benchmark"])
+    where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).lstrip(".")
+    if problem:  # at the place, inside it, or of the leaf around it (a bound of an interval)
+        named = problem.rsplit(": ", 1)[0].replace("top level", "")
+        assert named.startswith(where) or where.startswith(named)
 
 
 def test_unknown_run_names_the_newest(logs_dir):

@@ -15,8 +15,8 @@ import pytest
 
 import generate_report
 from legalqa.errors import UserError
-from legalqa.report import conclusions, markdown
-from legalqa.report.logs import Log, Shelf, choose, is_number
+from legalqa.report import cells, conclusions, markdown
+from legalqa.report.logs import Log, RunLogs, Shelf, choose
 from legalqa.report.markdown import ABSENT
 from legalqa.report.numbers import (
     duration,
@@ -29,17 +29,22 @@ from legalqa.report.numbers import (
     real,
     scientific,
 )
-from legalqa.report.words import HEALTH_METRICS, LANGUAGES, METRICS
+from legalqa.report.pictures import PICTURES
+from legalqa.report.words import LANGUAGES
+from legalqa.scoring.metric_table import METRICS, metric_names
+from legalqa.typed_json import is_number
 
 FIXTURES = Path(__file__).parent / "fixtures"
-PICTURES = {name: f"plots/{name}.png" for name in generate_report.PICTURES[:-1]}  # the last one was not drawn
-
+DRAWN = {name: f"plots/{name}.png" for name in tuple(PICTURES)[:-1]}  # the last one was not drawn
 ACTS = {"labor_code": "Трудовой кодекс Республики Казахстан"}
 
 
-def fixture_logs(name="logs", pictures=None):
-    logs = choose(Shelf(FIXTURES / name))
-    return {**logs, "pictures": PICTURES if pictures is None else pictures, "acts": ACTS}
+def fixture_logs(name="logs"):
+    return choose(Shelf(FIXTURES / name))
+
+
+def render(logs, language, pictures=DRAWN):
+    return generate_report.render_report(logs, language, pictures, ACTS)
 
 
 def golden(language):
@@ -48,15 +53,15 @@ def golden(language):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_report_is_the_golden_one(language):
-    assert generate_report.render_report(fixture_logs(), language) == golden(language).read_text("utf-8")
+    assert render(fixture_logs(), language) == golden(language).read_text("utf-8")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_rendering_changes_nothing_and_repeats(language):
     logs = fixture_logs()
     before = copy.deepcopy(logs)
-    first = generate_report.render_report(logs, language)
-    assert logs == before and generate_report.render_report(logs, language) == first
+    first = render(logs, language)
+    assert logs == before and render(logs, language) == first
 
 
 def parsed(cell, language):
@@ -69,7 +74,7 @@ def parsed(cell, language):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_keyed_number_is_in_the_named_file(language):
     """Tables with a key column: the file named under the table has that key, with the value shown."""
-    logs = {log.name: log for log in fixture_logs().values() if isinstance(log, Log)}
+    logs = {log.name: log for log in fixture_logs() if log}
     text, checked = golden(language).read_text("utf-8"), 0
     for block in text.split("\n## "):
         source = re.search(r"\*(?:Источник|Source): `(logs/[^`]+)`, (?:ключи во|keys in the) ", block)
@@ -88,30 +93,61 @@ def test_every_keyed_number_is_in_the_named_file(language):
     assert checked >= 50
 
 
+def assert_cells(cells, scores, language):
+    """Each cell shows the mean and, where there is one, the interval of its score."""
+    for cell, score in zip(cells, scores, strict=True):
+        if score["mean"] is None:
+            assert cell == ABSENT
+            continue
+        assert parsed(cell, language)[0] == pytest.approx(100 * score["mean"], abs=0.051)
+        bounds = re.search(r"\[(.+)\]", cell)[1].split("; " if language == "ru" else ", ")
+        bounds = [parsed(bound, language)[0] for bound in bounds]
+        assert bounds == pytest.approx([100 * bound for bound in score["ci95"]], abs=0.051)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_benchmark_cells_are_means_and_bounds_of_the_named_files(language):
-    logs = fixture_logs()
+    summaries = [log.data["summary"] for log in (fixture_logs().base, fixture_logs().benchmark)]
+    section = golden(language).read_text("utf-8").split("\n## ")[7].split("\n### ")[0]
     rows = dict(
-        re.findall(
-            r"^\| [^|]+ [↑↓] \| `(\w+)` \| ([^|]+ \| [^|]+) \|",
-            golden(language).read_text("utf-8").split("\n## ")[7],
-            flags=re.M,
-        )
+        re.findall(r"^\| [^|]+ [↑↓] \| `(\w+)` \| ([^|]+ \| [^|]+) \| [^|]+ \| [^|]+ \|$", section, re.M)
     )
-    assert list(rows) == list(METRICS)
-    for name, cells in rows.items():
-        for stage, cell in zip(("base", "benchmark"), cells.split(" | ")):
-            score = logs[stage].data["summary"]["metrics"][name]
-            bounds = re.search(r"\[(.+)\]", cell)[1].split("; " if language == "ru" else ", ")
-            bounds = [parsed(bound, language)[0] for bound in bounds]
-            assert parsed(cell, language)[0] == pytest.approx(100 * score["mean"], abs=0.051)
-            assert bounds == pytest.approx([100 * bound for bound in score["ci95"]], abs=0.051)
+    assert tuple(rows) == metric_names("published", "text", "health")
+    for name, row in rows.items():
+        assert_cells(row.split(" | "), [summary["metrics"][name] for summary in summaries], language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_citation_cells_are_those_of_the_questions_that_name_no_article_then_of_the_others(language):
+    summaries = [log.data["summary"] for log in (fixture_logs().base, fixture_logs().benchmark)]
+    section = golden(language).read_text("utf-8").split("\n## ")[7]
+    rows = re.findall(
+        r"^\| [^|]+ ↑ \| `(citation_\w+|has_\w+)` \| (не |not )?[^|]+ \| ([^|]+ \| [^|]+) \|", section, re.M
+    )
+    assert [name for name, _, _ in rows] == [*metric_names("citation")] * 2
+    assert [bool(negated) for _, negated, _ in rows] == [True] * 5 + [False] * 5
+    for name, negated, row in rows:
+        group = "unnamed" if negated else "named"
+        scores = [summary["by_named_article"][group]["metrics"][name] for summary in summaries]
+        assert_cells(row.split(" | "), scores, language)
+
+
+def test_base_models_echo_is_not_in_the_headline():
+    """Its one right citation repeats the question: 10 % of all answers, none of those that count."""
+    base = fixture_logs().base.data["summary"]
+    assert base["metrics"]["citation_f1"]["mean"] == 0.1
+    text = render(fixture_logs(), "ru")
+    assert "F1 ссылок на статьи по вопросам, в которых статья не названа: 66,7" in text
+    assert "у базовой модели 0,0\u00a0% [" in text.split("F1 ссылок на статьи")[1].split("\n")[0]
 
 
 def test_metric_names_are_those_that_are_computed():
     from legalqa.scoring import metrics
 
-    assert METRICS == metrics.METRICS and set(HEALTH_METRICS) == metrics.LOWER_IS_BETTER
+    record = {"instruction": "Каков срок?", "input": "", "output": "Три дня."}
+    assert list(metrics.score_sample(record, "Да.")["scores"]) == list(METRICS)
+    lower = {name for name, metric in METRICS.items() if metric.better == "lower"}
+    assert lower == {name for name in METRICS if name.endswith("_rate")}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -128,8 +164,8 @@ def test_both_languages_have_the_same_tables_and_sections(language):
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", ["few", "nan", "resumed"])
 def test_missing_stages_say_so(name, language):
-    text = generate_report.render_report(fixture_logs(name, {}), language)
-    absent = generate_report.NOT_RUN[language]
+    text = render(fixture_logs(name), language, {})
+    absent = cells.NOT_RUN[language]
     assert text.lower().count(absent) >= 6 and "None" not in text and "Undefined" not in text
     assert ("python benchmark.py" in text) and ("| — |" in text)
 
@@ -137,34 +173,36 @@ def test_missing_stages_say_so(name, language):
 def test_each_log_alone_renders():
     logs = fixture_logs()
     for keep in ("config", "metrics", "benchmark", "base"):
-        alone = {key: log if key == keep else None for key, log in logs.items()}
+        alone = RunLogs(**{keep: getattr(logs, keep)})
         for language in LANGUAGES:
-            assert generate_report.render_report(
-                {**alone, "pictures": {}, "acts": ACTS}, language
-            ).startswith("*")
+            assert render(alone, language, {}).startswith("*")
 
 
 def test_unfinished_run_names_its_last_step():
-    text = generate_report.render_report(fixture_logs("resumed"), "ru")
+    text = render(fixture_logs("resumed"), "ru")
     assert "не завершено: последняя запись — шаг 120 (`resumed/history_20260302_090000.jsonl`)" in text
 
 
 # ---- Conclusions
 
 
+UNNAMED = "summary.by_named_article.unnamed.metrics"
+
+
 def fired(logs, language="en"):
-    numbers = generate_report.Numbers(logs, language)
-    return {(item["name"], item["metric"]): item["fired"] for item in conclusions.draw(logs, numbers.form)}
+    form = cells.Cells(logs, ACTS, language).form
+    return {(item.name, item.metric): item.fired for item in conclusions.draw(logs, form)}
 
 
 def with_value(logs, stage, key, value):
-    logs = {**logs, stage: logs[stage]._replace(data=copy.deepcopy(logs[stage].data))}
-    target = logs[stage].data
+    log = getattr(logs, stage)
+    log = log._replace(data=copy.deepcopy(log.data))
+    target = log.data
     *path, last = key.split(".")
     for part in path:
         target = target[part]
     target[int(last) if isinstance(target, list) else last] = value
-    return logs
+    return logs._replace(**{stage: log})
 
 
 @pytest.mark.parametrize(
@@ -175,10 +213,19 @@ def with_value(logs, stage, key, value):
         ("no_gain", "metrics", "eval_loss", 3.0512, True),
         ("still_falling", "metrics", "min_eval_loss", 2.1901, True),
         ("broken_loss", "metrics", "history", [{"step": 1, "loss": math.nan}], True),
-        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.499, True),
-        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.5, False),
-        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", None, None),
-        ("invented", "benchmark", "summary.metrics.citation_exists.mean", 0.96, False),
+        ("weak_citations", "benchmark", f"{UNNAMED}.citation_recall.mean", 0.499, True),
+        ("weak_citations", "benchmark", f"{UNNAMED}.citation_recall.mean", 0.5, False),
+        ("weak_citations", "benchmark", f"{UNNAMED}.citation_recall.mean", None, None),
+        ("weak_citations", "benchmark", "summary.metrics.citation_recall.mean", 0.1, False),
+        ("invented", "benchmark", f"{UNNAMED}.citation_exists.mean", 0.96, False),
+        ("echo", "benchmark", f"{UNNAMED}.citation_recall.ci95", [0.0, 0.2], False),
+        (
+            "echo",
+            "benchmark",
+            "summary.by_named_article.named.metrics.citation_recall.ci95",
+            [0.9, 1.0],
+            True,
+        ),
         ("language_gap", "benchmark", "summary.by_language.kk.metrics.word_f1.ci95", [0.1, 0.2], True),
         ("memorised", "benchmark", "summary.by_seen_article.unseen.metrics.overall.ci95", [0.1, 0.2], True),
         ("cut_off_rate", "benchmark", "summary.metrics.cut_off_rate.mean", 0.06, True),
@@ -198,15 +245,22 @@ def test_exactly_one_verdict_of_a_paired_difference(bounds, expected):
     assert [name for name in ("better", "worse", "unclear") if found[name, "overall"]] == [expected]
 
 
+def test_verdict_on_citations_is_of_the_questions_that_name_no_article():
+    logs = with_value(fixture_logs(), "compare", "metrics.citation_f1.ci95", [-0.9, -0.1])
+    logs = with_value(logs, "compare", "by_named_article.unnamed.metrics.citation_f1.ci95", [0.1, 0.9])
+    assert fired(logs)["better", "citation_f1"] and not fired(logs)["worse", "citation_f1"]
+    assert "- F1 ссылок (статья в вопросе не названа): дообученная модель лучше базовой" in render(logs, "ru")
+
+
 def test_rules_without_their_log_are_undecided():
-    found = fired({**fixture_logs("few"), "pictures": {}})
+    found = fired(fixture_logs("few"))
     assert found["better", "overall"] is None and found["weak_citations", ""] is None
     assert found["dropped", ""] is False
 
 
 def test_weak_acts_are_named_with_the_recommendation():
-    logs = with_value(fixture_logs(), "benchmark", "summary.metrics.citation_recall.mean", 0.2)
-    text = generate_report.render_report(logs, "ru")
+    logs = with_value(fixture_logs(), "benchmark", f"{UNNAMED}.citation_recall.mean", 0.2)
+    text = render(logs, "ru")
     assert "с низкой полнотой: Трудовой кодекс Республики Казахстан (`labor_code`)." in text
 
 
@@ -251,14 +305,13 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_answers_stay_text_in_their_cell(text):
     logs = fixture_logs()
-    data = copy.deepcopy(logs["benchmark"].data)
+    data = copy.deepcopy(logs.benchmark.data)
     worst = min(data["samples"], key=lambda sample: sample["scores"]["overall"])
     worst.update(prediction=text, instruction=text, id=text)
     worst["citations"]["prediction"] = [{"act": text, "article": text, "text": text, "exists": False}]
     data["meta"].update(model=text, command=text, versions={text: text})
     data["summary"]["by_act"] = {text: data["summary"]["by_act"]["labor_code"]}
-    logs.update(config=None, benchmark=logs["benchmark"]._replace(data=data))
-    hostile = generate_report.render_report(logs, "en")
+    hostile = render(logs._replace(config=None, benchmark=logs.benchmark._replace(data=data)), "en")
     hostile.encode("utf-8")
     cells = [
         re.sub(r"\\\\|\\\|", "", line).count("|") for line in hostile.splitlines() if line.startswith("|")
@@ -285,7 +338,7 @@ def test_hostile_answers_stay_text_in_their_cell(text):
         "strong",
         "pre",
     }
-    assert re.findall(r'<img src="([^"]+)"', html) == list(PICTURES.values())
+    assert re.findall(r'<img src="([^"]+)"', html) == list(DRAWN.values())
     ours = to_html(golden("en").read_text("utf-8"))
     assert re.findall(r"<h[1-6]>(.*)</h[1-6]>", html) == re.findall(r"<h[1-6]>(.*)</h[1-6]>", ours)
 
@@ -441,4 +494,4 @@ def test_number_formats(text, expected):
 
 if __name__ == "__main__":
     for code in LANGUAGES:
-        golden(code).write_text(generate_report.render_report(fixture_logs(), code), "utf-8")
+        golden(code).write_text(render(fixture_logs(), code), "utf-8")

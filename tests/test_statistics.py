@@ -1,19 +1,26 @@
 """Intervals against known values. Run: python -m pytest tests/test_statistics.py"""
 
+import io
+import re
+
 import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from legalqa.errors import UserError
-from legalqa.scoring import metrics, statistics
+from legalqa.report import tables
+from legalqa.scoring import statistics
+from legalqa.scoring.metric_table import METRICS
+from legalqa.scoring.results import headline_scores
 
 SPREAD = [0.1, 0.9, 0.4, 0.6, 0.35, 0.5, 0.75, 0.2, 0.3, 0.8, 0.45, 0.55]
 
 
 def make_samples(count, language="ru", offset=0.0, **extra):
     scores = [
-        dict.fromkeys(metrics.METRICS)
+        dict.fromkeys(METRICS)
         | {"token_f1": (i * 7 % 10) / 20 + offset * (1 + i % 3), "has_citation": float(i % 2)}
         for i in range(count)
     ]
@@ -21,8 +28,12 @@ def make_samples(count, language="ru", offset=0.0, **extra):
         {
             "id": f"{language}{i}",
             "language": language,
+            "instruction": "Каков срок?",
+            "input": "",
             "scores": score,
             "citations": {"reference": []},
+            "new_tokens": None,
+            "generation_sec": None,
             **extra,
         }
         for i, score in enumerate(scores)
@@ -105,13 +116,88 @@ def test_summarize():
     russian[1]["citations"] = {"reference": [{"act": "land_code"}]}  # the source says more than the citation
     summary = statistics.summarize(russian + kazakh, 3407)
     assert summary["num_samples"] == 42 and list(summary["by_language"]) == ["ru", "kk"]
-    assert set(summary["metrics"]) == set(metrics.METRICS)
+    assert set(summary["metrics"]) == set(METRICS)
     assert summary["by_language"]["kk"]["num_samples"] == 12
     assert summary["by_seen_article"]["unseen"]["num_samples"] == 12
     by_act = {act: group["num_samples"] for act, group in summary["by_act"].items()}
     assert by_act == {"labor_code": 1, "tax_code": 1}
     assert summary["metrics"]["chrf"] == {"mean": None, "ci95": None, "num_samples": 0}
     assert "by_seen_article" not in statistics.summarize(make_samples(3))
+
+
+NAMED = ("Что говорит статья 52 Трудового кодекса РК?", "ЕК-нің 52-бабы не туралы?")
+UNNAMED = (
+    "Когда можно расторгнуть договор?",
+    "Что говорит Трудовой кодекс РК?",
+    "Есть ли статья расходов на отпуск?",
+)
+
+
+@pytest.mark.parametrize("question", [*NAMED, *UNNAMED])
+@pytest.mark.parametrize("is_input", [False, True])
+def test_question_names_an_article_where_a_reference_is_in_the_user_turn(question, is_input):
+    sample = (
+        {"instruction": "Ответь на вопрос.", "input": question}
+        if is_input
+        else {"instruction": question, "input": None}
+    )
+    assert statistics.named_article_of(sample) == ["named" if question in NAMED else "unnamed"]
+
+
+def echo_samples():
+    """Half of the questions name an article; citations are right there, and only there."""
+    samples = make_samples(40)
+    for i, sample in enumerate(samples):
+        sample["instruction"] = NAMED[0] if i % 2 else UNNAMED[0]
+        sample["scores"]["citation_f1"] = float(i % 2)
+    return samples
+
+
+def test_citation_scores_are_apart_where_the_question_names_the_article():
+    summary = statistics.summarize(echo_samples(), 3407)
+    means = {
+        key: (group["num_samples"], group["metrics"]["citation_f1"]["mean"])
+        for key, group in summary["by_named_article"].items()
+    }
+    assert means == {"unnamed": (20, 0.0), "named": (20, 1.0)}
+    assert summary["metrics"]["citation_f1"]["mean"] == 0.5  # over all samples, as it always was
+    assert set(summary["by_named_article"]["unnamed"]["metrics"]) == set(METRICS)
+    russian = summary["by_language"]["ru"]["by_named_article"]
+    assert russian["unnamed"]["metrics"]["citation_f1"]["mean"] == 0
+    assert headline_scores(summary)["citation_f1"]["mean"] == 0
+    assert headline_scores(summary)["token_f1"] == summary["metrics"]["token_f1"]
+
+
+def test_differences_are_apart_where_the_question_names_the_article():
+    silent = make_samples(40)
+    for sample in silent:
+        sample["scores"]["citation_f1"] = 0.0
+    groups = statistics.compare(silent, echo_samples())["by_named_article"]
+    assert groups["unnamed"]["metrics"]["citation_f1"]["difference"] == 0
+    assert groups["named"]["metrics"]["citation_f1"]["difference"] == 1
+    bare = [{key: sample[key] for key in ("id", "language", "scores")} for sample in silent]
+    assert statistics.compare(bare, bare)["by_named_article"] == {}
+
+
+def printed(show, *arguments):
+    console = Console(file=io.StringIO(), width=100)
+    show(*arguments, console)
+    return re.sub(" +", " ", console.file.getvalue())
+
+
+def test_tables_show_citations_apart():
+    result = {"meta": {"model": "echo"}, "summary": statistics.summarize(echo_samples()), "samples": []}
+    text = printed(tables.print_summary, result)
+    assert "citations: 20 questions that name no article, 20 that name one" in text
+    assert "\n citation_f1 0.0 0.0 .. 16.1 20 100.0 20 \n" in text
+    comparison = statistics.compare(make_samples(40), echo_samples())
+    text = printed(tables.print_comparison, comparison, "a", "b")
+    assert text.index("20 questions that name no article") < text.index("20 questions that name an article")
+    assert text.count("citation_f1") == 2
+    bare = [{key: sample[key] for key in ("id", "language", "scores")} for sample in echo_samples()]
+    assert (
+        printed(tables.print_comparison, statistics.compare(bare, bare), "a", "b").count("citation_f1") == 1
+    )
 
 
 def test_compare():

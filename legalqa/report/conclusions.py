@@ -4,7 +4,11 @@ What a rule says, in words, stands in the report's templates under the rule's na
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from legalqa.report.logs import Log, RunLogs
+from legalqa.scoring.results import UNDEFINED, headline_scores, unnamed_of
 
 # Where the rules of the conclusions draw their lines; the templates print them.
 LIMITS = {
@@ -19,8 +23,11 @@ LIMITS = {
     "act_samples": 5,
 }
 
+# Where the question itself names an article, a model that repeats the question cites it.
+UNNAMED, NAMED = "summary.by_named_article.unnamed", "summary.by_named_article.named"
 
-def lookup(log, key):
+
+def lookup(log: Log, key: str | list[str]) -> Any:
     """The value at a dotted key ("summary.metrics.overall.ci95.0") or list of keys; None if there is none."""
     value = log.data
     for part in key.split(".") if isinstance(key, str) else key:
@@ -32,24 +39,36 @@ def lookup(log, key):
 
 
 class Rule(NamedTuple):
-    name: str  # of its texts in the templates
+    """When a conclusion is drawn. `name` names its texts in the templates, `kind` how values are shown."""
+
+    name: str
     stage: str
-    keys: tuple
+    keys: tuple[str, ...]
     kind: str
-    test: object  # of the values; not asked when one is missing
+    test: Callable[..., bool]  # of the values; not asked when one is missing
     metric: str = ""
 
 
-def mean_of(name, group="summary"):
+class Conclusion(NamedTuple):
+    """A rule applied to logs. `fired` is None where the rule's log, or a value in it, is missing."""
+
+    name: str
+    metric: str
+    stage: str
+    values: list[tuple[str, str]]  # (key, formatted value)
+    fired: bool | None
+
+
+def mean_of(name: str, group: str = "summary") -> str:
     return f"{group}.metrics.{name}.mean"
 
 
-def bounds_of(name, group="summary"):
+def bounds_of(name: str, group: str = "summary") -> tuple[str, str]:
     return f"{group}.metrics.{name}.ci95.0", f"{group}.metrics.{name}.ci95.1"
 
 
-def paired(metric):
-    keys = (f"metrics.{metric}.ci95.0", f"metrics.{metric}.ci95.1")
+def paired(metric: str, group: str = "") -> tuple[Rule, Rule, Rule]:
+    keys = (f"{group}metrics.{metric}.ci95.0", f"{group}metrics.{metric}.ci95.1")
     return (
         Rule("better", "compare", keys, "points", lambda low, high: low > 0, metric),
         Rule("worse", "compare", keys, "points", lambda low, high: high < 0, metric),
@@ -57,18 +76,18 @@ def paired(metric):
     )
 
 
-def gap(name, metric, first, second):
+def gap(name: str, metric: str, first: str, second: str) -> Rule:
     keys = (*bounds_of(metric, first), *bounds_of(metric, second))
     return Rule(name, "benchmark", keys, "share", lambda a, b, c, d: b < c or d < a)
 
 
-def above(name):
+def above(name: str) -> Rule:
     return Rule(name, "benchmark", (mean_of(name),), "share", lambda rate: rate > LIMITS[name])
 
 
 RULES = (
     *paired("overall"),
-    *paired("citation_f1"),
+    *paired("citation_f1", "by_named_article.unnamed."),
     Rule("no_gain", "metrics", ("initial_eval_loss", "eval_loss"), "loss", lambda first, last: last >= first),
     Rule(
         "eval_rising",
@@ -88,16 +107,23 @@ RULES = (
     Rule(
         "weak_citations",
         "benchmark",
-        (mean_of("citation_recall"),),
+        (mean_of("citation_recall", UNNAMED),),
         "share",
         lambda recall: recall < LIMITS["citation_recall"],
     ),
     Rule(
         "invented",
         "benchmark",
-        (mean_of("citation_exists"),),
+        (mean_of("citation_exists", UNNAMED),),
         "share",
         lambda share: share < LIMITS["citation_exists"],
+    ),
+    Rule(
+        "echo",
+        "benchmark",
+        (bounds_of("citation_recall", UNNAMED)[1], bounds_of("citation_recall", NAMED)[0]),
+        "share",
+        lambda unnamed_high, named_low: unnamed_high < named_low,
     ),
     # Not `overall`: its key_info knows no Kazakh terms.
     gap("language_gap", "word_f1", "summary.by_language.ru", "summary.by_language.kk"),
@@ -122,37 +148,37 @@ RULES = (
 )
 
 
-def draw(logs, form):
-    """[{"name", "metric", "stage", "values", "fired"}] of every rule; `form(value, kind)` writes a value.
+def values_of(rule: Rule, log: Log) -> list:
+    """The values the rule tests; of a history the number of losses that are no number."""
+    if rule.keys == ("history",):
+        losses = [entry.get("loss") for entry in log.data["history"]]
+        return [sum(loss is not None and not math.isfinite(loss) for loss in losses)]
+    return [lookup(log, key) for key in rule.keys]
 
-    `fired` is None where the rule's log, or a value in it, is missing.
-    """
+
+def draw(logs: RunLogs, form: Callable[[Any, str], str]) -> list[Conclusion]:
+    """Every rule applied; `form(value, kind)` writes a value."""
     found = []
     for rule in RULES:
-        log, values, fired = logs[rule.stage], [], None
-        if log:
-            values = [lookup(log, key) for key in rule.keys]
-            if rule.keys == ("history",):
-                values = [
-                    sum(
-                        entry.get("loss") is not None and not math.isfinite(entry["loss"])
-                        for entry in values[0]
-                    )
-                ]
-            fired = None if None in values or any(map(math.isnan, values)) else rule.test(*values)
+        log = getattr(logs, rule.stage)
+        values = values_of(rule, log) if log else []
+        known = log is not None and not any(value is None or math.isnan(value) for value in values)
         shown = [(key, form(value, rule.kind)) for key, value in zip(rule.keys, values)]
         found.append(
-            {"name": rule.name, "metric": rule.metric, "stage": rule.stage, "values": shown, "fired": fired}
+            Conclusion(rule.name, rule.metric, rule.stage, shown, rule.test(*values) if known else None)
         )
     return found
 
 
-def weak_acts(benchmark):
-    """Acts whose citation recall is under the limit, the five weakest, among those with enough answers."""
-    acts = [
-        (group["metrics"].get("citation_recall", {}).get("mean"), act)
-        for act, group in benchmark.data["summary"].get("by_act", {}).items()
-        if group["num_samples"] >= LIMITS["act_samples"]
-    ]
-    weak = [(mean, act) for mean, act in acts if mean is not None and mean < LIMITS["citation_recall"]]
-    return [act for _, act in sorted(weak)[:5]]
+def weak_acts(benchmark: Log) -> list[str]:
+    """Acts whose citation recall is under the limit, the five weakest, among those with enough answers.
+
+    Answers to questions that name no article, here too.
+    """
+    weak = []
+    for act, group in benchmark.data["summary"].get("by_act", {}).items():
+        unnamed = unnamed_of(group)
+        recall = headline_scores(group).get("citation_recall", UNDEFINED)["mean"]
+        if unnamed["num_samples"] >= LIMITS["act_samples"] and recall is not None:
+            weak.append((recall, act))
+    return [act for recall, act in sorted(weak)[:5] if recall < LIMITS["citation_recall"]]

@@ -5,10 +5,13 @@ no legend can cover data and nothing overlaps however long the names are.
 """
 
 import io
+from collections.abc import Sequence
+from pathlib import Path
 
 from legalqa.files import write_bytes
+from legalqa.report.logs import Log
 from legalqa.report.numbers import percent, real
-from legalqa.report.words import METRIC_NAMES
+from legalqa.scoring.metric_table import METRICS
 
 DPI, WIDTH_IN = 150, 10
 # Okabe and Ito's palette: told apart by colour-blind readers; orange and blue also differ in a grey print.
@@ -22,6 +25,8 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
     "#F0E442",
     "#595959",
 )
+BASE_COLOUR = ORANGE
+RUN_COLOURS = (BLUE, GREEN, VERMILION, PURPLE, SKY)
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 12.5,
@@ -40,7 +45,11 @@ LINE_IN = 0.27  # height of a line of legend
 EDGE_IN = 0.16  # margin on the left and right
 
 
-def use_style():
+class CannotDraw(Exception):
+    """Why a picture has nothing to show, and which command would change that."""
+
+
+def use_style() -> None:
     """The same pictures whatever this machine's matplotlibrc says."""
     import warnings
 
@@ -51,7 +60,15 @@ def use_style():
     matplotlib.rcParams.update(STYLE)
 
 
-def new_figure(title, models, logs, height_in=5.6, note="", legend_lines=0, **grid):
+def new_figure(
+    title: str,
+    models: list[tuple[str, str]],
+    logs: list[Log],
+    height_in: float = 5.6,
+    note: str = "",
+    legend_lines: int = 0,
+    **grid,
+):
     """(figure, axes) with the title, the models and, in the corner, the logs it is drawn from.
 
     `models` is [(label, colour)]: a grey line of text when there is one, a legend when there are more.
@@ -89,12 +106,12 @@ def new_figure(title, models, logs, height_in=5.6, note="", legend_lines=0, **gr
     return figure, figure.subplots(**grid)
 
 
-def source_line(logs):
+def source_line(logs: list[Log]) -> str:
     names = [log.name for log in logs]
     return ", ".join(names if len(names) < 4 else [*names[:3], f"+{len(names) - 3}"])
 
 
-def legend_below(figure, axes, columns):
+def legend_below(figure, axes, columns: int) -> None:
     """The legend of `axes` in the strip that `new_figure` kept free under the plot."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
@@ -113,7 +130,7 @@ def legend_below(figure, axes, columns):
     )
 
 
-def save(figure, path, logs):
+def save(figure, path: Path, logs: list[Log]) -> None:
     """Write the PNG; the same data gives the same bytes: no date, no version of the software."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image, PngImagePlugin
@@ -127,25 +144,25 @@ def save(figure, path, logs):
     write_bytes(path, content.getvalue())
 
 
-def short(text, limit=38):
+def short(text: str, limit: int = 38) -> str:
     """A name cut in the middle to `limit` characters: both ends of a path or hub id tell something."""
     text = "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
     text = text if len(text) <= limit else f"{text[: limit // 2]}…{text[-(limit // 2 - 1) :]}"
     return text.replace("$", "\\$")  # matplotlib reads formulas between dollar signs
 
 
-def number_ticks(axis, language, scale=1.0):
+def number_ticks(axis, language: str, scale: float = 1.0) -> None:
     from matplotlib.ticker import FuncFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: real(round(value * scale, 9), language)))
 
 
-def percent_ticks(axis, language):
+def percent_ticks(axis, language: str) -> None:
     axis.set_ticks(range(0, 101, 20))
     number_ticks(axis, language)
 
 
-def score_bars(axes, names, groups, words, language):
+def score_bars(axes, names: Sequence[str], groups: list, words: dict, language: str) -> None:
     """Horizontal bars of means with intervals: a row a metric, in it a bar a group: [(metrics, colour)]."""
     thickness = 0.8 / len(groups)
     for index, (metrics, colour) in enumerate(groups):
@@ -168,14 +185,14 @@ def score_bars(axes, names, groups, words, language):
                 va="center",
                 size=11.5 if len(groups) < 4 else 8.5,
             )
-    axes.set_yticks(range(len(names)), [METRIC_NAMES[language][name] for name in names])
+    axes.set_yticks(range(len(names)), [METRICS[name].title(language) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 122)  # room for the number beside a bar of 100 %
     percent_ticks(axes.xaxis, language)
     axes.grid(axis="y", visible=False)
 
 
-def binned(values, edges):
+def binned(values: list[float], edges: Sequence[float]) -> tuple[list[int], list[float]]:
     """(answers, percent of the answers) in each bin between `edges`; the last bin includes its upper edge."""
     counts = [0] * (len(edges) - 1)
     for value in values:
@@ -183,7 +200,7 @@ def binned(values, edges):
     return counts, [100 * count / max(1, len(values)) for count in counts]
 
 
-def share_bars(axes, shares, colours, edges):
+def share_bars(axes, shares: list[list[float]], colours: list[str], edges: Sequence[float]) -> None:
     """Vertical bars of percentages: a group a bin between `edges`, in it a bar a model."""
     for index, (values, colour) in enumerate(zip(shares, colours)):
         for low, high, value in zip(edges, edges[1:], values):

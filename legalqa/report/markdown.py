@@ -8,7 +8,7 @@ HIDDEN = ("Cc", "Cs", "Cn", "Co")  # control, half of a pair, unassigned, privat
 DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # can make a text read backwards
 
 
-def one_line(text):
+def one_line(text: str) -> str:
     """`text` on one line; control, direction and half characters, which can hide text, become U+FFFD."""
     text = re.sub(r"[^\S\u00a0]+", " ", text).strip(" ")  # a no-break space is part of a number
     return "".join(
@@ -17,7 +17,7 @@ def one_line(text):
     )
 
 
-def escape_markdown(text):
+def escape_markdown(text: str) -> str:
     """`text` unable to start markup, a table cell, HTML or a link."""
     text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$]|:(?=//)|(?<=www)\.)", r"\\\1", text, flags=re.IGNORECASE)

@@ -1,33 +1,8 @@
-"""How numbers and metric names are written in Russian and English: for the plots and the report."""
+"""The words of the plots and the report in Russian and English."""
 
 from legalqa.errors import UserError
 
 LANGUAGES = ("ru", "en")
-# fmt: off
-PUBLISHED = ("token_f1", "exact_match", "key_info", "length_ratio", "overall")
-# fmt: on
-TEXT_METRICS = ("rouge_l", "chrf", "word_f1")
-# fmt: off
-CITATION_METRICS = ("citation_precision", "citation_recall", "citation_f1", "citation_exists", "has_citation")
-HEALTH_METRICS = ("cut_off_rate", "empty_rate", "think_leak_rate", "wrong_language_rate",
-                  "repetition_rate")  # less is better
-# fmt: on
-METRICS = PUBLISHED + TEXT_METRICS + CITATION_METRICS + HEALTH_METRICS
-# fmt: off
-METRIC_NAMES = {
-    "ru": dict(zip(METRICS, (
-        "Token F1", "Точное совпадение", "Ключевые сведения", "Соотношение длин", "Общая оценка",
-        "ROUGE-L", "chrF", "F1 по словам",
-        "Точность ссылок", "Полнота ссылок", "F1 ссылок", "Существующие ссылки", "Ответы со ссылкой",
-        "Обрезанные ответы", "Пустые ответы", "Утечка рассуждений", "Не тот язык", "Зацикленные ответы"))),
-    "en": dict(zip(METRICS, (
-        "Token F1", "Exact match", "Key information", "Length ratio", "Overall",
-        "ROUGE-L", "chrF", "Word F1",
-        "Citation precision", "Citation recall", "Citation F1", "Citations that exist",
-        "Answers with a citation",
-        "Cut-off answers", "Empty answers", "Leaked reasoning", "Wrong language", "Repetitive answers"))),
-}
-# fmt: on
 LANGUAGE_NAMES = {"ru": {"ru": "русский", "kk": "казахский"}, "en": {"ru": "Russian", "kk": "Kazakh"}}
 # fmt: off
 PLOT_WORDS = {
@@ -48,7 +23,9 @@ PLOT_WORDS = {
         "benchmark_metrics": "Оценки ответов",
         "key_info_distribution": "Ключевые сведения: распределение ответов",
         "generation_time": "Время генерации ответа", "by_language": "Оценки по языку вопроса",
-        "citations": "Ссылки на нормы права в ответах", "batch": "группами по {}"},
+        "citations": "Ссылки на нормы права в ответах", "batch": "группами по {}",
+        "unnamed": "вопросы, в которых статья не названа",
+        "citations_of": "ссылки — по вопросам, где статья не названа ({})"},
     "en": {
         "step": "Step", "epoch": "Epoch", "loss": "Loss (cross-entropy)", "raw": "training",
         "smooth": "smoothed (window {})", "smooth_each": "smoothed", "eval": "validation rows",
@@ -66,12 +43,13 @@ PLOT_WORDS = {
         "key_info_distribution": "Key information: distribution of the answers",
         "generation_time": "Generation time of an answer",
         "by_language": "Scores by language of the question", "citations": "Legal citations in the answers",
-        "batch": "batches of {}"},
+        "batch": "batches of {}", "unnamed": "questions that name no article",
+        "citations_of": "citations: questions that name no article ({})"},
 }
 # fmt: on
 
 
-def checked_language(language):
+def checked_language(language: str) -> str:
     """`language`, or a UserError that names those there are."""
     if language not in LANGUAGES:
         raise UserError(f"unknown language '{language}'; known: {', '.join(LANGUAGES)}")

@@ -1,7 +1,7 @@
-"""What an answer is worth: every metric of the benchmark, for one answer or for a list of them.
+"""What an answer is worth: the formula of every metric in metric_table.py, and an answer's scores.
 
 Scores are fractions from 0 to 1; None means undefined for this sample (and out of the mean). README has the
-table of formulas. The first five are as the reference run published them, weaknesses included, so that
+table of formulas. The published five are as the reference run computed them, weaknesses included, so that
 results compare.
 """
 
@@ -15,82 +15,26 @@ from legalqa.data.records import KAZAKH_LETTERS, detect_language
 from legalqa.errors import UserError
 from legalqa.law.citations import citation_as_dict, parse_citations
 from legalqa.scoring.citation_scores import score_citations
+from legalqa.scoring.results import Sample
 
-METRICS = (
-    "token_f1",
-    "exact_match",
-    "key_info",
-    "length_ratio",
-    "overall",
-    "rouge_l",
-    "chrf",
-    "word_f1",
-    "citation_precision",
-    "citation_recall",
-    "citation_f1",
-    "citation_exists",
-    "has_citation",
-    "cut_off_rate",
-    "empty_rate",
-    "think_leak_rate",
-    "wrong_language_rate",
-    "repetition_rate",
-)
 REQUIRED = ("instruction", "output", "prediction")
-LOWER_IS_BETTER = frozenset(name for name in METRICS if name.endswith("_rate"))
-KEY_TERMS = [
-    "статья",
-    "закон",
-    "кодекс",
-    "право",
-    "обязанность",
-    "договор",
-    "срок",
-    "штраф",
-    "суд",
-    "иск",
-    "заявление",
-    "документ",
-    "лицо",
-    "гражданин",
-    "организация",
-    "государство",
-    "орган",
-    "решение",
-]
-RUSSIAN_WORDS = frozenset(
-    [
-        "и",
-        "в",
-        "на",
-        "с",
-        "по",
-        "для",
-        "что",
-        "или",
-        "от",
-        "из",
-        "к",
-        "при",
-        "за",
-        "о",
-        "это",
-        "как",
-        "его",
-        "если",
-    ]
-)  # not Kazakh
+# fmt: off
+KEY_TERMS = ["статья", "закон", "кодекс", "право", "обязанность", "договор", "срок", "штраф", "суд", "иск",
+             "заявление", "документ", "лицо", "гражданин", "организация", "государство", "орган", "решение"]
+RUSSIAN_WORDS = frozenset(["и", "в", "на", "с", "по", "для", "что", "или", "от", "из", "к", "при", "за", "о",
+                           "это", "как", "его", "если"])  # not Kazakh
+# fmt: on
 THINK_TAG = re.compile(r"</?think\b", re.IGNORECASE)
 STUTTER = re.compile(r"([^\W_]{1,8}?)\1{15,}")  # «аааа», «дадада»: one piece 16 times or more
 
 
-def sample_id(record):
+def sample_id(record: dict) -> str:
     """First 16 hex digits of sha256 over instruction, input and output; `sample_ids` tells repeats apart."""
     text = "\n".join((record["instruction"], record.get("input") or "", record["output"]))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def sample_ids(records):
+def sample_ids(records: list[dict]) -> list[str]:
     """Ids of the records in order, unique: the k-th repeat of a row gets "-k"."""
     seen, ids = Counter(), []
     for record in records:
@@ -100,28 +44,28 @@ def sample_ids(records):
     return ids
 
 
-def words(text):
+def words(text: str) -> list[str]:
     """Words for word_f1 and rouge_l: NFC, casefold, every run of anything but letters and digits is a gap."""
     text = unicodedata.normalize("NFC", text).casefold()
     text = re.sub("[\u0300-\u036f\u00ad]", "", text)  # stress marks, soft hyphens
     return re.sub(r"[\W_]+", " ", text).split()
 
 
-def share(part, whole):
+def share(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
-def token_f1(prediction, reference):
+def token_f1(prediction: str, reference: str) -> float:
     """F1 of the two sets of lower-case white-space tokens; 0 if either is empty."""
     ours, theirs = set(prediction.lower().split()), set(reference.lower().split())
     return 2 * len(ours & theirs) / (len(ours) + len(theirs)) if ours and theirs else 0.0
 
 
-def exact_match(prediction, reference):
+def exact_match(prediction: str, reference: str) -> float:
     return float(prediction.strip().lower() == reference.strip().lower())
 
 
-def key_info(prediction, reference):
+def key_info(prediction: str, reference: str) -> float:
     """Mean of the shares of the reference's digit runs and of its KEY_TERMS that the prediction has too."""
     numbers = set(re.findall(r"\d+", reference))
     found_numbers = numbers.intersection(re.findall(r"\d+", prediction))
@@ -130,7 +74,7 @@ def key_info(prediction, reference):
     return (share(len(found_numbers), len(numbers)) + share(len(found_terms), len(terms))) / 2
 
 
-def length_ratio(prediction, reference):
+def length_ratio(prediction: str, reference: str) -> float:
     """Shorter over longer, in white-space words; 0 if the reference is empty."""
     ours, theirs = len(prediction.split()), len(reference.split())
     if not ours or not theirs:
@@ -139,16 +83,19 @@ def length_ratio(prediction, reference):
     return 1 / ratio if ratio > 1 else ratio  # so are the published values, to the last bit
 
 
-def word_f1(prediction, reference):
+def word_f1(prediction: str, reference: str) -> float:
     """F1 of the two multisets of `words`; 0 if either is empty."""
     ours, theirs = Counter(words(prediction)), Counter(words(reference))
     shared = (ours & theirs).total()
     return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
 
 
-def common_length(a, b):
-    """Length of the longest common subsequence of two lists: a bit for each item of `a` that is not in it yet
-    (Hyyrö 2004), a hundred times faster than a table and without its memory."""
+def common_length(a: list, b: list) -> int:
+    """Length of the longest common subsequence of two lists.
+
+    A bit for each item of `a` that is not in it yet (Hyyrö 2004): a hundred times faster than a table, and
+    without its memory.
+    """
     places = {}
     for place, item in enumerate(a):
         places[item] = places.get(item, 0) | 1 << place
@@ -167,19 +114,21 @@ def chrf_scorer():
     return CHRF()
 
 
-def rouge_l(prediction, reference):
-    """rouge_score's rougeL over `words`; a test compares them. (Its own tokenizer deletes all but a-z and 0-9,
-    so it scores Cyrillic text on its digits.)"""
+def rouge_l(prediction: str, reference: str) -> float:
+    """rouge_score's rougeL over `words`; a test compares them.
+
+    (Its own tokenizer deletes all but a-z and 0-9, so it scores Cyrillic text on its digits.)
+    """
     ours, theirs = words(prediction), words(reference)
     return 2 * common_length(ours, theirs) / (len(ours) + len(theirs)) if ours and theirs else 0.0
 
 
-def chrf(prediction, reference):
+def chrf(prediction: str, reference: str) -> float:
     """sacrebleu's sentence chrF (character 1- to 6-grams, beta 2), scaled to 0-1."""
     return min(chrf_scorer().sentence_score(prediction, [reference]).score / 100, 1.0)
 
 
-def is_wrong_language(prediction, language):
+def is_wrong_language(prediction: str, language: str) -> bool | None:
     """Whether the answer is in another language than the question; None if it has no letters to tell by.
 
     Wrong: under half of the letters are Cyrillic; for a Russian question, 5 % or more of them are
@@ -197,7 +146,7 @@ def is_wrong_language(prediction, language):
     return kazakh < 0.01 and (len(letters) >= 60 or not RUSSIAN_WORDS.isdisjoint(words(prediction)))
 
 
-def is_repetitive(prediction):
+def is_repetitive(prediction: str) -> bool:
     """Whether the answer goes round in circles: it has 20 words or more and over 30 % of its 4-word runs have
     come before in it, or a piece of up to 8 letters is stuttered 16 times. (People stay under 26 %.)"""
     tokens = words(prediction)
@@ -206,11 +155,11 @@ def is_repetitive(prediction):
     return looping or STUTTER.search(prediction) is not None
 
 
-def as_score(flag):
+def as_score(flag: bool | None) -> float | None:
     return None if flag is None else float(flag)
 
 
-def score_sample(record, prediction, cut_off=None):
+def score_sample(record: dict, prediction: str, cut_off: bool | None = None) -> dict:
     """{"language", "scores", "citations"} of one answer, as logs/benchmark_<run>.json keeps them.
 
     record: {"instruction", "input"?, "output"}; cut_off: whether the answer hit the token limit, None if
@@ -244,7 +193,14 @@ def score_sample(record, prediction, cut_off=None):
     return {"language": language, "scores": scores, "citations": citations}
 
 
-def make_sample(record, identifier, prediction, cut_off=None, new_tokens=None, generation_sec=None):
+def make_sample(
+    record: dict,
+    identifier: str,
+    prediction: str,
+    cut_off: bool | None = None,
+    new_tokens: int | None = None,
+    generation_sec: float | None = None,
+) -> Sample:
     """One entry of `samples` in logs/benchmark_<run>.json."""
     scored = score_sample(record, prediction, cut_off)
     extra = {key: record[key] for key in ("seen_article", "source") if key in record}
@@ -264,7 +220,7 @@ def make_sample(record, identifier, prediction, cut_off=None, new_tokens=None, g
     }
 
 
-def score_predictions(rows, source="the predictions"):
+def score_predictions(rows: list[dict], source: str = "the predictions") -> list[Sample]:
     """Samples of ready answers: instruction, input, output, prediction; `source` names them in errors."""
     if not rows:
         raise UserError(f"{source}: no rows to score; each needs instruction, input, output and prediction")

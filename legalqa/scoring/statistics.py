@@ -2,8 +2,20 @@
 
 import warnings
 
+from legalqa.data.records import user_turn
 from legalqa.errors import UserError
-from legalqa.scoring.metrics import METRICS
+from legalqa.law.citations import parse_citations
+from legalqa.scoring.metric_table import METRICS, metric_names
+from legalqa.scoring.results import (
+    Comparison,
+    Difference,
+    DifferenceGroup,
+    Generation,
+    Group,
+    Sample,
+    Score,
+    Summary,
+)
 
 RESAMPLES = 2000
 MIN_FOR_BOOTSTRAP = 10  # a bootstrap of fewer values is much too narrow: no interval rather than a wrong one
@@ -11,7 +23,7 @@ MAX_FOR_BCA = 1000  # above it BCa's correction is nothing, its jackknife costs 
 MIN_SHARED = 10
 
 
-def mean_ci(values, seed=0):
+def mean_ci(values: list[float | None], seed: int = 0) -> Score:
     """{"mean", "ci95": [low, high] or None, "num_samples"} of the values that are not None.
 
     Only 0s and 1s: Wilson's interval, honest for 0 of n too. Else a seeded bootstrap over samples (scipy's;
@@ -60,7 +72,7 @@ def bootstrap_interval(values, seed):
     return None if numpy.isnan(low) or numpy.isnan(high) else [low, high]
 
 
-def paired_difference(a, b, seed=0):
+def paired_difference(a: list[float | None], b: list[float | None], seed: int = 0) -> Difference:
     """{"a", "b", "difference", "ci95", "num_samples"}: means, and mean of b - a, over pairs in which both are
     defined.
 
@@ -85,13 +97,12 @@ def paired_difference(a, b, seed=0):
     }
 
 
-def group_summary(samples, seed):
-    """{"num_samples", "metrics"} of one group of samples."""
-    metrics = {name: mean_ci([sample["scores"][name] for sample in samples], seed) for name in METRICS}
+def group_summary(samples: list[Sample], seed: int, names: tuple[str, ...] = tuple(METRICS)) -> Group:
+    metrics = {name: mean_ci([sample["scores"].get(name) for sample in samples], seed) for name in names}
     return {"num_samples": len(samples), "metrics": metrics}
 
 
-def acts_of(sample):
+def acts_of(sample: Sample) -> set[str]:
     """Acts a sample is about: its `source` where the data has one, else those its reference answer cites."""
     source = sample.get("source")
     if isinstance(source, dict) and source.get("act"):
@@ -108,49 +119,98 @@ def grouped(samples, keys_of):
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def seen_of(sample):
+def named_article_of(sample: Sample) -> list[str]:
+    """Whether the question itself names an article: then a model that repeats the question cites it."""
+    if "instruction" not in sample:  # --compare takes results that have no more than scores
+        return []
+    asked = user_turn({"instruction": sample["instruction"], "input": sample["input"] or ""})
+    return ["named" if parse_citations(asked) else "unnamed"]
+
+
+def seen_of(sample: Sample) -> list[str]:
     seen = sample.get("seen_article")
     return ["seen" if seen else "unseen"] if isinstance(seen, bool) else []
 
 
-def summarize(samples, seed=0):
-    """The `summary` of logs/benchmark_<run>.json, but for `generation`, which the caller knows."""
+def generation_summary(samples: list[Sample]) -> Generation | None:
+    """Speed and cut-offs; None where the answers were not generated here."""
+    seconds = [sample["generation_sec"] for sample in samples]
+    tokens = [sample["new_tokens"] for sample in samples]
+    if None in seconds or None in tokens:
+        return None
+    return {
+        "total_sec": round(sum(seconds), 2),
+        "mean_sec_per_sample": sum(seconds) / len(samples),
+        "new_tokens": sum(tokens),
+        "tokens_per_second": sum(tokens) / sum(seconds) if sum(seconds) else None,
+        "cut_off_rate": sum(sample["cut_off"] for sample in samples) / len(samples),
+    }
 
-    def breakdown(keys_of):
-        return {key: group_summary(group, seed) for key, group in grouped(samples, keys_of).items()}
 
+BREAKDOWNS = {
+    "by_language": lambda sample: [sample["language"]],
+    "by_act": acts_of,
+    "by_seen_article": seen_of,
+}
+
+
+def summarize(samples: list[Sample], seed: int = 0) -> Summary:
+    """The `summary` of logs/benchmark_<run>.json."""
     summary = group_summary(samples, seed)
-    summary["by_language"] = breakdown(lambda sample: [sample["language"]])
-    summary["by_act"] = breakdown(acts_of)
-    by_seen = breakdown(seen_of)
-    return {**summary, **({"by_seen_article": by_seen} if by_seen else {})}
+    for name, keys_of in BREAKDOWNS.items():
+        groups = grouped(samples, keys_of)
+        if groups or name != "by_seen_article":
+            summary[name] = {key: group_summary(group, seed) for key, group in groups.items()}
+    add_named_article(summary, samples, seed)
+    return {**summary, "generation": generation_summary(samples)}
 
 
-def compare(samples_a, samples_b, seed=0):
-    """{"num_shared", "metrics", "by_language"} of logs/compare_<run>.json: b minus a on the ids both have."""
-    by_id = {sample["id"]: sample for sample in samples_a}
-    pairs = [(by_id[sample["id"]], sample) for sample in samples_b if sample["id"] in by_id]
+def add_named_article(summary: Summary, samples: list[Sample], seed: int) -> None:
+    """Add the groups of questions that name an article and that name none; in breakdowns citations alone."""
+    summary["by_named_article"] = named_article_groups(samples, seed, tuple(METRICS))
+    for name, keys_of in BREAKDOWNS.items():
+        for key, group in grouped(samples, keys_of).items():
+            if key in summary.get(name, {}):
+                groups = named_article_groups(group, seed, metric_names("citation"))
+                summary[name][key]["by_named_article"] = groups
+
+
+def named_article_groups(samples: list[Sample], seed: int, names: tuple[str, ...]) -> dict[str, Group]:
+    groups = grouped(samples, named_article_of)
+    return {key: group_summary(group, seed, names) for key, group in groups.items()}
+
+
+def compare(samples_a: list[Sample], samples_b: list[Sample], seed: int = 0) -> Comparison:
+    """What logs/compare_<run>.json says beside its `meta`: b minus a on the ids both have."""
+    pairs = shared_pairs(samples_a, samples_b)
     if len(pairs) < MIN_SHARED:
         sizes = f"{len(samples_a)} and {len(samples_b)}"
         raise UserError(
             f"the two results share {len(pairs)} samples (of {sizes}), fewer than {MIN_SHARED}; "
             "score both on the same rows: same --validation-file, --num-samples and --seed"
         )
-
-    def differences(group):
-        return {
-            name: paired_difference(
-                [a["scores"].get(name) for a, _ in group], [b["scores"].get(name) for _, b in group], seed
-            )
-            for name in METRICS
-        }
-
-    languages = grouped(pairs, lambda pair: [pair[1]["language"]])
     return {
         "num_shared": len(pairs),
-        "metrics": differences(pairs),
-        "by_language": {
-            language: {"num_samples": len(group), "metrics": differences(group)}
-            for language, group in languages.items()
-        },
+        "metrics": differences(pairs, seed),
+        "by_language": difference_groups(pairs, lambda sample: [sample["language"]], seed),
+        "by_named_article": difference_groups(pairs, named_article_of, seed),
+    }
+
+
+def shared_pairs(samples_a: list[Sample], samples_b: list[Sample]) -> list[tuple[Sample, Sample]]:
+    by_id = {sample["id"]: sample for sample in samples_a}
+    return [(by_id[sample["id"]], sample) for sample in samples_b if sample["id"] in by_id]
+
+
+def differences(pairs: list[tuple[Sample, Sample]], seed: int) -> dict[str, Difference]:
+    def scores(side, name):
+        return [pair[side]["scores"].get(name) for pair in pairs]
+
+    return {name: paired_difference(scores(0, name), scores(1, name), seed) for name in METRICS}
+
+
+def difference_groups(pairs: list[tuple[Sample, Sample]], keys_of, seed: int) -> dict[str, DifferenceGroup]:
+    return {
+        key: {"num_samples": len(group), "metrics": differences(group, seed)}
+        for key, group in grouped(pairs, lambda pair: keys_of(pair[1])).items()
     }

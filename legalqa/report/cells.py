@@ -1,0 +1,103 @@
+"""Values of the logs as the report's cells: formatted, with intervals, beside the reference run's."""
+
+from typing import Any
+
+from config import CONFIG, PROFILES, REFERENCE_RUN
+from legalqa.report.conclusions import lookup
+from legalqa.report.logs import RunLogs
+from legalqa.report.markdown import ABSENT, as_markdown, code
+from legalqa.report.numbers import duration, gigabytes, interval, number, percent, points, real, scientific
+
+NOT_RUN = {"ru": "не запускалось", "en": "not run"}
+YES_NO = {"ru": ("нет", "да"), "en": ("no", "yes")}
+# The published run, by the keys of our logs. Its settings are CONFIG's with the profile `reference`.
+REFERENCE = {
+    "config": {
+        **CONFIG,
+        **PROFILES["reference"],
+        "profile": "reference",
+        "meta.device.name": REFERENCE_RUN["device"],
+        "meta.data.train.num_rows": REFERENCE_RUN["train_rows"],
+        "meta.data.validation.num_rows": REFERENCE_RUN["validation_rows"],
+        **{f"meta.versions.{name}": version for name, version in REFERENCE_RUN["versions"].items()},
+    },
+    "metrics": REFERENCE_RUN["training"],
+    "benchmark": {
+        "summary.num_samples": REFERENCE_RUN["benchmark_samples"],
+        **{f"summary.metrics.{name}.mean": mean for name, mean in REFERENCE_RUN["benchmark"].items()},
+        **{f"summary.generation.{name}": value for name, value in REFERENCE_RUN["generation"].items()},
+    },
+}
+FORMS = {
+    "text": lambda value, language: as_markdown(value),
+    "code": lambda value, language: code(value),
+    "list": lambda value, language: code(", ".join(value)),
+    "flag": lambda value, language: YES_NO[language][value],
+    "count": number,
+    "loss": lambda value, language: number(value, language, 4),
+    "real": real,
+    "rounded": lambda value, language: real(round(value, 3), language),
+    "rate": lambda value, language: number(value, language, 3),
+    "share": percent,
+    "share2": lambda value, language: percent(value, language, 2),
+    "hundred": lambda value, language: percent(value / 100, language, 2),
+    "points": points,
+    "time": duration,
+    "bytes": gigabytes,
+    "scientific": scientific,
+}
+
+
+def with_interval(text: str, bounds: list[float] | None, language: str):
+    from markupsafe import Markup
+
+    return Markup(f"{text} {interval(bounds, language)}".strip())
+
+
+class Cells:
+    """Formatted values of one run's logs in one language, for the templates."""
+
+    def __init__(self, logs: RunLogs, act_titles: dict[str, str], language: str):
+        self.logs, self.act_titles, self.language = logs, act_titles, language
+
+    def form(self, value: Any, kind: str) -> str:
+        return ABSENT if value is None else FORMS[kind](value, self.language)
+
+    def value(self, stage: str, key: str | list[str], kind: str) -> str:
+        log = getattr(self.logs, stage)
+        return NOT_RUN[self.language] if log is None else self.form(lookup(log, key), kind)
+
+    def reference(self, stage: str, key: str, kind: str) -> str:
+        return self.form(REFERENCE[stage].get(key), kind)
+
+    def act(self, act_id: str | None):
+        """The act's title, where the report is in Russian and the act is known, and its id."""
+        from markupsafe import Markup
+
+        title = self.act_titles.get(act_id or "") if self.language == "ru" else None
+        return Markup(f"{as_markdown(title)} ({code(act_id)})") if title else code(act_id or "")
+
+    def row(self, label: str, stage: str, key: str, kind: str):
+        """A table row: label, key, this run, the reference run."""
+        from markupsafe import Markup
+
+        cells = (label, code(key), self.value(stage, key, kind), self.reference(stage, key, kind))
+        return Markup("| " + " | ".join(as_markdown(cell) for cell in cells) + " |")
+
+    def score(self, stage: str, name: str, group=("summary",)) -> str:
+        """Mean and interval of a metric, "52,6 % [38,1; 67,9]"."""
+        log = getattr(self.logs, stage)
+        if log is None:
+            return NOT_RUN[self.language]
+        found = lookup(log, [*group, "metrics", name]) or {"mean": None, "ci95": None}
+        return with_interval(percent(found["mean"], self.language), found["ci95"], self.language)
+
+    def difference(self, name: str, group: list[str] | tuple = ()) -> str:
+        """Paired difference and interval in percentage points, "+40,7 [20,9; 59,2]"."""
+        found = lookup(self.logs.compare, [*group, "metrics", name])
+        return with_interval(points(found["difference"], self.language), found["ci95"], self.language)
+
+    def side(self, name: str, group: list[str] | tuple = ()) -> str | None:
+        """ "above", "below" or "across" zero: where the difference's interval lies; None without one."""
+        bounds = lookup(self.logs.compare, [*group, "metrics", name, "ci95"])
+        return None if not bounds else "above" if bounds[0] > 0 else "below" if bounds[1] < 0 else "across"

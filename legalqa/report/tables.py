@@ -1,0 +1,147 @@
+"""What benchmark.py prints: scores and differences as tables, examples, invented citations."""
+
+from config import REFERENCE_RUN
+from legalqa.data.records import question
+from legalqa.scoring.metric_table import METRICS, metric_names
+from legalqa.scoring.results import (
+    NO_SAMPLES,
+    BenchmarkLog,
+    Bounds,
+    Comparison,
+    Difference,
+    Sample,
+    Share,
+    Summary,
+    headline_scores,
+    invented_citations,
+    unnamed_of,
+)
+
+SHOWN_EXAMPLES, SHOWN_ACTS = 5, 5
+
+
+def score_text(score: Share, sign: str = "") -> str:
+    """A fraction in percent, without the sign that the table's title has."""
+    return "-" if score is None else f"{100 * score:{sign}.1f}"
+
+
+def interval_text(ci95: Bounds, sign: str = "") -> str:
+    return f"{score_text(ci95[0], sign)} .. {score_text(ci95[1], sign)}" if ci95 else "-"
+
+
+def make_table(title: str, *columns: str):
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for column in columns:
+        words = column in ("metric", "group", "")
+        table.add_column(column, justify="left" if words else "right", no_wrap=True)
+    return table
+
+
+def print_summary(result: BenchmarkLog, console) -> None:
+    summary = result["summary"]
+    title = f"{result['meta']['model']}: {summary['num_samples']} samples, scores in %"
+    table = make_table(title, "metric", "mean", "95 % interval", "n", "ru", "kk", "reference")
+    languages = [summary["by_language"].get(language) for language in ("ru", "kk")]
+    for name in metric_names("published", "text", "health"):
+        entry = summary["metrics"][name]
+        table.add_row(
+            name,
+            score_text(entry["mean"]),
+            interval_text(entry["ci95"]),
+            str(entry["num_samples"]),
+            *(score_text(group and group["metrics"][name]["mean"]) for group in languages),
+            score_text(REFERENCE_RUN["benchmark"].get(name)),
+        )
+    console.print(table)
+    print_citations(summary, console)
+    print_groups(summary, console)
+
+
+def print_citations(summary: Summary, console) -> None:
+    """Citation scores of the questions that name no article; beside them those that an echo earns."""
+    unnamed, named = unnamed_of(summary), summary.get("by_named_article", {}).get("named", NO_SAMPLES)
+    counts = f"{unnamed['num_samples']} questions that name no article, {named['num_samples']} that name one"
+    table = make_table(f"citations: {counts}", "metric", "no article", "95 % interval", "n", "named", "n")
+    for name in metric_names("citation"):
+        entry, echo = unnamed["metrics"][name], named["metrics"][name]
+        table.add_row(
+            name,
+            score_text(entry["mean"]),
+            interval_text(entry["ci95"]),
+            str(entry["num_samples"]),
+            score_text(echo["mean"]),
+            str(echo["num_samples"]),
+        )
+    console.print(table)
+
+
+def print_groups(summary: Summary, console) -> None:
+    """Scores by article seen in training, and by act."""
+    shown = ("overall", "citation_f1", "citation_exists")
+    title = "by article seen in training, and by act (the five most frequent); citations as above"
+    table = make_table(title, "group", "n", *shown)
+    seen = [(f"{key} article", group) for key, group in summary.get("by_seen_article", {}).items()]
+    for key, group in seen + list(summary["by_act"].items())[:SHOWN_ACTS]:
+        scores = headline_scores(group)
+        table.add_row(key, str(group["num_samples"]), *(score_text(scores[name]["mean"]) for name in shown))
+    console.print(table)
+
+
+def print_comparison(comparison: Comparison, model_a: str, model_b: str, console) -> None:
+    title = f"B = {model_b}, A = {model_a}: {comparison['num_shared']} shared samples, scores in %"
+    groups = comparison.get("by_named_article", {})  # none where the results hold no questions
+    names = metric_names("published", "text", "health") if groups else tuple(METRICS)
+    print_differences(title, names, comparison["metrics"], console)
+    for key, what in (("unnamed", "name no article"), ("named", "name an article")):
+        if key in groups:
+            group = groups[key]
+            title = f"citations, {group['num_samples']} questions that {what}"
+            print_differences(title, metric_names("citation"), group["metrics"], console)
+
+
+def print_differences(title: str, names: tuple[str, ...], entries: dict[str, Difference], console) -> None:
+    table = make_table(title, "metric", "A", "B", "B - A", "95 % interval", "n", "")
+    for name in names:
+        entry = entries[name]
+        table.add_row(
+            name,
+            score_text(entry["a"]),
+            score_text(entry["b"]),
+            score_text(entry["difference"], "+"),
+            interval_text(entry["ci95"], "+"),
+            str(entry["num_samples"]),
+            verdict(name, entry),
+        )
+    console.print(table)
+
+
+def verdict(name: str, entry: Difference) -> str:
+    """In a word: `better` or `worse` where the interval is clear of 0."""
+    if not entry["ci95"]:
+        return ""
+    low, high = entry["ci95"]
+    if low <= 0 <= high:
+        return "not clear"
+    return "better" if (low > 0) == (METRICS[name].better == "higher") else "worse"
+
+
+def print_examples(samples: list[Sample]) -> None:
+    ranked = sorted(samples, key=lambda sample: sample["scores"]["overall"], reverse=True)
+    for title, chosen in (("best", ranked[:SHOWN_EXAMPLES]), ("worst", ranked[::-1][:SHOWN_EXAMPLES])):
+        for sample in chosen:
+            print(
+                f"\n{title}: overall {score_text(sample['scores']['overall'])} %, {sample['id']}\n"
+                f"  question   {question(sample)}\n"
+                f"  reference  {sample['reference']}\n"
+                f"  answer     {sample['prediction']}"
+            )
+
+
+def print_invented(samples: list[Sample]) -> None:
+    invented = invented_citations(samples)
+    print(f"\n{len(invented)} cited articles do not exist" + (":" if invented else ""))
+    for sample, citation in invented:
+        print(f"  {citation['act']} {citation['article']}: «{citation['text']}» in {sample['id']}")

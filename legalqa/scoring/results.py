@@ -1,0 +1,228 @@
+"""The logs of benchmark.py, as it writes them and as plots and report read them."""
+
+from typing import Annotated, NotRequired, TypedDict
+
+from legalqa.scoring.metric_table import METRICS
+from legalqa.typed_json import Amount, Count, Leaf, or_none, within
+
+Share = Annotated[float | None, Leaf("a share from 0 to 1, or null", or_none(within(0, 1)))]
+Change = Annotated[float | None, Leaf("a difference of shares, or null", or_none(within(-1, 1)))]
+Bounds = Annotated[
+    list[float] | None,
+    Leaf(
+        "two numbers or null",
+        or_none(lambda pair: isinstance(pair, list) and len(pair) == 2 and all(map(within(-1, 1), pair))),
+    ),
+]
+
+
+class GitState(TypedDict):
+    commit: str | None
+    dirty: bool | None
+
+
+class RunMeta(TypedDict):
+    """Who ran what, on which code: runlog.run_meta()."""
+
+    run: str
+    command: str
+    git: GitState
+    versions: dict[str, str]
+    platform: str
+
+
+class Device(TypedDict):
+    type: str
+    name: str
+    memory_bytes: Amount
+
+
+# ---- benchmark_<run>.json
+
+
+class Score(TypedDict):
+    """The mean of a metric over the samples where it is defined, a fraction, with its interval."""
+
+    mean: Share
+    ci95: Bounds
+    num_samples: Count
+
+
+class Group(TypedDict):
+    """Scores of some of the samples, by name of the metric."""
+
+    num_samples: Count
+    metrics: dict[str, Score]
+    by_named_article: NotRequired[dict[str, "Group"]]  # unnamed, named: whether the question names an article
+
+
+class Generation(TypedDict):
+    total_sec: Amount
+    mean_sec_per_sample: Amount
+    new_tokens: Count
+    tokens_per_second: Amount
+    cut_off_rate: Share
+
+
+class Summary(Group):
+    by_language: dict[str, Group]
+    by_act: NotRequired[dict[str, Group]]
+    by_seen_article: NotRequired[
+        dict[str, Group]
+    ]  # seen, unseen: whether training rows are about the article
+    generation: Generation | None  # None for ready answers
+
+
+class CitationEntry(TypedDict):
+    """A reference to a norm; `exists`: whether the act has the article, None where that is not known."""
+
+    act: str | None
+    article: str
+    text: str
+    exists: bool | None
+    act_text: NotRequired[str | None]
+    paragraph: NotRequired[str | None]
+    subparagraph: NotRequired[str | None]
+
+
+class Citations(TypedDict):
+    prediction: list[CitationEntry]
+    reference: list[CitationEntry]
+
+
+class Sample(TypedDict):
+    """One answer with its scores; a score is None where it is undefined."""
+
+    id: str
+    language: str
+    instruction: str
+    input: str | None
+    reference: str
+    prediction: str
+    scores: dict[str, Share]
+    citations: Citations
+    new_tokens: Amount
+    generation_sec: Amount
+    cut_off: bool | None
+    seen_article: NotRequired[object]  # of the data, kept as it came
+    source: NotRequired[object]
+
+
+class AdapterFacts(TypedDict):
+    path: str
+    sha256: str
+    run: NotRequired[str | None]
+
+
+class DecodingFacts(TypedDict):
+    temperature: NotRequired[Amount]
+    max_new_tokens: NotRequired[Amount]
+
+
+class ValidationFacts(TypedDict):
+    file: str
+    sha256: str
+    num_rows: Count
+
+
+class BenchmarkMeta(RunMeta):
+    """Ready answers (kind "predictions") have no adapter, device or decoding."""
+
+    model: str
+    kind: str  # base, adapter, predictions
+    base_model: str | None
+    adapter: AdapterFacts | None
+    validation: ValidationFacts
+    seed: NotRequired[Count]  # of the intervals
+    device: NotRequired[Device | None]
+    decoding: NotRequired[DecodingFacts | None]
+    batch_size: NotRequired[Amount]
+    engine: NotRequired[str | None]
+
+
+class BenchmarkLog(TypedDict):
+    meta: BenchmarkMeta
+    summary: Summary
+    samples: list[Sample]
+
+
+# ---- compare_<run>.json
+
+
+class ComparedMeta(TypedDict):
+    model: str
+
+
+class ComparedSample(TypedDict):
+    id: str
+    language: str
+    scores: dict[str, Share]
+
+
+class ComparedLog(TypedDict):
+    """As much of a benchmark's log as a comparison takes."""
+
+    meta: ComparedMeta
+    samples: list[ComparedSample]
+
+
+class Difference(TypedDict):
+    """Means of two runs over the samples that both have, and of b - a, with its paired interval."""
+
+    a: Share
+    b: Share
+    difference: Change
+    ci95: Bounds
+    num_samples: Count
+
+
+class DifferenceGroup(TypedDict):
+    num_samples: Count
+    metrics: dict[str, Difference]
+
+
+class Comparison(TypedDict):
+    num_shared: NotRequired[Count]  # the first logs have it in `meta` alone
+    metrics: dict[str, Difference]
+    by_language: dict[str, DifferenceGroup]
+    by_named_article: NotRequired[dict[str, DifferenceGroup]]  # as in Group
+
+
+class CompareMeta(RunMeta):
+    a: str
+    b: str
+    num_shared: Count
+
+
+class CompareLog(Comparison):
+    meta: CompareMeta
+
+
+def invented_citations(samples: list[Sample]) -> list[tuple[Sample, CitationEntry]]:
+    """Every citation in an answer whose article does not exist in its act."""
+    return [
+        (sample, citation)
+        for sample in samples
+        for citation in sample["citations"]["prediction"]
+        if citation["exists"] is False
+    ]
+
+
+# ---- What counts of a group's scores
+
+UNDEFINED: Score = {"mean": None, "ci95": None, "num_samples": 0}
+NO_SAMPLES: Group = {"num_samples": 0, "metrics": dict.fromkeys(METRICS, UNDEFINED)}
+
+
+def unnamed_of(group: Group) -> Group:
+    """The questions that name no article: in the others a model that repeats the question cites rightly."""
+    return group.get("by_named_article", {}).get("unnamed", NO_SAMPLES)
+
+
+def headline_scores(group: Group) -> dict[str, Score]:
+    """Over all questions of the group; those of citations over the questions that name no article."""
+    unnamed = unnamed_of(group)["metrics"]
+    return {
+        name: unnamed.get(name, UNDEFINED) if name in METRICS and METRICS[name].group == "citation" else score
+        for name, score in group["metrics"].items()
+    }
