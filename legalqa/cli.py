@@ -127,8 +127,8 @@ def make_parser(script, doc, keys, profile=True):
             "--profile",
             default="auto",
             metavar="NAME",
-            help=f"settings by name: {', '.join(config.PROFILES)}; auto takes gpu where an accelerator "
-            "is found, else demo (default: auto)",
+            help=f"settings by name: {', '.join(config.PROFILES)}; auto takes gpu where an NVIDIA GPU is "
+            "found, else demo (default: auto)",
         )
     else:
         parser.set_defaults(profile="gpu")  # the one that overrides nothing
@@ -152,9 +152,7 @@ def flag_of(key):
 
 
 def has_accelerator():
-    """Whether a GPU that Unsloth trains on is here, found without importing torch."""
-    if sys.platform == "darwin" and os.uname().machine == "arm64":
-        return True
+    """Whether an NVIDIA GPU is here, found without importing torch. Unsloth knows others; nobody has tested them."""
     if not shutil.which("nvidia-smi") or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
     return subprocess.run(["nvidia-smi", "-L"], capture_output=True).stdout.startswith(b"GPU")
@@ -172,9 +170,9 @@ def effective_config(args, announce=True, choices=None):
     if name == "auto":
         name = "gpu" if has_accelerator() else "demo"
         if name == "demo" and announce:
+            found = "Apple Silicon is not tested" if sys.platform == "darwin" else "no accelerator found"
             print(
-                "no accelerator found: profile demo (Gemma 3 270M on the CPU); --profile gpu overrides",
-                file=sys.stderr,
+                f"{found}: profile demo (Gemma 3 270M on the CPU); --profile gpu overrides", file=sys.stderr
             )
     if name not in config.PROFILES:
         near = difflib.get_close_matches(name, config.PROFILES, 1, 0.0)[0]

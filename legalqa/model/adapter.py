@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from config import LIMITS
 from legalqa import cli, runlog
 from legalqa.errors import UserError
 from legalqa.files import beside, read_json, sync, write_json, write_text, writing
@@ -65,13 +66,15 @@ class AdapterSettings:
         wrong = [
             f"{field.name} is {str(saved[field.name])[:40]}"
             for field in dataclasses.fields(cls)
-            if field.name in saved and not isinstance(saved[field.name], field.type)
+            if field.name in saved
+            and field.name not in LIMITS
+            and not isinstance(saved[field.name], field.type)
         ]
+        numbers = {key: saved[key] for key in ("max_seq_length",) if saved.get(key) is not None}
         if decoding is not None:
             given = decoding if isinstance(decoding, dict) else {}
-            wrong += cli.out_of_limits({key: given.get(key) for key in DECODING_KEYS})
-        if saved.get("max_seq_length") is not None:
-            wrong += cli.out_of_limits({"max_seq_length": saved["max_seq_length"]})
+            numbers |= {key: given.get(key) for key in DECODING_KEYS}
+        wrong += cli.out_of_limits(numbers)
         if wrong:
             raise UserError(f"{path}: damaged: {'; '.join(wrong)}; train again, or get the adapter again")
         known = {field.name: saved[field.name] for field in dataclasses.fields(cls) if field.name in saved}

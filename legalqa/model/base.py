@@ -1,17 +1,20 @@
-"""The model, by one engine: Unsloth on CUDA, on Apple Silicon and on a plain CPU. Every import of it is inside a function."""
+"""The model, by one engine: Unsloth on CUDA and on a plain CPU. Every import of it is inside a function."""
 
+import math
 import os
 from pathlib import Path
 
 from legalqa import cli
-from legalqa.errors import UserError
+from legalqa.errors import UserError, first_line
 from legalqa.libraries import quiet
 from legalqa.model import prompt, untrusted
 from legalqa.model.adapter import check_adapter, check_adapter_applies, check_prompt, is_adapter
-from legalqa.model.device import tune_cpu_process
+from legalqa.model.device import tune_cpu_process, why_no_cuda
 from legalqa.model.settings import AnswerSettings
 
 DEMO_MODEL_DIR = "models/demo"
+PACKED = ("U8", "I8")  # two 4-bit weights a byte, or a scale
+NF4_BYTES = 0.516  # a weight with its share of the scales, doubly quantized (Dettmers et al., arXiv 2305.14314)
 
 
 def import_unsloth(model_name):
@@ -40,8 +43,17 @@ def import_unsloth(model_name):
     with quiet():
         try:
             import unsloth
-        except ImportError as error:
-            raise UserError(f"cannot import unsloth ({error}); install the packages: make setup") from error
+        except (ImportError, RuntimeError) as error:
+            if isinstance(error, NotImplementedError) or "accelerator" in str(error):
+                raise UserError(f"{why_no_cuda()} (Unsloth: {first_line(error)})") from error
+            raise UserError(
+                f"cannot import unsloth ({first_line(error)}); install the packages: make setup"
+            ) from error
+    if unsloth.DEVICE_TYPE == "mlx":
+        raise UserError(
+            "Unsloth computes with Apple's MLX here, which nothing of this toolkit was tested with; for the CPU: "
+            "pip uninstall mlx"
+        )
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -178,6 +190,38 @@ def count_parameters(model_config, lora_r, target_modules):
         if name in target_modules
     )
     return trainable, sum(parameter.numel() for parameter in base.parameters()) + trainable
+
+
+def weight_bytes(model_name: str, load_in_4bit: bool, value_bytes: int) -> int | None:
+    """Bytes of a base model's weights once loaded, by the headers of its files; None where these are not here yet.
+
+    What a file holds packed stays as it is, and so do the 16-bit layers beside it, which its maker left out on purpose
+    (Unsloth's dynamic 4-bit). Of a file without packed weights the layers are packed at loading, embeddings and head are
+    not. Whatever is not packed takes `value_bytes` a value.
+    """
+    tensors = [
+        tensor for path in weight_files(model_name) for tensor in untrusted.tensor_headers(path).items()
+    ]
+    pack = load_in_4bit and not any(dtype in PACKED for _, (dtype, _) in tensors)
+
+    def value_size(name, dtype, shape):
+        if dtype in PACKED:
+            return 1
+        is_layer = len(shape) == 2 and "embed_tokens" not in name and "lm_head" not in name
+        return NF4_BYTES if pack and is_layer else value_bytes
+
+    total = sum(math.prod(shape) * value_size(name, dtype, shape) for name, (dtype, shape) in tensors)
+    return int(total) or None
+
+
+def weight_files(model_name: str) -> list[Path]:
+    """The safetensors files of a folder, or of a hub id as far as they are in the cache."""
+    if Path(model_name).is_dir():
+        return sorted(Path(model_name).glob("*.safetensors"))
+    from huggingface_hub import try_to_load_from_cache
+
+    settings = try_to_load_from_cache(model_name, "config.json")
+    return sorted(Path(settings).parent.glob("*.safetensors")) if isinstance(settings, str) else []
 
 
 def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage: None):
