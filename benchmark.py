@@ -80,7 +80,8 @@ def choose_rows(config):
         clean = records.without_leaks(rows, records.read_records(config["train_file"]))
         if len(clean) < len(rows):
             print(
-                f"warning: {len(rows) - len(clean)} validation rows ask what a training row asks; left out, they would "
+                f"warning: {len(rows) - len(clean)} validation rows ask what a training row asks; left "
+                "out, they would "
                 "flatter the model",
                 file=sys.stderr,
             )
@@ -92,7 +93,8 @@ def choose_rows(config):
     count = int(config["num_samples"])
     if count > len(rows):
         print(
-            f"warning: {count} samples asked, {config['validation_file']} has {len(rows)}: all of them are used",
+            f"warning: {count} samples asked, {config['validation_file']} has {len(rows)}: all of them "
+            "are used",
             file=sys.stderr,
         )
     return random.Random(config["seed"]).sample(rows, min(count, len(rows)))
@@ -254,7 +256,8 @@ def print_summary(result, console):
 
 def print_comparison(comparison, meta, console):
     table = make_table(
-        f"B = {meta['model_b']}, A = {meta['model_a']}: {comparison['num_shared']} shared samples, scores in %",
+        f"B = {meta['model_b']}, A = {meta['model_a']}: {comparison['num_shared']} shared samples, "
+        "scores in %",
         "metric",
         "A",
         "B",
@@ -291,7 +294,8 @@ def print_examples(samples):
     for title, chosen in (("best", ranked[:SHOWN_EXAMPLES]), ("worst", ranked[::-1][:SHOWN_EXAMPLES])):
         for sample in chosen:
             print(
-                f"\n{title}: overall {percent(sample['scores']['overall'])} %, {sample['id']}\n  question   {records.question(sample)}\n"
+                f"\n{title}: overall {percent(sample['scores']['overall'])} %, {sample['id']}\n  "
+                f"question   {records.question(sample)}\n"
                 f"  reference  {sample['reference']}\n  answer     {sample['prediction']}"
             )
 
@@ -315,7 +319,8 @@ def newest_of_kind(logs_dir, kind):
             return str(path)
     wanted = "--model models/demo (or your base model)" if kind == "base" else ""
     raise UserError(
-        f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to compare; make one: "
+        f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to "
+        "compare; make one: "
         f"python benchmark.py {wanted}".rstrip()
     )
 
@@ -389,13 +394,15 @@ def main(argv=None):
         print_invented(samples)
     if summary["generation"]:
         print(
-            f"\ngenerated  {summary['generation']['new_tokens']:,} tokens in {summary['generation']['total_sec']:.0f} s, "
+            f"\ngenerated  {summary['generation']['new_tokens']:,} tokens in "
+            f"{summary['generation']['total_sec']:.0f} s, "
             f"{summary['generation']['tokens_per_second']:.0f} tokens/s"
         )
     print(f"written    {path}")
     if facts["kind"] == "adapter":
         print(
-            f"next       python benchmark.py --model {facts['base_model']}   (the base on the same rows, then --compare)"
+            f"next       python benchmark.py --model {facts['base_model']}   (the base on the same "
+            "rows, then --compare)"
         )
     else:
         print("next       python benchmark.py --compare   (the newest adapter minus the newest base)")

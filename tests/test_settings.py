@@ -1,4 +1,4 @@
-"""How answers are made: flag over adapter over config, the engine, memory and GPU in words. Needs no model."""
+"""How answers are made: flag over adapter over config, the engine, memory and GPU in words."""
 
 import json
 import sys

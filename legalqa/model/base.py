@@ -33,7 +33,8 @@ def import_unsloth(model_name):
     )
     if not cli.has_accelerator():
         tune_cpu_process()
-    # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the current folder's.
+    # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the
+    # current folder's.
     cache = (
         Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "legalqa" / "unsloth_compiled_cache"
     )
@@ -51,7 +52,8 @@ def import_unsloth(model_name):
             ) from error
     if unsloth.DEVICE_TYPE == "mlx":
         raise UserError(
-            "Unsloth computes with Apple's MLX here, which nothing of this toolkit was tested with; for the CPU: "
+            "Unsloth computes with Apple's MLX here, which nothing of this toolkit was tested with; for "
+            "the CPU: "
             "pip uninstall mlx"
         )
     from transformers.utils import logging
@@ -61,14 +63,15 @@ def import_unsloth(model_name):
 
 
 def check_model_name(model_name):
-    """The name, if it is a folder with a model, or a hub id that is cached or reachable; else a UserError. Makes models/demo."""
+    """The name, if it is a folder with a model, or a hub id that is cached or reachable; else a UserError.
+    Makes models/demo."""
     if Path(model_name) == Path(DEMO_MODEL_DIR):
         from legalqa.model.demo import ensure_demo_model
 
         ensure_demo_model(DEMO_MODEL_DIR)
     if Path(model_name).is_dir():
         untrusted.check_model_folder(model_name)
-        # The adapter records this name; one that climbs out of a folder would mean another model somewhere else.
+        # The adapter records this name: one that climbs out of its folder would mean another somewhere else.
         return os.path.abspath(model_name) if ".." in Path(model_name).parts else model_name
     if model_name.count("/") != 1 or model_name.startswith((".", "/", "~")):
         raise UserError(f"model '{model_name}' is neither a folder nor a hub id (owner/name)")
@@ -90,7 +93,7 @@ def check_model_name(model_name):
 
 
 def load_tokenizer(model_name):
-    """The tokenizer of a base model or an adapter folder, ready for prompts. Never runs code of the folder."""
+    """The tokenizer of a base model or an adapter, ready for prompts. Never runs code of the folder."""
     from transformers import AutoTokenizer
 
     with untrusted.loading(f"the tokenizer of {model_name}"):
@@ -107,7 +110,8 @@ def check_vocabulary(tokenizer, vocab_size, name):
     """UserError when the tokenizer makes ids that the model has no embedding for."""
     if len(tokenizer) > vocab_size:
         raise UserError(
-            f"{name}: the tokenizer has {len(tokenizer):,} tokens, the model {vocab_size:,}; they do not belong together"
+            f"{name}: the tokenizer has {len(tokenizer):,} tokens, the model {vocab_size:,}; they do "
+            "not belong together"
         )
 
 
@@ -128,8 +132,9 @@ def load_base(model_name, max_seq_length, load_in_4bit, gradient_checkpointing=F
         )
     tokenizer = load_tokenizer(model_name)
     check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, model_name)
-    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well. Nothing else of its
-    # generation settings is kept: a repetition penalty or a number of beams there would change answers without a word.
+    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well.
+    # Nothing else of its generation settings is kept: a repetition penalty or a number of beams there would
+    # change answers without a word.
     own = model.generation_config.eos_token_id
     own = [token for token in (own if isinstance(own, list) else [own]) if type(token) is int]
     model.generation_config = GenerationConfig(
@@ -163,10 +168,10 @@ def load_model_config(model_name):
 
 
 def count_parameters(model_config, lora_r, target_modules):
-    """(trainable, total) parameters of base plus LoRA, counted on the meta device: no weights, no quantization.
+    """(trainable, total) parameters of base plus LoRA, counted on the meta device: without weights.
 
-    `total` counts logical parameters, as the reference run does: a 4-bit tensor packs two weights a byte. An adapted layer of
-    shape (out, in) adds r * (in + out) trainable parameters (Hu et al., arXiv 2106.09685).
+    `total` counts logical parameters, as the reference run does: a 4-bit tensor packs two weights a byte. An
+    adapted layer of shape (out, in) adds r * (in + out) trainable parameters (Hu et al., arXiv 2106.09685).
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -193,11 +198,11 @@ def count_parameters(model_config, lora_r, target_modules):
 
 
 def weight_bytes(model_name: str, load_in_4bit: bool, value_bytes: int) -> int | None:
-    """Bytes of a base model's weights once loaded, by the headers of its files; None where these are not here yet.
+    """Bytes of a base model's weights once loaded, by the headers of its files; None without these.
 
-    What a file holds packed stays as it is, and so do the 16-bit layers beside it, which its maker left out on purpose
-    (Unsloth's dynamic 4-bit). Of a file without packed weights the layers are packed at loading, embeddings and head are
-    not. Whatever is not packed takes `value_bytes` a value.
+    What a file holds packed stays as it is, and so do the 16-bit layers beside it, which its maker left out
+    on purpose (Unsloth's dynamic 4-bit). Of a file without packed weights the layers are packed at loading,
+    embeddings and head are not. Whatever is not packed takes `value_bytes` a value.
     """
     tensors = [
         tensor for path in weight_files(model_name) for tensor in untrusted.tensor_headers(path).items()
@@ -227,8 +232,9 @@ def weight_files(model_name: str) -> list[Path]:
 def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage: None):
     """(model, tokenizer) of an adapter folder, a merged folder or a hub id, ready to generate.
 
-    `report` is told what begins: "libraries", "weights", "adapter". UserError when the adapter's base model is not there, when
-    it changes nothing (lora_B is zero), or when its prompt is not the one that this code renders.
+    `report` is told what begins: "libraries", "weights", "adapter". UserError when the adapter's base model
+    is not there, when it changes nothing (lora_B is zero), or when its prompt is not the one that this code
+    renders.
     """
     base = check_adapter(name) if Path(name).is_dir() and is_adapter(name) else None
     try:
@@ -239,7 +245,7 @@ def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage:
     import_unsloth(base_name)
     report("weights")
     language_model, tokenizer = load_base(base_name, settings.max_seq_length, settings.load_in_4bit)
-    # Unsloth on CUDA cuts a prompt longer than `max_seq_length` at its right end: answers get the model's whole context.
+    # Unsloth on CUDA cuts a prompt longer than `max_seq_length`: answers get the model's whole context.
     for module in language_model.modules():
         if hasattr(module, "max_seq_length"):
             module.max_seq_length = language_model.config.get_text_config().max_position_embeddings
@@ -280,6 +286,7 @@ def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage:
 
 def merge_unpacked(language_model):
     """Add the adapter to the weights it adapts where they are float32 (on a CPU): the same answers, sooner.
-    Packed or 16-bit weights stay apart: merged, they would be rounded. `disable_adapter()` undoes it by itself."""
+    Packed or 16-bit weights stay apart: merged, they would be rounded. `disable_adapter()` undoes it by
+    itself."""
     if all(parameter.dtype.itemsize == 4 for parameter in language_model.parameters()):
         language_model.merge_adapter()

@@ -61,14 +61,15 @@ def find_device() -> Device:
 
 
 def why_no_cuda() -> str:
-    """Why torch cannot use the NVIDIA GPU whose driver is loaded, and what to do: for a machine where Unsloth gives up."""
+    """Why torch cannot use the NVIDIA GPU whose driver is loaded, and what to do when Unsloth gave up."""
     import torch
 
     driver = driver_version()
     on_cpu = "or compute on the CPU: CUDA_VISIBLE_DEVICES= before the command, with --profile demo"
     if torch.version.cuda is None:
         return (
-            f"torch {torch.__version__} is a build without CUDA, beside an NVIDIA GPU (driver {driver}); install the "
+            f"torch {torch.__version__} is a build without CUDA, beside an NVIDIA GPU (driver "
+            f"{driver}); install the "
             f"build with it: pip install --force-reinstall torch=={torch.__version__.split('+')[0]}; {on_cpu}"
         )
     built = f"torch {torch.__version__} for CUDA {torch.version.cuda}"
@@ -94,7 +95,7 @@ def driver_version() -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the GPU or the host: torch, its CPU allocator, cuBLAS and the kernel each say it otherwise."""
+    """Whether memory ran out, of the GPU or the host: torch, cuBLAS and the kernel each say it otherwise."""
     words = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
     return isinstance(error, MemoryError) or (
         isinstance(error, (RuntimeError, OSError)) and any(word in str(error).lower() for word in words)

@@ -1,8 +1,8 @@
 """Model and adapter folders from strangers, checked before a weight is loaded.
 
-Transformers and PEFT run no code of a folder here (`trust_remote_code=False`, jinja's sandbox for templates). These
-checks add what they leave open: adapter settings that import modules or unpickle files, sizes that would fill the
-memory, paths.
+Transformers and PEFT run no code of a folder here (`trust_remote_code=False`, jinja's sandbox for templates).
+These checks add what they leave open: adapter settings that import modules or unpickle files, sizes that
+would fill the memory, paths.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from legalqa.files import read_json
 from legalqa.model.device import is_out_of_memory
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-# The largest of each that config.json may claim; Qwen3-235B has 94 layers, hidden size 4,096, vocabulary 151,936.
+# The largest that config.json may claim; Qwen3-235B: 94 layers, hidden size 4,096, vocabulary 151,936.
 SIZE_LIMITS = {
     "vocab_size": 2**21,
     "hidden_size": 2**15,
@@ -27,8 +27,7 @@ SIZE_LIMITS = {
     "head_dim": 1024,
     "max_position_embeddings": 2**24,
 }
-# A plain LoRA is these settings; any other that is not off is refused: some import modules, unpickle caches, change
-# the base.
+# A plain LoRA is these; any other that is not off is refused: some import modules, or unpickle caches.
 LORA_SETTINGS = {
     "r": lambda value: type(value) is int and 1 <= value <= 1024,
     "lora_alpha": lambda value: type(value) in (int, float) and 0 < value < 1e6,
@@ -60,8 +59,8 @@ GPU_WORDS = re.compile(r"cuda|triton|compiler|cublas|gcc", re.IGNORECASE)
 def loading(what):
     """Turn whatever a library raises over a damaged or hostile file into one line.
 
-    The except is broad on purpose: tokenizers raises bare Exception, and what transformers raises depends on which
-    of a hundred fields is wrong. Running out of memory is no fault of the file and passes through.
+    The except is broad on purpose: tokenizers raises bare Exception, and what transformers raises depends on
+    which of a hundred fields is wrong. Running out of memory is no fault of the file and passes through.
     """
     try:
         yield
@@ -87,8 +86,8 @@ def advice(error: Exception) -> str:
 
 
 def tensor_headers(path: Path) -> dict[str, tuple[str, list[int]]]:
-    """{tensor name: (type as "BF16", shape)} of a safetensors file, from its header alone; UserError when it is cut or
-    something else."""
+    """{tensor name: (type as "BF16", shape)} of a safetensors file, from its header alone; UserError when it
+    is cut or something else."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -102,8 +101,8 @@ def tensor_headers(path: Path) -> dict[str, tuple[str, list[int]]]:
 
 
 def check_model_folder(folder):
-    """UserError unless the folder holds a model whose weights are safetensors and whose claimed sizes these weights
-    can fill."""
+    """UserError unless the folder holds a model whose weights are safetensors and whose claimed sizes these
+    weights can fill."""
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise UserError(
@@ -112,7 +111,8 @@ def check_model_folder(folder):
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise UserError(
-            f"{folder}: no *.safetensors in it; other weight formats are not loaded, because they can run code"
+            f"{folder}: no *.safetensors in it; other weight formats are not loaded, because they can "
+            "run code"
         )
     settings = read_json(folder / "config.json")
     settings = settings["text_config"] if isinstance(settings.get("text_config"), dict) else settings
@@ -150,8 +150,8 @@ def least_parameters(settings):
 
 
 def lora_settings(folder):
-    """(base model's name, {"r", "lora_alpha", "target_modules", "use_rslora"}) of an adapter folder, if it is a plain
-    LoRA whose weights are a whole safetensors file of that rank; else a UserError."""
+    """(base model's name, {"r", "lora_alpha", "target_modules", "use_rslora"}) of an adapter folder, if it is
+    a plain LoRA whose weights are a whole safetensors file of that rank; else a UserError."""
     folder = Path(folder)
     where = folder / ADAPTER_CONFIG
     settings = {"use_rslora": False, **read_json(where)}
@@ -160,7 +160,8 @@ def lora_settings(folder):
         raise UserError(f"{where}: no base_model_name_or_path; which model is it an adapter of?")
     if ".." in Path(base).parts:
         raise UserError(
-            f"{where}: the base model's path climbs out of its folder: {base!r}; write the full path there if "
+            f"{where}: the base model's path climbs out of its folder: {base!r}; write the full path "
+            "there if "
             "you trust it"
         )
     for key, is_valid in LORA_SETTINGS.items():
@@ -185,7 +186,8 @@ def lora_settings(folder):
         rank_axis = 0 if name.endswith(".lora_A.weight") else 1 if name.endswith(".lora_B.weight") else None
         if rank_axis is None or len(shape) != 2 or shape[rank_axis] != settings["r"]:
             raise UserError(
-                f"{folder / ADAPTER_WEIGHTS}: {name} of shape {shape} is no LoRA weight of rank {settings['r']}"
+                f"{folder / ADAPTER_WEIGHTS}: {name} of shape {shape} is no LoRA weight of rank "
+                f"{settings['r']}"
             )
     return base, {key: settings[key] for key in LORA_SETTINGS}
 
