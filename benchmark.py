@@ -79,7 +79,8 @@ def choose_rows(config):
         clean = records.without_leaks(rows, records.read_records(config["train_file"]))
         if len(clean) < len(rows):
             print(
-                f"warning: {len(rows) - len(clean)} validation rows ask what a training row asks; left out, they would "
+                f"warning: {len(rows) - len(clean)} validation rows ask what a training row asks; left "
+                "out, they would "
                 "flatter the model",
                 file=sys.stderr,
             )
@@ -91,7 +92,8 @@ def choose_rows(config):
     count = int(config["num_samples"])
     if count > len(rows):
         print(
-            f"warning: {count} samples asked, {config['validation_file']} has {len(rows)}: all of them are used",
+            f"warning: {count} samples asked, {config['validation_file']} has {len(rows)}: all of them "
+            "are used",
             file=sys.stderr,
         )
     return random.Random(config["seed"]).sample(rows, min(count, len(rows)))
@@ -188,7 +190,8 @@ def newest_of_kind(logs_dir, kind):
             return str(path)
     wanted = "--model models/demo (or your base model)" if kind == "base" else ""
     raise UserError(
-        f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to compare; make one: "
+        f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to "
+        "compare; make one: "
         f"python benchmark.py {wanted}".rstrip()
     )
 
@@ -268,7 +271,8 @@ def main(argv=None):
     print(f"written    {path}")
     if facts["kind"] == "adapter":
         print(
-            f"next       python benchmark.py --model {facts['base_model']}   (the base on the same rows, then --compare)"
+            f"next       python benchmark.py --model {facts['base_model']}   (the base on the same "
+            "rows, then --compare)"
         )
     else:
         print("next       python benchmark.py --compare   (the newest adapter minus the newest base)")

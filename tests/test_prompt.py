@@ -1,4 +1,5 @@
-"""Section 7 of the design: what is trained is what is asked, and one end token. Qwen3's template and Gemma's."""
+"""Section 7 of the design: what is trained is what is asked, and one end token. Qwen3's template and
+Gemma's."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""The adapter's folder: put in place whole, never over anything else; and legalqa.json in it, how it was trained."""
+"""The adapter's folder: put in place whole, never over anything else; legalqa.json: how it was trained."""
 
 import dataclasses
 import os
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from config import LIMITS
 from legalqa import cli, runlog
 from legalqa.errors import UserError
 from legalqa.files import beside, read_json, sync, write_json, write_text, writing
@@ -65,13 +66,15 @@ class AdapterSettings:
         wrong = [
             f"{field.name} is {str(saved[field.name])[:40]}"
             for field in dataclasses.fields(cls)
-            if field.name in saved and not isinstance(saved[field.name], field.type)
+            if field.name in saved
+            and field.name not in LIMITS
+            and not isinstance(saved[field.name], field.type)
         ]
+        numbers = {key: saved[key] for key in ("max_seq_length",) if saved.get(key) is not None}
         if decoding is not None:
             given = decoding if isinstance(decoding, dict) else {}
-            wrong += cli.out_of_limits({key: given.get(key) for key in DECODING_KEYS})
-        if saved.get("max_seq_length") is not None:
-            wrong += cli.out_of_limits({"max_seq_length": saved["max_seq_length"]})
+            numbers |= {key: given.get(key) for key in DECODING_KEYS}
+        wrong += cli.out_of_limits(numbers)
         if wrong:
             raise UserError(f"{path}: damaged: {'; '.join(wrong)}; train again, or get the adapter again")
         known = {field.name: saved[field.name] for field in dataclasses.fields(cls) if field.name in saved}
@@ -105,21 +108,24 @@ def newest_adapter():
 
 
 def check_adapter(folder):
-    """The base model's name of an adapter folder; UserError when a file is missing, damaged, hostile or not safetensors."""
+    """The base model's name of an adapter folder; UserError when a file is missing, damaged, hostile or not
+    safetensors."""
     folder = Path(folder)
     if not is_adapter(folder):
         cut_off = beside(folder, ".old.tmp")
         raise UserError(
             f"{folder}: no adapter there; "
             + (
-                f"a save was cut off: python train_8b.py --resume finishes it; the adapter before it is {cut_off}"
+                "a save was cut off: python train_8b.py --resume finishes it; the adapter before it is "
+                f"{cut_off}"
                 if is_adapter(cut_off)
                 else f"train one: python train_8b.py --output-dir {folder}"
             )
         )
     if not (folder / ADAPTER_FILES[1]).is_file():
         raise UserError(
-            f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because they can run "
+            f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because "
+            "they can run "
             "code; train again: python train_8b.py"
         )
     AdapterSettings.load(folder)
@@ -127,7 +133,7 @@ def check_adapter(folder):
 
 
 def check_prompt(folder: str | Path, tokenizer: Any) -> None:
-    """UserError when the prompt that this code renders is not the one recorded in the adapter's legalqa.json."""
+    """UserError when the prompt that this code renders is not the one that legalqa.json records."""
     saved = AdapterSettings.load(folder)
     if saved.prompt_sha256 not in (None, prompt.prompt_sha256(tokenizer, saved.system_prompt or "")):
         raise UserError(
@@ -147,14 +153,15 @@ def check_adapter_applies(language_model, tokenizer, name):
             plain = language_model(input_ids=ids).logits[0, -1]
     if torch.equal(tuned, plain):
         raise UserError(
-            f"{name}: the adapter was loaded but changes no score: its layers are not those of the base model; "
+            f"{name}: the adapter was loaded but changes no score: its layers are not those of the base "
+            "model; "
             "train again: python train_8b.py"
         )
 
 
 def check_output(config, run, overwrite):
-    """The run whose adapter is in `output_dir`, or None. UserError when `run` would destroy something there at its
-    end."""
+    """The run whose adapter is in `output_dir`, or None. UserError when `run` would destroy something there
+    at its end."""
     target = Path(config["output_dir"]).resolve()
     inside = [
         str(path)
@@ -172,7 +179,8 @@ def check_output(config, run, overwrite):
     held = target if target.exists() else beside(target, ".old.tmp")
     if held.exists() and not is_adapter(held) and not (held.is_dir() and not any(held.iterdir())):
         raise UserError(
-            f"--output-dir {config['output_dir']} holds files that are no adapter, and is replaced as a whole "
+            f"--output-dir {config['output_dir']} holds files that are no adapter, and is replaced as a "
+            "whole "
             "at the end; give another folder"
         )
     if not is_adapter(held):
@@ -192,7 +200,8 @@ def check_output(config, run, overwrite):
 def save_adapter(language_model, tokenizer, config, settings, metrics):
     """Adapter, tokenizer, prompt settings and model card, put in place whole by a rename.
 
-    A kill between the two renames leaves the old adapter under `.old.tmp`; the next save begins by putting it back.
+    A kill between the two renames leaves the old adapter under `.old.tmp`; the next save begins by putting it
+    back.
     """
     target = Path(config["output_dir"]).resolve()
     temporary, old = beside(target, ".saving.tmp"), beside(target, ".old.tmp")
@@ -227,6 +236,8 @@ def remove(path):
 
 def model_card(config, settings, metrics):
     """README.md of the adapter folder, in the hub's form."""
+    kind = "4-bit NF4 (QLoRA)" if config["load_in_4bit"] else "16-bit LoRA"
+    eval_loss = "not measured" if metrics["eval_loss"] is None else metrics["eval_loss"]
     return f"""---
 base_model: {config["model_name"]}
 library_name: peft
@@ -235,9 +246,9 @@ tags: [lora, legal, kazakhstan]
 ---
 # LoRA adapter: questions on Kazakhstan's legislation
 
-Base model `{config["model_name"]}`, {"4-bit NF4 (QLoRA)" if config["load_in_4bit"] else "16-bit LoRA"}, rank {config["lora_r"]},
-alpha {config["lora_alpha"]}. Run {settings.run}: {metrics["total_steps"]} steps, loss {metrics["initial_loss"]:.4f} ->
-{metrics["final_loss"]:.4f}, evaluation loss {metrics["eval_loss"] if metrics["eval_loss"] is not None else "not measured"}.
+Base model `{config["model_name"]}`, {kind}, rank {config["lora_r"]}, alpha {config["lora_alpha"]}.
+Run {settings.run}: {metrics["total_steps"]} steps, loss {metrics["initial_loss"]:.4f} ->
+{metrics["final_loss"]:.4f}, evaluation loss {eval_loss}.
 
 ```python
 from peft import AutoPeftModelForCausalLM
@@ -246,6 +257,6 @@ model = AutoPeftModelForCausalLM.from_pretrained("{Path(config["output_dir"]).na
 tokenizer = AutoTokenizer.from_pretrained("{Path(config["output_dir"]).name}")
 ```
 
-The prompt is the tokenizer's chat template with `enable_thinking=False`; `legalqa.json` records it. Answers can be wrong and
-cite articles that do not exist. This is not legal advice. The base model's licence applies.
+The prompt is the tokenizer's chat template with `enable_thinking=False`; `legalqa.json` records it. Answers
+can be wrong and cite articles that do not exist. This is not legal advice. The base model's licence applies.
 """

@@ -1,4 +1,4 @@
-"""Answers to many prompts: made in batches that fit the memory, kept on disk as they land, so that none is made twice."""
+"""Answers to many prompts: in batches that fit the memory, kept on disk as they land, none made twice."""
 
 import contextlib
 import functools
@@ -31,7 +31,7 @@ class Line(msgspec.Struct):
 
 
 class Answers:
-    """Answers made so far, each a line on disk as soon as it is there. Keyed by the prompt; the file's name by the rest."""
+    """Answers made so far, each a line on disk at once. Keyed by the prompt; the file's name by the rest."""
 
     def __init__(self, path: Path):
         self.path, self.made = path, {}
@@ -55,7 +55,8 @@ class Answers:
                 file.write(data)
         except OSError as error:
             raise UserError(
-                f"cannot write {self.path}: {error.strerror}; the answers made so far are in it; free space and "
+                f"cannot write {self.path}: {error.strerror}; the answers made so far are in it; free "
+                "space and "
                 "start again"
             ) from error
 

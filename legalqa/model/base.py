@@ -1,17 +1,20 @@
-"""The model, by one engine: Unsloth on CUDA, on Apple Silicon and on a plain CPU. Every import of it is inside a function."""
+"""The model, by one engine: Unsloth on CUDA and on a plain CPU. Every import of it is inside a function."""
 
+import math
 import os
 from pathlib import Path
 
 from legalqa import cli
-from legalqa.errors import UserError
+from legalqa.errors import UserError, first_line
 from legalqa.libraries import quiet
 from legalqa.model import prompt, untrusted
 from legalqa.model.adapter import check_adapter, check_adapter_applies, check_prompt, is_adapter
-from legalqa.model.device import tune_cpu_process
+from legalqa.model.device import tune_cpu_process, why_no_cuda
 from legalqa.model.settings import AnswerSettings
 
 DEMO_MODEL_DIR = "models/demo"
+PACKED = ("U8", "I8")  # two 4-bit weights a byte, or a scale
+NF4_BYTES = 0.516  # a weight with its share of the scales, doubly quantized (Dettmers et al., arXiv 2305.14314)
 
 
 def import_unsloth(model_name):
@@ -30,7 +33,8 @@ def import_unsloth(model_name):
     )
     if not cli.has_accelerator():
         tune_cpu_process()
-    # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the current folder's.
+    # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the
+    # current folder's.
     cache = (
         Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "legalqa" / "unsloth_compiled_cache"
     )
@@ -40,8 +44,18 @@ def import_unsloth(model_name):
     with quiet():
         try:
             import unsloth
-        except ImportError as error:
-            raise UserError(f"cannot import unsloth ({error}); install the packages: make setup") from error
+        except (ImportError, RuntimeError) as error:
+            if isinstance(error, NotImplementedError) or "accelerator" in str(error):
+                raise UserError(f"{why_no_cuda()} (Unsloth: {first_line(error)})") from error
+            raise UserError(
+                f"cannot import unsloth ({first_line(error)}); install the packages: make setup"
+            ) from error
+    if unsloth.DEVICE_TYPE == "mlx":
+        raise UserError(
+            "Unsloth computes with Apple's MLX here, which nothing of this toolkit was tested with; for "
+            "the CPU: "
+            "pip uninstall mlx"
+        )
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -49,14 +63,15 @@ def import_unsloth(model_name):
 
 
 def check_model_name(model_name):
-    """The name, if it is a folder with a model, or a hub id that is cached or reachable; else a UserError. Makes models/demo."""
+    """The name, if it is a folder with a model, or a hub id that is cached or reachable; else a UserError.
+    Makes models/demo."""
     if Path(model_name) == Path(DEMO_MODEL_DIR):
         from legalqa.model.demo import ensure_demo_model
 
         ensure_demo_model(DEMO_MODEL_DIR)
     if Path(model_name).is_dir():
         untrusted.check_model_folder(model_name)
-        # The adapter records this name; one that climbs out of a folder would mean another model somewhere else.
+        # The adapter records this name: one that climbs out of its folder would mean another somewhere else.
         return os.path.abspath(model_name) if ".." in Path(model_name).parts else model_name
     if model_name.count("/") != 1 or model_name.startswith((".", "/", "~")):
         raise UserError(f"model '{model_name}' is neither a folder nor a hub id (owner/name)")
@@ -78,7 +93,7 @@ def check_model_name(model_name):
 
 
 def load_tokenizer(model_name):
-    """The tokenizer of a base model or an adapter folder, ready for prompts. Never runs code of the folder."""
+    """The tokenizer of a base model or an adapter, ready for prompts. Never runs code of the folder."""
     from transformers import AutoTokenizer
 
     with untrusted.loading(f"the tokenizer of {model_name}"):
@@ -95,7 +110,8 @@ def check_vocabulary(tokenizer, vocab_size, name):
     """UserError when the tokenizer makes ids that the model has no embedding for."""
     if len(tokenizer) > vocab_size:
         raise UserError(
-            f"{name}: the tokenizer has {len(tokenizer):,} tokens, the model {vocab_size:,}; they do not belong together"
+            f"{name}: the tokenizer has {len(tokenizer):,} tokens, the model {vocab_size:,}; they do "
+            "not belong together"
         )
 
 
@@ -116,8 +132,9 @@ def load_base(model_name, max_seq_length, load_in_4bit, gradient_checkpointing=F
         )
     tokenizer = load_tokenizer(model_name)
     check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, model_name)
-    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well. Nothing else of its
-    # generation settings is kept: a repetition penalty or a number of beams there would change answers without a word.
+    # The tokenizer's EOS is the end of a turn; generation stops there, at the model's own EOS as well.
+    # Nothing else of its generation settings is kept: a repetition penalty or a number of beams there would
+    # change answers without a word.
     own = model.generation_config.eos_token_id
     own = [token for token in (own if isinstance(own, list) else [own]) if type(token) is int]
     model.generation_config = GenerationConfig(
@@ -151,10 +168,10 @@ def load_model_config(model_name):
 
 
 def count_parameters(model_config, lora_r, target_modules):
-    """(trainable, total) parameters of base plus LoRA, counted on the meta device: no weights, no quantization.
+    """(trainable, total) parameters of base plus LoRA, counted on the meta device: without weights.
 
-    `total` counts logical parameters, as the reference run does: a 4-bit tensor packs two weights a byte. An adapted layer of
-    shape (out, in) adds r * (in + out) trainable parameters (Hu et al., arXiv 2106.09685).
+    `total` counts logical parameters, as the reference run does: a 4-bit tensor packs two weights a byte. An
+    adapted layer of shape (out, in) adds r * (in + out) trainable parameters (Hu et al., arXiv 2106.09685).
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -180,11 +197,44 @@ def count_parameters(model_config, lora_r, target_modules):
     return trainable, sum(parameter.numel() for parameter in base.parameters()) + trainable
 
 
+def weight_bytes(model_name: str, load_in_4bit: bool, value_bytes: int) -> int | None:
+    """Bytes of a base model's weights once loaded, by the headers of its files; None without these.
+
+    What a file holds packed stays as it is, and so do the 16-bit layers beside it, which its maker left out
+    on purpose (Unsloth's dynamic 4-bit). Of a file without packed weights the layers are packed at loading,
+    embeddings and head are not. Whatever is not packed takes `value_bytes` a value.
+    """
+    tensors = [
+        tensor for path in weight_files(model_name) for tensor in untrusted.tensor_headers(path).items()
+    ]
+    pack = load_in_4bit and not any(dtype in PACKED for _, (dtype, _) in tensors)
+
+    def value_size(name, dtype, shape):
+        if dtype in PACKED:
+            return 1
+        is_layer = len(shape) == 2 and "embed_tokens" not in name and "lm_head" not in name
+        return NF4_BYTES if pack and is_layer else value_bytes
+
+    total = sum(math.prod(shape) * value_size(name, dtype, shape) for name, (dtype, shape) in tensors)
+    return int(total) or None
+
+
+def weight_files(model_name: str) -> list[Path]:
+    """The safetensors files of a folder, or of a hub id as far as they are in the cache."""
+    if Path(model_name).is_dir():
+        return sorted(Path(model_name).glob("*.safetensors"))
+    from huggingface_hub import try_to_load_from_cache
+
+    settings = try_to_load_from_cache(model_name, "config.json")
+    return sorted(Path(settings).parent.glob("*.safetensors")) if isinstance(settings, str) else []
+
+
 def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage: None):
     """(model, tokenizer) of an adapter folder, a merged folder or a hub id, ready to generate.
 
-    `report` is told what begins: "libraries", "weights", "adapter". UserError when the adapter's base model is not there, when
-    it changes nothing (lora_B is zero), or when its prompt is not the one that this code renders.
+    `report` is told what begins: "libraries", "weights", "adapter". UserError when the adapter's base model
+    is not there, when it changes nothing (lora_B is zero), or when its prompt is not the one that this code
+    renders.
     """
     base = check_adapter(name) if Path(name).is_dir() and is_adapter(name) else None
     try:
@@ -195,7 +245,7 @@ def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage:
     import_unsloth(base_name)
     report("weights")
     language_model, tokenizer = load_base(base_name, settings.max_seq_length, settings.load_in_4bit)
-    # Unsloth on CUDA cuts a prompt longer than `max_seq_length` at its right end: answers get the model's whole context.
+    # Unsloth on CUDA cuts a prompt longer than `max_seq_length`: answers get the model's whole context.
     for module in language_model.modules():
         if hasattr(module, "max_seq_length"):
             module.max_seq_length = language_model.config.get_text_config().max_position_embeddings
@@ -236,6 +286,7 @@ def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage:
 
 def merge_unpacked(language_model):
     """Add the adapter to the weights it adapts where they are float32 (on a CPU): the same answers, sooner.
-    Packed or 16-bit weights stay apart: merged, they would be rounded. `disable_adapter()` undoes it by itself."""
+    Packed or 16-bit weights stay apart: merged, they would be rounded. `disable_adapter()` undoes it by
+    itself."""
     if all(parameter.dtype.itemsize == 4 for parameter in language_model.parameters()):
         language_model.merge_adapter()

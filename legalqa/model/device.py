@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +60,42 @@ def find_device() -> Device:
     return Device(kind, cpu_name(), psutil.virtual_memory().total)
 
 
+def why_no_cuda() -> str:
+    """Why torch cannot use the NVIDIA GPU whose driver is loaded, and what to do when Unsloth gave up."""
+    import torch
+
+    driver = driver_version()
+    on_cpu = "or compute on the CPU: CUDA_VISIBLE_DEVICES= before the command, with --profile demo"
+    if torch.version.cuda is None:
+        return (
+            f"torch {torch.__version__} is a build without CUDA, beside an NVIDIA GPU (driver "
+            f"{driver}); install the "
+            f"build with it: pip install --force-reinstall torch=={torch.__version__.split('+')[0]}; {on_cpu}"
+        )
+    built = f"torch {torch.__version__} for CUDA {torch.version.cuda}"
+    if (
+        torch.version.cuda.startswith("13.")
+        and driver.split(".")[0].isdigit()
+        and int(driver.split(".")[0]) < 580
+    ):
+        return (
+            f"driver {driver} is too old for {built}, which needs 580 or newer: update the driver; {on_cpu}"
+        )
+    return f"{built} finds no usable GPU, though driver {driver} is loaded; does nvidia-smi? {on_cpu}"
+
+
+def driver_version() -> str:
+    """The NVIDIA driver's, as "550.54.15"; "unknown" where nvidia-smi does not say."""
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        lines = subprocess.run(query, capture_output=True, text=True).stdout.split()
+        if lines and lines[0][0].isdigit():
+            return lines[0]
+    return "unknown"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the GPU or the host: torch, its CPU allocator, cuBLAS and the kernel each say it otherwise."""
+    """Whether memory ran out, of the GPU or the host: torch, cuBLAS and the kernel each say it otherwise."""
     words = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
     return isinstance(error, MemoryError) or (
         isinstance(error, (RuntimeError, OSError)) and any(word in str(error).lower() for word in words)

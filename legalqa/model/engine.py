@@ -46,5 +46,5 @@ def load_vllm(name: str, settings: AnswerSettings, config: Mapping[str, Any]) ->
     if config["engine"] == "vllm":
         raise UserError(f"{reason}; lower --vllm-memory-share or --max-seq-length, or --engine unsloth")
     print(f"{reason}; starting again with --engine unsloth", file=sys.stderr, flush=True)
-    # A new process: Unsloth must be imported before transformers, which vLLM has imported, and the GPU's memory is free.
+    # A new process: Unsloth comes before transformers, which vLLM has imported, and the GPU is free.
     os.execv(sys.executable, [*sys.orig_argv, "--engine", "unsloth"])

@@ -44,8 +44,8 @@ def generate_batch(
 ) -> list[Answer]:
     """Answers to a batch of rendered prompts, padded on the left; `on_step` is called at each token.
 
-    On a CPU, where a step costs by its rows, the finished ones leave the batch whenever they are half of it. (On CUDA a step
-    costs the same, and Unsloth keeps its cache to itself.)
+    On a CPU, where a step costs by its rows, the finished ones leave the batch whenever they are half of it.
+    (On CUDA a step costs the same, and Unsloth keeps its cache to itself.)
     """
     import torch
 
@@ -89,7 +89,7 @@ def generate_batch(
 
 
 class AnswerStream:
-    """A streamer for the library's `generate`: keeps the new ids and hands every new piece of text to `on_text`."""
+    """A streamer for the library's `generate`: keeps the ids, hands new pieces of text to `on_text`."""
 
     def __init__(self, tokenizer, ends, on_text):
         self.tokenizer, self.ends, self.on_text = tokenizer, ends, on_text

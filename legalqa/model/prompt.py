@@ -1,7 +1,8 @@
 """The only place that makes text for the model: training, benchmark and chat all call it.
 
-A prompt is the tokenizer's own chat template around the user turn, with thinking off (for Qwen3 the empty think block is
-part of the prompt, at training as at inference). Its token ids are `tokenizer(text).input_ids`, nothing added or left out.
+A prompt is the tokenizer's own chat template around the user turn, with thinking off (for Qwen3 the empty
+think block is part of the prompt, at training as at inference). Its token ids are
+`tokenizer(text).input_ids`, nothing added or left out.
 """
 
 import re
@@ -24,13 +25,14 @@ SAMPLE_RECORD = {"instruction": "Вопрос \u2116 1?", "input": "Қосымш
 
 
 def prepare_tokenizer(tokenizer):
-    """Give the tokenizer what prompts rely on: a chat template, the end-of-turn token as EOS, another token as PAD."""
+    """Give the tokenizer what prompts rely on: a chat template, the end of a turn as EOS, another PAD."""
     if not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_TEMPLATE
     tokenizer.eos_token = end_token(tokenizer)
     if tokenizer.eos_token is None:
         raise UserError(
-            f"{tokenizer.name_or_path}: the tokenizer has no token that ends a turn (eos_token); answers would never end"
+            f"{tokenizer.name_or_path}: the tokenizer has no token that ends a turn (eos_token); "
+            "answers would never end"
         )
     if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
         others = [
@@ -52,7 +54,7 @@ def apply_template(tokenizer, messages, **options):
 
 
 def end_token(tokenizer):
-    """The token with which the template closes an assistant's turn; the tokenizer's EOS if the template names none."""
+    """The token with which the template closes an assistant's turn; if it names none, the tokenizer's EOS."""
     messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": PROBE}]
     text = apply_template(tokenizer, messages)
     after = text.split(PROBE)[-1]
@@ -65,8 +67,8 @@ def end_token(tokenizer):
 
 
 def render_prompt(record, tokenizer, system_prompt="", history=()):
-    """The text the model continues: system turn if any, earlier (record, answer) turns if any, the user turn, the
-    opening of the assistant's turn. `tokenizer(text)` gives it exactly one BOS where the model has one."""
+    """The text the model continues: system turn and earlier (record, answer) turns if any, the user turn, the
+    opening of the assistant's. `tokenizer(text)` gives it exactly one BOS where the model has one."""
     messages = [{"role": "system", "content": plain_text(system_prompt, tokenizer)}] if system_prompt else []
     for turn, answer in history:
         messages.append({"role": "user", "content": plain_text(user_turn(turn), tokenizer)})
@@ -83,8 +85,8 @@ def render_completion(record, tokenizer):
 
 
 def plain_text(text, tokenizer):
-    """`text` with a space put into every control token that it spells out (`<|im_end|>`, `<think>`, ...), so that a user's
-    words never become control tokens; any other text is left as it is."""
+    """`text` with a space put into every control token that it spells out (`<|im_end|>`, `<think>`, ...), so
+    that a user's words never become control tokens; any other text is left as it is."""
     pattern = control_token_pattern(tokenizer)
     while pattern.search(text):
         text = pattern.sub(lambda match: match[0][0] + " " + match[0][1:], text)
@@ -92,7 +94,7 @@ def plain_text(text, tokenizer):
 
 
 def control_token_pattern(tokenizer):
-    """Matches every added token of the tokenizer but those of white space alone; compiled once a tokenizer."""
+    """Matches every added token but those of white space alone; compiled once a tokenizer."""
     cached = getattr(tokenizer, "_legalqa_control_tokens", None)
     tokens = frozenset(
         t.content for t in tokenizer.added_tokens_decoder.values() if len(t.content.strip()) > 1
@@ -105,7 +107,7 @@ def control_token_pattern(tokenizer):
 
 
 def prompt_sha256(tokenizer, system_prompt):
-    """Hash of a fixed record rendered as prompt and completion: differs whenever the text around a row differs."""
+    """Hash of a fixed record, rendered: differs whenever the text around a row differs."""
     return text_sha256(
         render_prompt(SAMPLE_RECORD, tokenizer, system_prompt) + render_completion(SAMPLE_RECORD, tokenizer)
     )

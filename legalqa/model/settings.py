@@ -1,4 +1,4 @@
-"""How answers are made: a flag wins over what the adapter was trained with, and that over config. Nobody else decides."""
+"""How answers are made: a flag wins over what the adapter was trained with, and that over config."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ MODEL_KEYS = ("system_prompt", "load_in_4bit", "max_seq_length")
 
 
 def resolve(flags: Mapping[str, Any], saved: Mapping[str, Any], config: Mapping[str, Any]) -> AnswerSettings:
-    """The settings that hold, each from the first of the three that has it: all are flat, by config's keys."""
+    """The settings that hold, each from the first of the three that has it: flat dicts by config's keys."""
     ranked = ((FLAG, flags), (ADAPTER, saved), (CONFIG, config))
     sources = {
         key: next(source for source, values in ranked if key in values)

@@ -1,20 +1,22 @@
 """Model and adapter folders from strangers, checked before a weight is loaded.
 
-Transformers and PEFT run no code of a folder here (`trust_remote_code=False`, jinja's sandbox for templates). These
-checks add what they leave open: adapter settings that import modules or unpickle files, sizes that would fill the
-memory, paths.
+Transformers and PEFT run no code of a folder here (`trust_remote_code=False`, jinja's sandbox for templates).
+These checks add what they leave open: adapter settings that import modules or unpickle files, sizes that
+would fill the memory, paths.
 """
 
 import contextlib
 import re
 from pathlib import Path
+from subprocess import SubprocessError
+from typing import Any
 
 from legalqa.errors import UserError, first_line
 from legalqa.files import read_json
 from legalqa.model.device import is_out_of_memory
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-# The largest of each that config.json may claim; Qwen3-235B has 94 layers, hidden size 4,096, vocabulary 151,936.
+# The largest that config.json may claim; Qwen3-235B: 94 layers, hidden size 4,096, vocabulary 151,936.
 SIZE_LIMITS = {
     "vocab_size": 2**21,
     "hidden_size": 2**15,
@@ -25,8 +27,7 @@ SIZE_LIMITS = {
     "head_dim": 1024,
     "max_position_embeddings": 2**24,
 }
-# A plain LoRA is these settings; any other that is not off is refused: some import modules, unpickle caches, change
-# the base.
+# A plain LoRA is these; any other that is not off is refused: some import modules, or unpickle caches.
 LORA_SETTINGS = {
     "r": lambda value: type(value) is int and 1 <= value <= 1024,
     "lora_alpha": lambda value: type(value) in (int, float) and 0 < value < 1e6,
@@ -51,13 +52,15 @@ WITHOUT_EFFECT = {
 }
 PLAIN_VALUES = {"peft_type": "LORA", "bias": "none", "init_lora_weights": True}
 
+GPU_WORDS = re.compile(r"cuda|triton|compiler|cublas|gcc", re.IGNORECASE)
+
 
 @contextlib.contextmanager
 def loading(what):
     """Turn whatever a library raises over a damaged or hostile file into one line.
 
-    The except is broad on purpose: tokenizers raises bare Exception, and what transformers raises depends on which of a
-    hundred fields is wrong. Running out of memory is no fault of the file and passes through.
+    The except is broad on purpose: tokenizers raises bare Exception, and what transformers raises depends on
+    which of a hundred fields is wrong. Running out of memory is no fault of the file and passes through.
     """
     try:
         yield
@@ -67,18 +70,30 @@ def loading(what):
         if is_out_of_memory(error):
             raise
         raise UserError(
-            f"{what} cannot be loaded: {type(error).__name__}: {first_line(error)}; is it damaged, "
-            "or not of this kind? get it again"
+            f"{what} cannot be loaded: {type(error).__name__}: {first_line(error)}; {advice(error)}"
         ) from error
 
 
-def tensor_shapes(path):
-    """{tensor name: shape} of a safetensors file, from its header alone; UserError when it is cut or something else."""
+def advice(error: Exception) -> str:
+    """What to do: the installation, the disk or the GPU's software may be at fault; else it is the file."""
+    if isinstance(error, ImportError):
+        return "a package is missing or does not fit: install the pinned ones (make setup)"
+    if isinstance(error, OSError) and error.errno:
+        return "mend that and start again"
+    if isinstance(error, (RuntimeError, SubprocessError)) and GPU_WORDS.search(str(error)):
+        return "that is the GPU's software, not the file: see README, GPUs"
+    return "is it damaged, or not of this kind? get it again"
+
+
+def tensor_headers(path: Path) -> dict[str, tuple[str, list[int]]]:
+    """{tensor name: (type as "BF16", shape)} of a safetensors file, from its header alone; UserError when it
+    is cut or something else."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            return {name: file.get_slice(name).get_shape() for name in file.keys()}
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{path}: not a whole safetensors file ({first_line(error)}); get it again"
@@ -86,8 +101,8 @@ def tensor_shapes(path):
 
 
 def check_model_folder(folder):
-    """UserError unless the folder holds a model whose weights are safetensors and whose claimed sizes these weights
-    can fill."""
+    """UserError unless the folder holds a model whose weights are safetensors and whose claimed sizes these
+    weights can fill."""
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise UserError(
@@ -96,7 +111,8 @@ def check_model_folder(folder):
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise UserError(
-            f"{folder}: no *.safetensors in it; other weight formats are not loaded, because they can run code"
+            f"{folder}: no *.safetensors in it; other weight formats are not loaded, because they can "
+            "run code"
         )
     settings = read_json(folder / "config.json")
     settings = settings["text_config"] if isinstance(settings.get("text_config"), dict) else settings
@@ -108,7 +124,7 @@ def check_model_folder(folder):
                 "damaged or hostile"
             )
     for path in weights:
-        tensor_shapes(path)
+        tensor_headers(path)
     least, held = least_parameters(settings), sum(path.stat().st_size for path in weights)
     if least > 4 * held:  # 4-bit weights pack two into a byte
         raise UserError(
@@ -134,8 +150,8 @@ def least_parameters(settings):
 
 
 def lora_settings(folder):
-    """(base model's name, {"r", "lora_alpha", "target_modules", "use_rslora"}) of an adapter folder, if it is a plain
-    LoRA whose weights are a whole safetensors file of that rank; else a UserError."""
+    """(base model's name, {"r", "lora_alpha", "target_modules", "use_rslora"}) of an adapter folder, if it is
+    a plain LoRA whose weights are a whole safetensors file of that rank; else a UserError."""
     folder = Path(folder)
     where = folder / ADAPTER_CONFIG
     settings = {"use_rslora": False, **read_json(where)}
@@ -144,7 +160,8 @@ def lora_settings(folder):
         raise UserError(f"{where}: no base_model_name_or_path; which model is it an adapter of?")
     if ".." in Path(base).parts:
         raise UserError(
-            f"{where}: the base model's path climbs out of its folder: {base!r}; write the full path there if "
+            f"{where}: the base model's path climbs out of its folder: {base!r}; write the full path "
+            "there if "
             "you trust it"
         )
     for key, is_valid in LORA_SETTINGS.items():
@@ -165,26 +182,32 @@ def lora_settings(folder):
             f"{where}: not a plain LoRA ({', '.join(odd) or 'peft_type'}); only what train_8b.py makes is "
             "loaded"
         )
-    for name, shape in tensor_shapes(folder / ADAPTER_WEIGHTS).items():
+    for name, (_, shape) in tensor_headers(folder / ADAPTER_WEIGHTS).items():
         rank_axis = 0 if name.endswith(".lora_A.weight") else 1 if name.endswith(".lora_B.weight") else None
         if rank_axis is None or len(shape) != 2 or shape[rank_axis] != settings["r"]:
             raise UserError(
-                f"{folder / ADAPTER_WEIGHTS}: {name} of shape {shape} is no LoRA weight of rank {settings['r']}"
+                f"{folder / ADAPTER_WEIGHTS}: {name} of shape {shape} is no LoRA weight of rank "
+                f"{settings['r']}"
             )
     return base, {key: settings[key] for key in LORA_SETTINGS}
 
 
-def check_fit(language_model, folder):
+def check_fit(language_model: Any, folder: str | Path) -> None:
     """UserError when a weight of the adapter has no layer of its size in the base model."""
-    sizes = {
-        name: (module.in_features, module.out_features)
-        for name, module in language_model.named_modules()
-        if hasattr(module, "in_features")
-    }
-    for name, shape in tensor_shapes(Path(folder) / ADAPTER_WEIGHTS).items():
-        layer, kind = name.removeprefix("base_model.model.").rsplit(".lora_", 1)
-        if layer not in sizes or shape[1 if kind == "A.weight" else 0] != sizes[layer][kind == "B.weight"]:
-            reason = "another size" if layer in sizes else "no such layer"
-            raise UserError(
-                f"{folder}: {layer} does not fit the base model ({reason}); it is an adapter of another model"
-            )
+    layers = {name: layer for name, layer in language_model.named_modules() if hasattr(layer, "in_features")}
+    for weight, (_, shape) in tensor_headers(Path(folder) / ADAPTER_WEIGHTS).items():
+        name, matrix = weight.removeprefix("base_model.model.").rsplit(".lora_", 1)
+        if name not in layers:
+            reason = "no such layer"
+        elif (
+            matrix == "A.weight"
+            and shape[1] != layers[name].in_features
+            or matrix == "B.weight"
+            and shape[0] != layers[name].out_features
+        ):  # A: rank x in, B: out x rank
+            reason = "another size"
+        else:
+            continue
+        raise UserError(
+            f"{folder}: {name} does not fit the base model ({reason}); it is an adapter of another model"
+        )

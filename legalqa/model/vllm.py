@@ -1,4 +1,4 @@
-"""Answers by vLLM, where it is installed and a CUDA GPU is there: the same prompts, token by token, many times faster."""
+"""Answers by vLLM on a CUDA GPU, where it is installed: the same prompts, many times faster."""
 
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -78,7 +78,8 @@ def load(name: str, settings: AnswerSettings, config: Mapping[str, Any]) -> tupl
             results = engine.generate(inputs, sampling, lora_request=adapter, use_tqdm=False)
         except Exception as error:
             raise UserError(
-                f"vLLM failed: {type(error).__name__}: {first_line(error)}; the answers made are kept: the same "
+                f"vLLM failed: {type(error).__name__}: {first_line(error)}; the answers made are kept: "
+                "the same "
                 "command goes on; or --engine unsloth"
             ) from error
         outputs = [result.outputs[0] for result in results]

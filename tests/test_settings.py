@@ -1,0 +1,368 @@
+"""How answers are made: flag over adapter over config, the engine, memory and GPU in words."""
+
+import json
+import sys
+import types
+from dataclasses import asdict
+
+import gpu_check
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import config
+from legalqa import cli
+from legalqa.errors import UserError
+from legalqa.model import base, device, engine, untrusted, vllm
+from legalqa.model.adapter import AdapterSettings, answer_settings
+from legalqa.model.answers import Answers, Line, generate_all
+from legalqa.model.generate import Answer
+from legalqa.model.settings import DECODING_KEYS, MODEL_KEYS, Decoding, resolve, source_lines
+from legalqa.training.plan import TrainingOrder
+
+GREEDY = Decoding(temperature=0.0, top_p=1.0, repetition_penalty=1.0, max_new_tokens=8)
+KEYS = (*MODEL_KEYS, *DECODING_KEYS)
+
+
+def adapter_folder(folder, **saved):
+    """A folder that says it is an adapter, with a legalqa.json."""
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "legalqa.json").write_text(json.dumps(saved))
+    return folder
+
+
+# ---------------------------------------------------------------------------------------- which setting holds
+
+some_keys = st.sets(st.sampled_from(KEYS))
+
+
+@given(flags=some_keys, saved=some_keys)
+def test_a_flag_wins_over_the_adapter_and_that_over_config(flags, saved):
+    made = resolve(
+        {key: ("flag", key) for key in flags}, {key: ("adapter", key) for key in saved}, dict(config.CONFIG)
+    )
+    values = {**asdict(made), **asdict(made)["decoding"]}
+    for key in KEYS:
+        source = "flag" if key in flags else "adapter" if key in saved else "config"
+        assert made.sources[key] == source
+        assert values[key] == (config.CONFIG[key] if source == "config" else (source, key))
+    assert set(made.overridden) == flags & saved
+
+
+def test_what_is_inherited_and_overridden_is_said_with_its_source(tmp_path):
+    saved = {"system_prompt": "", "load_in_4bit": True, "max_seq_length": 256}
+    folder = adapter_folder(tmp_path / "a", **saved, decoding=asdict(GREEDY))
+    assert source_lines(answer_settings(folder, config.CONFIG)) == [
+        "as trained system_prompt '', load_in_4bit true, max_seq_length 256, temperature 0.0, top_p 1.0, "
+        "repetition_penalty 1.0, max_new_tokens 8"
+    ]
+    flags = {"load_in_4bit": False, "max_seq_length": 999, "system_prompt": "X", "temperature": 0.0}
+    assert source_lines(answer_settings(folder, config.CONFIG, flags)) == [
+        "as trained top_p 1.0, repetition_penalty 1.0, max_new_tokens 8",
+        "by flag    system_prompt 'X' (the adapter's: ''), load_in_4bit false (the adapter's: true), "
+        "max_seq_length 999 (the adapter's: 256), temperature 0.0",
+        "warning: another system prompt than the adapter was trained with; answers may be worse",
+    ]
+    assert source_lines(answer_settings(tmp_path / "base", config.CONFIG)) == []
+
+
+@pytest.mark.parametrize(
+    "saved, message",
+    [
+        ({"decoding": {**asdict(GREEDY), "temperature": 50}}, "temperature must be from 0 to 5, not 50"),
+        ({"decoding": {**asdict(GREEDY), "max_new_tokens": 9.5}}, "max_new_tokens must be from 1 to 131,072"),
+        ({"decoding": [1]}, "top_p must be from 0.001 to 1, not None"),
+        ({"max_seq_length": True}, "max_seq_length must be from 8 to 1,048,576, not True"),
+        ({"load_in_4bit": 1}, "load_in_4bit is 1"),
+        ({"run": 5}, "run is 5"),
+    ],
+)
+def test_damaged_adapter_settings_are_named(tmp_path, saved, message):
+    with pytest.raises(UserError, match=message):
+        AdapterSettings.load(adapter_folder(tmp_path / "a", **saved))
+
+
+def test_a_flag_has_the_same_limits_as_an_adapter():
+    args = cli.make_parser("x.py", "", DECODING_KEYS).parse_args(["--temperature", "6"])
+    with pytest.raises(UserError, match="--temperature must be from 0 to 5, not 6.0"):
+        cli.effective_config(args)
+
+
+maybe = st.none() | st.text(max_size=9)
+
+
+@given(
+    made=st.builds(
+        AdapterSettings,
+        system_prompt=maybe,
+        run=maybe,
+        max_seq_length=st.none() | st.integers(8, 2**20),
+        load_in_4bit=st.none() | st.booleans(),
+        decoding=st.none()
+        | st.builds(Decoding, st.floats(0, 5), st.just(1), st.just(1.0), st.integers(1, 2**17)),
+    )
+)
+def test_adapter_settings_come_back_as_they_were_saved(tmp_path_factory, made):
+    folder = tmp_path_factory.mktemp("saved")
+    made.save(folder)
+    assert AdapterSettings.load(folder) == made
+
+
+# ---------------------------------------------------------------------------------------- answers and engines
+
+
+@given(texts=st.lists(st.text(), max_size=4), damage=st.binary(max_size=20), cut=st.integers(0, 30))
+def test_answers_are_read_back_whatever_else_is_in_the_file(tmp_path_factory, texts, damage, cut):
+    path = tmp_path_factory.mktemp("answers") / "answers.jsonl"
+    lines = [Line(str(number), text, 1, False, 0.1) for number, text in enumerate(texts)]
+    Answers(path).append(lines)
+    with open(path, "ab") as file:
+        file.write(damage + b'\n{"prompt_sha256": "cut", "prediction": "x", "new_tokens"'[:cut])
+    read = Answers(path)
+    assert all(read.made[line.prompt_sha256] == line for line in lines)
+    read.append([Line("more", "ответ", 1, False, 0.1)])
+    assert Answers(path).made["more"].prediction == "ответ"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_batches_are_halved_until_they_fit(tmp_path, error, capsys):
+    def generate(prompts, decoding, on_step):
+        if len(prompts) > 2:
+            raise error
+        return [Answer(text.upper(), 1, False) for text in prompts]
+
+    answers = Answers(tmp_path / "answers.jsonl")
+    assert generate_all(generate, list("abcdefgh"), GREEDY, 8, answers) == 2
+    assert sorted(line.prediction for line in answers.made.values()) == list("ABCDEFGH")
+    assert "out of memory: batches of 2 from here on" in capsys.readouterr().err
+
+
+FAKE_VLLM = """
+from types import SimpleNamespace
+
+class SamplingParams(SimpleNamespace): pass
+
+class LLM:
+    started = []
+
+    def __init__(self, **options):
+        self.started.append(options)
+
+    def generate(self, inputs, sampling, lora_request, use_tqdm):
+        made = SimpleNamespace(text=" ответ ", token_ids=[1] * sampling.max_tokens, finish_reason="length")
+        return [SimpleNamespace(outputs=[made]) for _ in inputs]
+"""
+
+
+class FakeTokenizer:
+    eos_token_id = 2
+
+    def __call__(self, text):
+        return types.SimpleNamespace(input_ids=[1] * len(text))
+
+
+@pytest.fixture
+def fake_vllm(tmp_path, monkeypatch):
+    """The package vllm, and torch with a CUDA GPU; what LLM was started with is in LLM.started."""
+    package = tmp_path / "packages/vllm"
+    (package / "lora").mkdir(parents=True)
+    (package / "__init__.py").write_text(FAKE_VLLM, "utf-8")
+    (package / "lora/__init__.py").write_text("")
+    (package / "lora/request.py").write_text("LoRARequest = lambda *arguments: arguments\n")
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    cuda = types.SimpleNamespace(is_available=lambda: True)
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(vllm, "check_adapter", lambda folder: "base")
+    monkeypatch.setattr(vllm, "check_model_name", lambda name: name)
+    monkeypatch.setattr(vllm, "check_prompt", lambda folder, tokenizer: None)
+    monkeypatch.setattr(vllm, "load_tokenizer", lambda name: FakeTokenizer())
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] == "vllm"]:
+        del sys.modules[name]
+
+
+def make_adapter(folder, rank=16):
+    adapter_folder(folder, max_seq_length=64, load_in_4bit=True, decoding=asdict(GREEDY))
+    (folder / "adapter_config.json").write_text(json.dumps({"r": rank}))
+    return str(folder)
+
+
+def test_vllm_follows_the_adapter(fake_vllm, tmp_path):
+    name = make_adapter(tmp_path / "a", rank=48)
+    made = engine.load_engine(
+        name, answer_settings(name, config.CONFIG), {**config.CONFIG, "vllm_memory_share": 0.5}
+    )
+    import vllm as package
+
+    (options,) = package.LLM.started
+    assert made.name == "vllm" and options["max_model_len"] == 64 + 8  # the adapter's own, not config's 512
+    assert (options["max_lora_rank"], options["gpu_memory_utilization"]) == (64, 0.5)
+    assert made.generate(["вопрос"], GREEDY, lambda: None) == [Answer("ответ", 8, cut_off=True)]
+    with pytest.raises(
+        UserError, match="a prompt has 65 tokens, vLLM was started for 64; give --max-seq-length 65"
+    ):
+        made.generate(["x" * 65], GREEDY, lambda: None)
+
+
+def test_a_rank_that_vllm_does_not_take_is_said(fake_vllm, tmp_path, monkeypatch, capsys):
+    name = make_adapter(tmp_path / "a", rank=600)
+    settings = answer_settings(name, config.CONFIG)
+    with pytest.raises(
+        UserError, match="has rank 600, vLLM takes adapters up to rank 512; without it: --engine unsloth"
+    ):
+        engine.load_engine(name, settings, {**config.CONFIG, "engine": "vllm"})
+    monkeypatch.setattr(engine, "load_for_inference", lambda name, settings: ("model", "tokenizer"))
+    assert engine.load_engine(name, settings, config.CONFIG).name == "unsloth"
+    assert "Unsloth answers, not vLLM: " in capsys.readouterr().err
+
+
+def test_auto_starts_again_with_unsloth_where_vllm_fails(fake_vllm, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise ValueError("No available memory for the cache blocks.\nmore")
+
+    started, name = [], make_adapter(tmp_path / "a")
+    monkeypatch.setattr(vllm, "load", fail)
+    monkeypatch.setattr(engine.os, "execv", lambda program, arguments: started.append(arguments))
+    settings = answer_settings(name, config.CONFIG)
+    engine.load_engine(name, settings, config.CONFIG)
+    assert started == [[*sys.orig_argv, "--engine", "unsloth"]]
+    assert (
+        "ValueError: No available memory for the cache blocks.; starting again with"
+        in capsys.readouterr().err
+    )
+    with pytest.raises(UserError, match="No available memory .*lower --vllm-memory-share"):
+        engine.load_engine(name, settings, {**config.CONFIG, "engine": "vllm"})
+
+
+def test_engine_vllm_without_vllm(tmp_path):
+    with pytest.raises(UserError, match="--engine vllm: the package vllm is not installed"):
+        engine.load_engine("x", answer_settings("x", config.CONFIG), {**config.CONFIG, "engine": "vllm"})
+
+
+# ------------------------------------------------------------------------------------- the machine, in words
+
+
+@pytest.mark.parametrize(
+    "error, is_one",
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (RuntimeError("size mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error, is_one):
+    assert device.is_out_of_memory(error) == is_one
+
+
+@pytest.mark.parametrize(
+    "cuda, driver, wanted",
+    [
+        (
+            None,
+            "580.65.06",
+            "is a build without CUDA, beside an NVIDIA GPU (driver 580.65.06); install the build with it",
+        ),
+        (
+            "13.0",
+            "550.54.15",
+            "driver 550.54.15 is too old for torch 2.13.0 for CUDA 13.0, which needs 580 or newer",
+        ),
+        (
+            "13.0",
+            "580.65.06",
+            "torch 2.13.0 for CUDA 13.0 finds no usable GPU, though driver 580.65.06 is loaded",
+        ),
+        ("13.0", "unknown", "finds no usable GPU, though driver unknown is loaded"),
+    ],
+)
+def test_a_gpu_that_torch_cannot_use_is_one_line(monkeypatch, cuda, driver, wanted):
+    version = types.SimpleNamespace(cuda=cuda)
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(__version__="2.13.0", version=version))
+    monkeypatch.setattr(device, "driver_version", lambda: driver)
+    line = device.why_no_cuda()
+    assert wanted in line and "CUDA_VISIBLE_DEVICES= before the command" in line and "\n" not in line
+
+
+def test_unsloth_without_a_usable_gpu_is_one_line(run_script, tiny_data, tiny_model):
+    """Unsloth gives up, as it does where an NVIDIA driver is loaded that torch cannot use."""
+    done = run_script(
+        "train_8b.py",
+        "--profile",
+        "demo",
+        "--model-name",
+        tiny_model,
+        "--train-file",
+        tiny_data[0],
+        "--dry-run",
+        env={"UNSLOTH_DISABLE_CPU_FALLBACK": "1"},
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "CUDA_VISIBLE_DEVICES= before the command" in done.stderr.splitlines()[-1]
+
+
+def test_auto_takes_no_accelerator_that_nobody_tested(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    args = cli.make_parser("x.py", "", ("seed",)).parse_args([])
+    assert cli.effective_config(args)["profile"] == "demo"
+    assert capsys.readouterr().err.startswith("Apple Silicon is not tested: profile demo")
+
+
+@pytest.mark.parametrize(
+    "error, advice",
+    [
+        (ModuleNotFoundError("No module named 'triton'"), "install the pinned ones .make setup"),
+        (
+            RuntimeError("Failed to find C compiler. Please specify via CC"),
+            "the GPU's software, not the file",
+        ),
+        (OSError(28, "No space left on device"), "mend that and start again"),
+        (ValueError("expected value at line 1"), "is it damaged, or not of this kind. get it again"),
+        (Exception("data did not match any variant"), "is it damaged, or not of this kind. get it again"),
+        (KeyError("hidden_size"), "is it damaged, or not of this kind. get it again"),
+    ],
+)
+def test_only_a_damaged_file_is_to_be_got_again(error, advice):
+    with (
+        pytest.raises(UserError, match=f"the model x cannot be loaded: .*; .*{advice}"),
+        untrusted.loading("the model x"),
+    ):
+        raise error
+
+
+def test_running_out_of_memory_is_no_fault_of_the_file():
+    with pytest.raises(RuntimeError, match="ALLOC_FAILED"), untrusted.loading("the model x"):
+        raise RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def test_weight_bytes_follow_the_file(tmp_path):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    layer, embedding, norm = np.zeros((8, 4), "float16"), np.zeros((10, 4), "float16"), np.zeros(4, "float16")
+    names = {"model.embed_tokens.weight": embedding, "lm_head.weight": embedding, "norm.weight": norm}
+    save_file({**names, "q_proj.weight": layer, "o_proj.weight": layer}, tmp_path / "model.safetensors")
+    assert base.weight_bytes(tmp_path, True, 2) == int(2 * (40 + 40 + 4) + 0.516 * 64)
+    assert base.weight_bytes(tmp_path, False, 4) == 4 * (40 + 40 + 4 + 64)
+    # Packed by its maker, who left o_proj in 16 bits: so it stays.
+    packed = {"q_proj.weight": np.zeros((16, 1), "uint8"), "q_proj.weight.absmax": np.zeros(2, "uint8")}
+    save_file({**names, **packed, "o_proj.weight": layer}, tmp_path / "model.safetensors")
+    assert base.weight_bytes(tmp_path, True, 2) == 2 * (40 + 40 + 4 + 32) + 16 + 2
+    assert base.weight_bytes("owner/not-here", True, 2) is None
+
+
+def test_the_median_step_is_not_moved_by_a_compilation():
+    order = TrainingOrder([10] * 40, 8, 0, False)
+    ends = [100, 101, 102, 140, 141]
+    history = [{"elapsed_sec": float(end)} for end in ends]
+    assert gpu_check.median_step(history, order, range(1, 5)) == (1.0, 80.0)
