@@ -1,0 +1,63 @@
+"""The plan of the house (docs/DESIGN.md): imports run down only, no circle, torch only where training is."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import REPOSITORY
+
+PACKAGE = REPOSITORY / "legalqa"
+FLOORS = [{"errors"}, {"files"}, {"libraries", "runlog"}, {"cli"}, {"law"}, {"data"}, {"model", "scoring"}]
+FLOORS += [{"training", "report", "chat"}]
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+WITH_TORCH = {"legalqa.training.trainer", "legalqa.training.progress"}
+
+
+def imported(path):
+    """Modules of legalqa that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "legalqa":
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name.split(".") for name in names)
+
+
+def test_imports_run_down():
+    upward = [
+        f"{path.relative_to(REPOSITORY)} imports {'.'.join(parts)}"
+        for path in PACKAGE.rglob("*.py")
+        for parts in imported(path)
+        if FLOOR_OF[parts[1]] > FLOOR_OF[path.relative_to(PACKAGE).with_suffix("").parts[0]]
+    ]
+    assert not upward
+
+
+def test_law_stands_on_its_own():
+    seen = {parts[1] for path in (PACKAGE / "law").glob("*.py") for parts in imported(path)}
+    assert seen <= {"law", "errors", "files"}
+
+
+def test_no_circle_and_no_torch():
+    """Every module alone, in one fresh process: a circle fails, and torch must not come along."""
+    modules = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in PACKAGE.rglob("*.py")]
+    light = sorted(set(modules) - WITH_TORCH)
+    code = (
+        f"import importlib, sys\nfor name in {light}:\n    importlib.import_module(name)\n"
+        "print({'torch', 'transformers', 'trl', 'unsloth'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr
+
+
+def test_functions_are_short():
+    """No function over 60 lines but a stage's `main`."""
+    files = [*PACKAGE.rglob("*.py"), *Path(REPOSITORY).glob("*.py")]
+    long = [
+        f"{path.name}:{node.name} {node.end_lineno - node.lineno + 1} lines"
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.name != "main"
+        and node.end_lineno - node.lineno >= 60
+    ]
+    assert not long
