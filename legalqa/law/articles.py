@@ -28,7 +28,9 @@ from legalqa.law.parts import (
     chains_inward,
     chains_outward,
     next_in_list,
+    part_at,
     read_part_list,
+    read_value,
 )
 from legalqa.law.tokens import DASHES, HYPHENS, MAX_LOOK, Tokens, fold, word_set
 from legalqa.law.units import (
@@ -121,6 +123,8 @@ def read_articles_ru(tokens: Tokens, i: int, places: ActPlaces) -> Group | None:
         if entries and not continues(tokens, after, plural, places):
             break
         chains, end = read_bracketed_parts(tokens, after)
+        if plural and not chains:
+            chains, end = read_inner_parts(tokens, end)
         entries.append((number, chains))
         j = next_in_list(tokens, end, AND_RU)
         if j == end:
@@ -163,6 +167,24 @@ def read_bracketed_parts(tokens: Tokens, i: int) -> tuple[list[Chain], int]:
         if following > gloss + 1 and tokens.is_number(following):
             return [], gloss + 1
     return [], i
+
+
+def read_inner_parts(tokens: Tokens, i: int) -> tuple[list[Chain], int]:
+    """(chains, index after) of the «ч. 3» in «ст.ст. 24 ч. 3, 188 ч. 2», parts of an article inside a list;
+    ([], i) if the list does not go on after them."""
+    found: list[Part] = []
+    end = i
+    while len(found) < len(RANK):
+        kind, _, start = part_at(tokens, end)
+        values, after, _ = read_value(tokens, start, False) if kind else ([], end, False)
+        if not kind or kind == "?" or not values:
+            break
+        found.append(Part(kind, values, end, after))
+        end = after
+    following = next_in_list(tokens, end, AND_RU)
+    _, after = read_parts(tokens, following)
+    goes_on = end < following < after and part_at(tokens, after)[0]
+    return (chains_after(found), end) if found and goes_on else ([], i)
 
 
 def continues(tokens: Tokens, i: int, plural: bool, places: ActPlaces) -> bool:

@@ -70,7 +70,7 @@ class Acts:
         text = self.tokens.text[self.tokens.start[mention.first] : self.tokens.end[mention.last - 1]]
         if mention.state in ("known", "unknown"):
             if isinstance(mention.act, dict):
-                return mention.act[language] or mention.act["ru" if language == "kk" else "kk"], text
+                return mention.act.get(language) or next(iter(mention.act.values())), text
             return mention.act, text
         named = None
         if mention.state == "this":
@@ -201,6 +201,10 @@ def own_mention(tokens: Tokens, group: Group, mentions: list[Mention], firsts: l
             return mentions[after_title]
     if is_act_after(tokens, group, mention):
         return mention
+    in_brackets = tokens.at(group.first - 1) == "(" and tokens.at(group.last) == ")"
+    if in_brackets and mention.first == group.last + 1:  # «в порядке главы 44 (статья 829-3) КоАП»
+        before = bisect_left(firsts, group.first)
+        return None if before and mentions[before - 1].last == group.first - 1 else mention
     inside = group.last + 1
     if mention.state in ("bare", "contract") or mention.first not in (inside, skip_country(tokens, inside)):
         return None

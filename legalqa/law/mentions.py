@@ -485,46 +485,32 @@ def abbreviation_mention(tokens: Tokens, i: int) -> Mention | None:
     key, end, in_kazakh = read_abbreviation(tokens, i)
     if end == i or tokens.at(i - 1) in HYPHENS and tokens.is_tight(i):
         return None
-    by_language = {language: acts.abbreviations(language).get(key) for language in ("ru", "kk")}
-    details = Details(i, end)
-    first, dated = skip_country_back(tokens, i), read_back(tokens, i, details)
-    after = read_after(tokens, end, titled=False)
-    after.number, after.date = after.number or details.number, after.date or details.date
-    first = min(first, dated, note_surroundings(tokens, i, after))
-    in_kazakhstan = skip_country(tokens, end) > end and tokens.at(end) != "қр"
-    of_country = skip_country_back(tokens, i) < i or in_kazakhstan
-    raw = tokens.raw(i)
-    if not any(by_language.values()):
-        if raw.isupper() and 2 <= len(raw) <= 6 and key.endswith("к") and (of_country or after.foreign):
-            return Mention(first, after.end, "code", "unknown", None, False)
+    before, after = Details(i, i), read_after(tokens, end, titled=False)
+    first = min(read_back(tokens, i, before), skip_country_back(tokens, i))
+    after.number, after.date = after.number or before.number, after.date or before.date
+    first = min(first, note_surroundings(tokens, i, after))
+    of_kazakhstan = skip_country_back(tokens, i) < i  # «ҚР ЕК»
+    in_russian = after.of_kazakhstan and tokens.at(end) != "қр"  # «ТК РК»
+    of_state = of_kazakhstan or in_russian or after.foreign
+    raw, names = tokens.raw(i), {lang: acts.abbreviations(lang).get(key) for lang in ("ru", "kk")}
+    if not any(names.values()):
+        of_code = raw.isupper() and 2 <= len(raw) <= 6 and key.endswith("к") and of_state  # «УИК РК»
+        return Mention(first, after.end, "code", "unknown", None, False) if of_code else None
+    written, beside = sum(map(str.isupper, raw)) > 1, is_beside_article(tokens, i, end)
+    if not (written or in_russian or after.foreign or beside):
         return None
-    written = sum(letter.isupper() for letter in raw) > 1
-    beside = is_beside_article(tokens, i, end)
-    if not (written or in_kazakhstan or after.foreign or beside):
+    if key in EVERYDAY and not (of_state or in_kazakh or beside or tokens.at(i - 1) == "("):
         return None
-    if key in EVERYDAY and not (
-        of_country or after.foreign or in_kazakh or beside or tokens.at(i - 1) == "("
-    ):
-        return None
+    name = names["kk"] if of_kazakhstan or in_kazakh else names["ru"] if in_russian else None
+    if name:
+        act = settle(name, True, after)[1]
+    else:  # the article's language will tell; where the country's name does, it is no act of that language
+        settled = {lang: settle(name, True, after)[1] for lang, name in names.items() if name}
+        act = settled if any(settled.values()) and not of_state else None
+    dated = act is not None and bool(after.date or after.number)
+    strong = written and name is not None and (of_kazakhstan or in_russian or dated)
     kind = "law" if key == "зозпп" else "code"
-    chosen = (
-        by_language["kk"]
-        if skip_country_back(tokens, i) < i or in_kazakh
-        else by_language["ru"]
-        if in_kazakhstan
-        else None
-    )
-    if chosen:
-        state, act = settle(chosen, True, after)
-        strong = written and (of_country or state == "known" and bool(after.date or after.number))
-        return Mention(first, after.end, kind, state, act, strong, after.alias)
-    if after.foreign or of_country:
-        return Mention(first, after.end, kind, "unknown", None, False)
-    settled = {
-        language: settle(act, True, after)[1] if act else None for language, act in by_language.items()
-    }
-    state = "known" if any(settled.values()) else "unknown"
-    return Mention(first, after.end, kind, state, settled if state == "known" else None, False)
+    return Mention(first, after.end, kind, "known" if act else "unknown", act, strong, after.alias)
 
 
 def is_beside_article(tokens: Tokens, i: int, end: int) -> bool:

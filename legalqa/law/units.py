@@ -39,7 +39,7 @@ def article_word(word: str) -> str | None:
     """The form of «статья» that a word is, one slip of the keyboard allowed («стаье», «сттаьи»), or None."""
     if word in ARTICLE_RU:
         return word
-    if not 5 <= len(word) <= 8 or not word.startswith(("ст", "са", "та", "тс")) or word in NOT_ARTICLE_RU:
+    if not 5 <= len(word) <= 8 or not word.startswith(("ст", "са")) or word in NOT_ARTICLE_RU:
         return None
     return next((form for form in ARTICLE_RU if len(form) > 4 and one_slip(word, form)), None)
 
