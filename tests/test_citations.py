@@ -397,7 +397,7 @@ def test_precision_one_way_is_recall_the_other(a, b):
     ],
 )
 def test_linear_time(piece, monkeypatch):
-    """Four times the text takes four times the steps, whatever is repeated in it (steps: tokens looked at)."""
+    """Four times the text takes four times the steps, whatever is repeated (steps: tokens looked at)."""
     steps, look = [0], Tokens.at
 
     def counting(tokens, i):

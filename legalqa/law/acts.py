@@ -62,7 +62,7 @@ TITLES_RU = {
     "о банкротстве физических лиц": "citizen_bankruptcy_law",
     "об обязательном страховании гпо владельцев транспортных средств": "vehicle_insurance_law",
     "о налогах": "tax_code",
-    "о налогах и обязательных платежах в бюджет": "tax_code_2017_repealed",  # the code in force has no such title
+    "о налогах и обязательных платежах в бюджет": "tax_code_2017_repealed",  # not of the one in force
     "о налогах и других обязательных платежах в бюджет": "tax_code_2017_repealed",
     "о налогах и других обязательных платежах в бюджет налоговый кодекс": "tax_code_2017_repealed",
 }
@@ -120,7 +120,7 @@ def expand(ranges: str) -> set[str]:
 @functools.cache
 def articles_of(act_id: str | None) -> tuple[frozenset[str], frozenset[str]]:
     """(articles in force, repealed articles) of an act; empty sets where acts.json has no list."""
-    act = load_acts().get(act_id) or {}
+    act = load_acts().get(act_id or "") or {}
     return frozenset(expand(act.get("articles") or "")), frozenset(expand(act.get("repealed") or ""))
 
 
@@ -211,7 +211,8 @@ def resolve_dated(name: str | None, number: str | None, date: str | None) -> str
 
     name: act id its words say, or None; number: "414-v" or None; date: "2015-11-23", "2015", OLD or None. A
     number or date that is not the named act's own means an older act of that name, or an invented one: never
-    the act in force. A year alone may be that of the first of January after, when most codes come into force.
+    the act in force. A year alone after a code's name may also be that of an edition («НК РК 2024 года»):
+    then it is the code that was the last one adopted by then.
     """
 
     def may_be(act_id: str) -> bool:  # civil_code has two parts, tax_code and constitution repealed namesakes
@@ -225,6 +226,10 @@ def resolve_dated(name: str | None, number: str | None, date: str | None) -> str
     elif date == OLD:
         matching = [act for act in candidates if not act["in_force"]]
     else:
-        dates = [date, str(int(date) - 1)] if len(date) == 4 else [date]
-        matching = [act for start in dates for act in candidates if act["adopted"].startswith(start)]
-    return matching[0]["id"] if matching else None
+        matching = [act for act in candidates if act["adopted"].startswith(date)]
+    if matching or not date or len(date) != 4 or number:
+        return matching[0]["id"] if matching else None
+    earlier = [act for act in candidates if act["kind"] != "law" and act["adopted"][:4] < date]
+    if name == CIVIL_CODE:
+        return name if earlier else None
+    return max(earlier, key=lambda act: act["adopted"])["id"] if earlier else None

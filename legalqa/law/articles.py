@@ -1,9 +1,8 @@
-"""The lists of articles in a text, each with its parts: «ст. 52 и пп. 1) п. 2 ст. 53», «52-бабының 1-тармағы»."""
+"""The lists of articles in a text, each with its parts: «ст. 52 и п. 2 ст. 53», «52-бабының 1-тармағы»."""
 
 import functools
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import NamedTuple
 
 from legalqa.law.mentions import Mention
@@ -29,9 +28,11 @@ from legalqa.law.parts import (
     chains_inward,
     chains_outward,
     next_in_list,
+    part_at,
     read_part_list,
+    read_value,
 )
-from legalqa.law.tokens import DASHES, HYPHENS, MAX_LOOK, Tokens, fold
+from legalqa.law.tokens import DASHES, HYPHENS, MAX_LOOK, Tokens, fold, word_set
 from legalqa.law.units import (
     AND_KK,
     AND_RU,
@@ -48,14 +49,14 @@ MAX_ARTICLE = 1999  # a higher number is a year or a sum
 NUMBER_WORDS_KK = ORDINALS_KK.keys() | TENS_KK.keys() | UNITS_KK.keys()
 THAT_RU = re.compile("(?:эт|т|данн|(?:выше)?указанн|(?:выше)?названн|настоящ)(?:ой|ей)")
 THIS_ARTICLE = re.compile("настоящ(?:ей|ую|ая)|осы")
-THAT_KK = frozenset(["осы", "сол", "аталган", "корсетилген"])  # without Kazakh letters
+THAT_KK = word_set("осы сол аталган корсетилген")  # without Kazakh letters
 AMENDING = re.compile("дополн(?:ить|яется|ена|ить)|исключить|изложить")
 Number = list[tuple[str, str]]  # [(digits, sign before)], as numbers.read_parts gives it
 
 
 class Group(NamedTuple):
     """One list of articles: tokens first to last (exclusive); open_until: where parts of it may follow, after
-    itself or its act; entries: [(number, chains of parts)]; repeats: place in the list of groups of the one whose
+    itself or its act; entries: [(number, chains of parts)]; repeats: place among the groups of the one whose
     article it means («п. 3 этой же статьи»), -1 while that is not known, None if it names its own."""
 
     first: int
@@ -83,7 +84,7 @@ class ActPlaces(NamedTuple):
     ends: frozenset[int]
 
 
-# ------------------------------------------------------------------------------------------------------ Russian
+# ------------------------------------------------------------------------------------------ Russian
 
 
 def is_gazette(tokens: Tokens, i: int) -> bool:
@@ -122,6 +123,8 @@ def read_articles_ru(tokens: Tokens, i: int, places: ActPlaces) -> Group | None:
         if entries and not continues(tokens, after, plural, places):
             break
         chains, end = read_bracketed_parts(tokens, after)
+        if plural and not chains:
+            chains, end = read_inner_parts(tokens, end)
         entries.append((number, chains))
         j = next_in_list(tokens, end, AND_RU)
         if j == end:
@@ -130,7 +133,7 @@ def read_articles_ru(tokens: Tokens, i: int, places: ActPlaces) -> Group | None:
 
 
 def read_article_number(tokens: Tokens, i: int) -> tuple[Number, int]:
-    """(number, index after) of a Russian article: «52-54», «с 10 по 15», «28-й», «двадцать восьмая»; ([], i)."""
+    """(number, index after) of an article: «52-54», «с 10 по 15», «28-й», «двадцать восьмая»; or ([], i)."""
     if tokens.at(i) in ("с", "со"):
         low, middle = read_parts(tokens, i + 1)
         middle = skip_ordinal_ending(tokens, middle)
@@ -151,8 +154,8 @@ def read_article_number(tokens: Tokens, i: int) -> tuple[Number, int]:
 
 
 def read_bracketed_parts(tokens: Tokens, i: int) -> tuple[list[Chain], int]:
-    """(chains, index after) of parts in brackets at i: «190 (часть 2, пункт 1)», or of none in a gloss inside a
-    list: «190 (мошенничество) и 191»; ([], i) if neither is."""
+    """(chains, index after) of parts in brackets at i: «190 (часть 2, пункт 1)», or of none in a gloss inside
+    a list: «190 (мошенничество) и 191»; ([], i) if neither is."""
     if tokens.at(i) != "(":
         return [], i
     found, close = read_part_list(tokens, i + 1)
@@ -164,6 +167,24 @@ def read_bracketed_parts(tokens: Tokens, i: int) -> tuple[list[Chain], int]:
         if following > gloss + 1 and tokens.is_number(following):
             return [], gloss + 1
     return [], i
+
+
+def read_inner_parts(tokens: Tokens, i: int) -> tuple[list[Chain], int]:
+    """(chains, index after) of the «ч. 3» in «ст.ст. 24 ч. 3, 188 ч. 2», parts of an article inside a list;
+    ([], i) if the list does not go on after them."""
+    found: list[Part] = []
+    end = i
+    while len(found) < len(RANK):
+        kind, _, start = part_at(tokens, end)
+        values, after, _ = read_value(tokens, start, False) if kind else ([], end, False)
+        if not kind or kind == "?" or not values:
+            break
+        found.append(Part(kind, values, end, after))
+        end = after
+    following = next_in_list(tokens, end, AND_RU)
+    _, after = read_parts(tokens, following)
+    goes_on = end < following < after and part_at(tokens, after)[0]
+    return (chains_after(found), end) if found and goes_on else ([], i)
 
 
 def continues(tokens: Tokens, i: int, plural: bool, places: ActPlaces) -> bool:
@@ -212,7 +233,7 @@ def read_number_first(tokens: Tokens, i: int, places: ActPlaces) -> Group | None
 
 
 def read_more_of_another_act(tokens: Tokens, i: int, places: ActPlaces) -> Group | None:
-    """Group of the «9 и 8» in «ст. 52 ТК РК, 9 и 8 ГК РК»: numbers between two acts; None if there are none."""
+    """Group of the «9 и 8» in «ст. 52 ТК РК, 9 и 8 ГК РК», numbers between two acts, or None."""
     before = i - 1 if tokens.at(i - 1) == "," or tokens.at(i - 1) in AND_RU else i
     if before == i or before not in places.ends:
         return None
@@ -242,12 +263,12 @@ def read_reference_back(tokens: Tokens, i: int) -> Group | None:
     return None
 
 
-# ------------------------------------------------------------------------------------------------------- Kazakh
+# ------------------------------------------------------------------------------------------ Kazakh
 
 
 class NumbersKk(NamedTuple):
-    """A Kazakh unit after its numbers: kind, "бап" or of a part, None if no unit follows; plural: the unit is;
-    by_word: «және» before the last number; end: index after."""
+    """A Kazakh unit after its numbers: kind, "бап" or of a part, None if no unit follows; word: the unit,
+    without Kazakh letters; by_word: «және» before the last number; end: index after."""
 
     kind: str | None
     items: list[Number]
@@ -261,7 +282,7 @@ class NumbersKk(NamedTuple):
 
 
 def read_numbers_kk(tokens: Tokens, i: int, of_act: bool = False) -> NumbersKk:
-    """The numbers at i and the Kazakh unit after them: «71, 72 және 73-баптарының», «1) және 2) тармақшалары»,
+    """The numbers at i and the Kazakh unit after them: «71, 72 және 73-баптарының», «1), 2) тармақшалары»,
     «бірінші бөлігі», «52-ші бабы»."""
     items: list[Number] = []
     by_word = False
@@ -294,7 +315,7 @@ def read_number_kk(tokens: Tokens, i: int) -> tuple[Number, int]:
 
 
 def unit_after(tokens: Tokens, i: int, of_act: bool) -> tuple[str | None, str, int]:
-    """(kind, folded word, index after) of the Kazakh unit at i, before which a number ends; kind None if none is.
+    """(kind, folded word, index after) of the Kazakh unit at i, where a number ends; kind None if none is.
 
     of_act: an act stands before the number; without it «2 бабы» may be Russian, and «52-б.» a page.
     """
@@ -302,7 +323,7 @@ def unit_after(tokens: Tokens, i: int, of_act: bool) -> tuple[str | None, str, i
     unit = i + 1 if hyphen else i
     word = tokens.folded(unit)
     if ARTICLE_KK.fullmatch(word):
-        known = hyphen or of_act or word != "бабы" or is_kazakh_near(tokens, i)
+        known = hyphen or of_act or word != "бабы" or tokens.is_kazakh_near(i)
         if tokens.folded(unit + 1).startswith(("тура", "курал")):  # «заң 25 баптан тұрады»
             known = False
         return ("бап" if known else None), word, unit + 1
@@ -314,12 +335,6 @@ def unit_after(tokens: Tokens, i: int, of_act: bool) -> tuple[str | None, str, i
         kind = "тармақша" if match[1] else "тармақ" if match[2] else "бөлік" if match[3] else "абз"
         return kind, word, unit + 1 + (stop and len(word) < 3)
     return None, "", i
-
-
-def is_kazakh_near(tokens: Tokens, i: int) -> bool:
-    """Whether a word near token i has a Kazakh letter."""
-    around = range(max(0, i - MAX_LOOK), min(tokens.size, i + MAX_LOOK))
-    return any(tokens.norm[j] != fold(tokens.norm[j]) for j in around)
 
 
 def read_parts_kk(tokens: Tokens, i: int) -> tuple[list[Part], int]:
@@ -365,7 +380,7 @@ def read_articles_kk(tokens: Tokens, i: int, of_act: bool) -> tuple[Group | None
 
 
 def range_end_kk(tokens: Tokens, numbers: NumbersKk) -> tuple[str | None, int]:
-    """(last article, index after) of «52-баптан 54-бапқа дейінгі», of which `numbers` has the 52; else None."""
+    """(last article, index after) of «52-баптан 54-бапқа дейінгі», of which `numbers` has the 52, or None."""
     if re.fullmatch("ба[бп](?:тан|ынан)", numbers.word):
         upper = read_numbers_kk(tokens, numbers.end)
         until = tokens.folded(upper.end).startswith("дейин")
@@ -403,7 +418,7 @@ def read_before_next_act_kk(tokens: Tokens, i: int, places: ActPlaces) -> Group 
     return None
 
 
-# -------------------------------------------------------------------------------------------- the walk over both
+# -------------------------------------------------------------------------------- the walk over both
 
 
 def read_item(tokens: Tokens, i: int, places: ActPlaces) -> tuple[Mention | Group | Parts | None, int]:
@@ -479,11 +494,10 @@ def read_items(tokens: Tokens, mentions: list[Mention]) -> Iterator[Mention | Gr
 def find_groups(tokens: Tokens, mentions: list[Mention]) -> list[Group]:
     """The lists of articles, in order, each with the parts before and after it."""
     groups: list[Group] = []
-    quoted = (
-        -1
-    )  # place of the last one that is not of «настоящего Кодекса»: «настоящая статья» is in its text
+    quoted = -1  # place of the last one not of «настоящего Кодекса»: «настоящая статья» is in its text
     waiting: Parts | None = None  # parts for the article that follows them
-    for item, following in pairwise([*read_items(tokens, mentions), None]):
+    items = list(read_items(tokens, mentions))
+    for item, following in zip(items, [*items[1:], None]):
         if isinstance(item, Group):
             if item.repeats is not None:
                 this = THIS_ARTICLE.fullmatch(tokens.norm[item.first]) is not None
@@ -505,11 +519,10 @@ def find_groups(tokens: Tokens, mentions: list[Mention]) -> list[Group]:
 def place_parts(
     tokens: Tokens, groups: list[Group], parts: Parts, following: Mention | Group | Parts | None
 ) -> tuple[list[Group], Parts | None]:
-    """(groups, parts that wait for their article) after the parts were given to the article before, if they are of
-    it."""
-    leads = isinstance(following, Group) and following.language == parts.language
+    """(groups, parts that wait for their article) after giving the article before those that are of it."""
+    leads = following if isinstance(following, Group) and following.language == parts.language else None
     may_follow = bool(groups) and follows(tokens, groups[-1], parts)
-    if leads and following.first == parts.last:
+    if leads and leads.first == parts.last:
         cut = max(k for k, part in enumerate(parts.found) if k == 0 or part.link)
         if not (may_follow and cut and groups[-1].open_until == parts.first):
             return groups, parts
@@ -525,8 +538,8 @@ def place_parts(
 
 
 def follows(tokens: Tokens, group: Group, parts: Parts) -> bool:
-    """Whether `parts` stand right after the group or its act, and its last article has none yet, or are added to
-    it («пункт 1 статьи 5 дополнить подпунктом 2)»)."""
+    """Whether `parts` stand right after the group or its act, and its last article has none yet, or are added
+    to it («пункт 1 статьи 5 дополнить подпунктом 2)»)."""
     chains = group.entries[-1][1]
     if AMENDING.fullmatch(tokens.at(parts.first - 1)) and group.open_until == parts.first - 1:
         return all(RANK[parts.found[0].kind] < RANK[chain[-1][0]] for chain in chains)
@@ -535,7 +548,7 @@ def follows(tokens: Tokens, group: Group, parts: Parts) -> bool:
 
 
 def with_number_of(tokens: Tokens, group: Group, groups: list[Group], place: int) -> Group:
-    """A group that means the article of groups[place], with its number; without entries if that is not near."""
+    """A group that means the article of groups[place], with its number; no entries if that is not near."""
     if place < 0 or tokens.sentence[group.first] - tokens.sentence[groups[place].last - 1] > 2:
         return group._replace(entries=[])
     number = groups[place].entries[-1][0]
@@ -543,8 +556,8 @@ def with_number_of(tokens: Tokens, group: Group, groups: list[Group], place: int
 
 
 def with_leading_parts(group: Group, parts: Parts) -> Group:
-    """The group with the parts that stand before it, which are of its first article, or of each («пункты 1 статей
-    5 и 6»)."""
+    """The group with the parts that stand before it, which are of its first article, or of each («пункты 1
+    статей 5 и 6»)."""
     chains = (chains_inward if parts.language == "ru" else chains_outward)(parts.found)
     last = parts.found[-1]
     of_each = last.plural and group.plural and len(last.values) == 1 == len(parts.found)

@@ -1,4 +1,4 @@
-"""Which act each article is of: the one beside it, else that of its list, else the last one of its sentence."""
+"""Which act each article is of: the one beside it, else that of its list, else the last of its sentence."""
 
 import functools
 import re
@@ -9,67 +9,21 @@ from legalqa.law import acts
 from legalqa.law.articles import Group, gap_is
 from legalqa.law.mentions import PLAIN_RU, VERB, Mention, skip_country
 from legalqa.law.numbers import MONTHS_KK, MONTHS_RU, month_of
-from legalqa.law.tokens import DASHES, QUOTES, Tokens
+from legalqa.law.tokens import DASHES, QUOTES, Tokens, word_set
 
 MAX_CARRY = 40  # tokens over which an act named before still holds in its sentence
 MAX_HEADING = 12  # tokens of an article's heading between it and its act
 MAX_SUBJECT = 25  # tokens on each side that may tell what an article without an act is of
 RECENT = 3  # sentences after an act was named in which «настоящий Кодекс» means it
-LAWS = frozenset(["code", "law", "constitution"])
-LINKS = DASHES | frozenset(
-    [
-        "и",
-        "или",
-        "либо",
-        "а",
-        "также",
-        "с",
-        "со",
-        "в",
-        "во",
-        "на",
-        "по",
-        "к",
-        "ко",
-        "из",
-        "от",
-        "о",
-        "об",
-        "для",
-        "при",
-        "положениям",
-        "положениями",
-        "положениях",
-        "положений",
-        "положения",
-        "требованиям",
-        "требованиями",
-        "требованиях",
-        "требований",
-        "требования",
-        "нормам",
-        "нормами",
-        "нормах",
-        "норм",
-        "нормы",
-        ",",
-        "(",
-        ")",
-        "және",
-        "жане",
-        "немесе",
-        "мен",
-        "пен",
-        "бен",
-        "сондай",
-        "ақ",
-    ]
+LAWS = word_set("code law constitution")
+LINKS = DASHES | word_set(
+    "и или либо а также с со в во на по к ко из от о об для при"
+    " положениям положениями положениях положений положения требованиям требованиями требованиях требований"
+    " требования нормам нормами нормах норм нормы , ( ) және жане немесе мен пен бен сондай ақ"
 )
-BEFORE = DASHES | frozenset([",", ":", "(", "по", "согласно", "в", "ст", "сәйкес", "бойынша"])
-POINTS_BACK = frozenset(
-    ["нем", "ней", "там", "него", "оның", "онын", "онда", "ондағы"]
-)  # «В нём ст. 52»: in the act just named
-OF_HEADING = frozenset(["по", "согласно", "сәйкес", "бойынша"])
+BEFORE = DASHES | word_set(", : ( по согласно в ст сәйкес бойынша")
+POINTS_BACK = word_set("нем ней там него оның онын онда ондағы")  # «В нём ст. 52»: in the act just named
+OF_HEADING = word_set("по согласно сәйкес бойынша")
 NOT_LAW = re.compile(  # books, accounts and papers that have articles or verses of their own
     "коран[ауе]?|библи[яиюей]+|евангели[еяюем]+|завет[ауе]?|тор[аыеу]|сур[аыеу]|псал.*|құран.*|інжіл.*|аят.*|хадис.*"
     "|смет[аыеу]|газет[аыеу]|журнал[ауе]"
@@ -116,7 +70,7 @@ class Acts:
         text = self.tokens.text[self.tokens.start[mention.first] : self.tokens.end[mention.last - 1]]
         if mention.state in ("known", "unknown"):
             if isinstance(mention.act, dict):
-                return mention.act[language] or mention.act["ru" if language == "kk" else "kk"], text
+                return mention.act.get(language) or next(iter(mention.act.values())), text
             return mention.act, text
         named = None
         if mention.state == "this":
@@ -247,6 +201,10 @@ def own_mention(tokens: Tokens, group: Group, mentions: list[Mention], firsts: l
             return mentions[after_title]
     if is_act_after(tokens, group, mention):
         return mention
+    in_brackets = tokens.at(group.first - 1) == "(" and tokens.at(group.last) == ")"
+    if in_brackets and mention.first == group.last + 1:  # «в порядке главы 44 (статья 829-3) КоАП»
+        before = bisect_left(firsts, group.first)
+        return None if before and mentions[before - 1].last == group.first - 1 else mention
     inside = group.last + 1
     if mention.state in ("bare", "contract") or mention.first not in (inside, skip_country(tokens, inside)):
         return None
@@ -277,7 +235,7 @@ def near_before(tokens: Tokens, mention: Mention, group: Group) -> bool:
 
 
 def is_of_no_law(tokens: Tokens, group: Group) -> bool:
-    """Whether the words around a group without an act tell of a holy book, an estimate, a newspaper or steel."""
+    """Whether words around a group without an act tell of a holy book, an estimate, a newspaper or steel."""
     sentence = tokens.sentence[group.first]
     around = range(max(0, group.first - MAX_SUBJECT), min(tokens.size, group.last + MAX_SUBJECT))
     words = [tokens.norm[j] for j in around if tokens.kind[j] == "w" and tokens.sentence[j] == sentence]

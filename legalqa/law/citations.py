@@ -3,7 +3,7 @@
     parse_citations("пп. 1 п. 1 ст. 28 Трудового кодекса РК") -> [Citation("labor_code", ..., "28", "1", "1")]
 
 How: the text is cut into words, numbers and signs once (tokens). One pass finds the acts that are named
-(mentions), a second the articles with their parts (articles), a third gives each article its act (attribution).
+(mentions), a second the articles with their parts (articles), a third which act each is of (attribution).
 Every look around is bounded, so time grows with the length of the text and no input makes it hang.
 """
 

@@ -1,4 +1,4 @@
-"""The states that are named beside an act: Kazakhstan, which people leave out, and others, whose act it then is."""
+"""The states that are named beside an act: Kazakhstan, and others, whose act it then is."""
 
 import re
 
@@ -46,11 +46,11 @@ def skip_country_back(tokens: Tokens, i: int) -> int:
 
 
 def skip_foreign(tokens: Tokens, i: int) -> int:
-    """Index after another state's name at i («РФ», «Республики Узбекистан», «Российской Федерации»), else i."""
+    """Index after another state's name at i («РФ», «Российской Федерации», «Республики Беларусь»), else i."""
     word = tokens.at(i)
     if FOREIGN_ADJECTIVE.fullmatch(fold(word)) and UNION.fullmatch(tokens.at(i + 1)):
         return i + 2
-    if is_state(word):
+    if is_state(tokens, i):
         return i + 1
     if word == "республики" and tokens.is_capital(i + 1) and tokens.at(i + 1) != "казахстан":
         return i + 2
@@ -64,8 +64,11 @@ def skip_foreign_back(tokens: Tokens, i: int) -> int:
     if UNION.fullmatch(word) and tokens.is_capital(i - 2):
         before = tokens.folded(i - 2)
         return i if before in ("казакстан", "казахстан", "республики") else i - 2
-    return i - 1 if is_state(word) or FOREIGN_ADJECTIVE.fullmatch(word) else i
+    if FOREIGN_ADJECTIVE.fullmatch(word):
+        return i - 1
+    return i - 1 if is_state(tokens, i - 1) and tokens.is_kazakh_near(i) else i  # in Russian it stands after
 
 
-def is_state(word: str) -> bool:
-    return FOREIGN.fullmatch(fold(word)) is not None
+def is_state(tokens: Tokens, i: int) -> bool:
+    written = tokens.is_capital(i) or tokens.at(i) in ("рф", "россии")
+    return written and FOREIGN.fullmatch(tokens.folded(i)) is not None

@@ -1,4 +1,4 @@
-"""Which acts a text names, and where: codes by adjective, laws by title, both by abbreviation, number or date."""
+"""Which acts a text names: codes by adjective, laws by title, both by abbreviation, number or date."""
 
 import functools
 import re
@@ -19,6 +19,7 @@ from legalqa.law.tokens import (
     fold,
     kazakh,
     normalize_word,
+    word_set,
 )
 from legalqa.law.units import AND_RU, ARTICLE_RU, PART_RU, is_unit
 
@@ -35,11 +36,12 @@ OTHER_ACT = kazakh(
     "|қағидалар.*|ереже(?:нің|сінің)|конвенция.*|жарлы[қғ].*|қаулы.*|бұйры[қғ].*"
 )
 NO_ACT = kazakh(  # what has articles and is no law: contracts, statutes of firms, estimates, newspapers
-    "(?:договор|контракт|соглашени)[ауоюяем]*|устав(?:а|у|ом|е)?|смет[аыеу]|газет[аыеу]|журнал[ауе]"
-    "|классификаци[ияюей]+|сборник[ауе]|шарт(?:тың|ының)|келісім(?:нің|інің|шарттың|шартының)|жарғы(?:ның|сының)"
+    "договора|контракта|соглашения|устава|сметы|газеты|журнала|классификации|сборника"
+    "|шарт(?:тың|ының)|келісім(?:нің|інің|шарттың|шартының)|жарғы(?:ның|сының)"
 )
-TREATY = re.compile(  # words in the title of a contract between states
-    ".*(?:союз|сотруднич|государств|дружб|границ|еаэс|еврази|двойн|правов|партн|торгов|междунар|пенсионн).*"
+TREATY = re.compile(  # words beside a contract between states, or the statute of an army
+    ".*(?:союз|сотруднич|государств|дружб|границ|еаэс|еврази|двойн|правов|партн|торгов|междунар|правительств).*"
+    "|внутренней|гарнизонной|дисциплинарного|строевого"
 )
 ADJECTIVE_RU = re.compile(".{3,}(?:ый|ий|ой|ого|его|ому|ему|ым|им|ом|ем)")
 FEMININE = re.compile(".{3,}(?:[ая]я|[ое]й|[ую]ю)")
@@ -48,7 +50,7 @@ SAME_RU = re.compile(
     "эт(?:от|ого|ому|им|ом|ой|у|а)|(?:данн|(?:выше)?указанн|(?:выше)?названн|(?:выше)?упомянут)"
     "(?:ый|ого|ому|ым|ом|ой|ую|ая)|той|же"
 )
-SAME_KK = frozenset(["аталган", "корсетилген", "сол", "бул", "осындай", "жогарыда"])  # without Kazakh letters
+SAME_KK = word_set("аталган корсетилген сол бул осындай жогарыда")  # without Kazakh letters
 OLD = kazakh("стар(?:ый|ого|ому|ым|ом|ой|ая|ую)|прежн.*|бывш.*|действовавш.*|утративш.*|ескі|бұрынғы")
 PLAIN_RU = re.compile(
     "действующ.*|нов(?:ый|ого|ому|ым|ом)|стар(?:ый|ого|ому|ым|ом)|прежн.*"
@@ -60,7 +62,7 @@ OF_CONDUCT = re.compile("этики|чести|поведения|корпора
 GLUED = re.compile(
     "([А-ЯҚӘҒҢӨҰҮҺІ][А-ЯҚӘҒҢӨҰҮҺІт]*К)(?:[нтд]ің|[нтд]ың|[тд]е|[гк]е|мен|пен|[тд]ен)"
 )  # «ЕКнің»
-EVERYDAY = frozenset(["жк"])  # «жеке кәсіпкер», «жилой комплекс»: a code only right beside an article
+EVERYDAY = word_set("жк")  # «жеке кәсіпкер», «жилой комплекс»: a code only right beside an article
 
 
 class Mention(NamedTuple):
@@ -145,7 +147,7 @@ def starts_reference(tokens: Tokens, i: int) -> bool:
 
 
 def read_after(tokens: Tokens, i: int, titled: bool) -> Details:
-    """What follows an act's head word; titled: a title may follow (not after a code that its adjective names)."""
+    """What follows an act's head word; titled: a title may follow (not if an adjective names it)."""
     details = Details(i, i)
     for _ in range(MAX_LOOK):
         if not (
@@ -198,12 +200,12 @@ def read_title_after(tokens: Tokens, details: Details) -> bool:
 
 
 def read_bracket(tokens: Tokens, details: Details, titled: bool) -> bool:
-    """Take «(далее – Закон)», «(Общая часть)», «(Налоговый кодекс)», «(1995 г.)», «(РФ)», «(с изменениями ...)»
+    """Take «(далее – Закон)», «(Общая часть)», «(Налоговый кодекс)», «(1995 г.)», «(РФ)», «(с изменениями)»
     at details.end; False if it cites articles."""
     i = details.end
     close = tokens.closing(i)
     words = tokens.words(i + 1, close) if close else ()
-    if not words or words[0] not in ("далее", "бұдан") and any(map(is_unit, words)):
+    if not close or not words or words[0] not in ("далее", "бұдан") and any(map(is_unit, words)):
         return False
     inside = Details(i + 1, i + 1)
     while inside.end < close and read_identity(tokens, inside):
@@ -230,8 +232,8 @@ def read_bracket(tokens: Tokens, details: Details, titled: bool) -> bool:
 
 
 def words_before(tokens: Tokens, i: int, count: int) -> list[tuple[str, int]]:
-    """Up to `count` words before token i, nearest first, hyphens between them skipped, with the full stop of an
-    abbreviation («адм.»): [(word, index)]."""
+    """Up to `count` words before token i, nearest first, hyphens between them skipped, the full stop of an
+    abbreviation kept («адм.»): [(word, index)]."""
     words, j, stop = [], i - 1, ""
     while len(words) < count and j >= 0:
         if tokens.kind[j] == "w":
@@ -268,13 +270,13 @@ def read_adjectives(tokens: Tokens, i: int) -> tuple[bool, str | None, int]:
 
 
 def read_before(tokens: Tokens, i: int) -> Details:
-    """What stands before a Kazakh head word at i: «... туралы» Қазақстан Республикасының 2015 жылғы № 1-V Заңы."""
+    """What stands before a Kazakh head word at i: «... туралы» Қазақстан Республикасының 2015 жылғы Заңы."""
     details = Details(i, i)
     j = read_back(tokens, i, details)
     if tokens.at(j - 1) in CLOSING_QUOTES:
         opened = tokens.opening(j - 1)
         words = tokens.words(opened + 1, j - 1) if opened is not None else ()
-        if words and ("туралы" in words or words[0] in ("о", "об")):
+        if opened is not None and words and ("туралы" in words or words[0] in ("о", "об")):
             details.named, details.title = True, acts.known_title(words)
             details.first = read_back(tokens, opened, details)
     elif tokens.at(j - 1) == "туралы":
@@ -360,7 +362,7 @@ def pointed_at(tokens: Tokens, i: int) -> tuple[str | None, int]:
 
 
 def note_surroundings(tokens: Tokens, first: int, details: Details) -> int:
-    """Note what stands before a named act, another state («РФ ТК-нің») or «старого»; index of its first token."""
+    """Note another state («РФ ТК-нің») or «старого» before a named act; index of the first token."""
     before_country = skip_country_back(tokens, first)
     before_state = skip_foreign_back(tokens, first)
     if before_country == first > before_state and not details.of_kazakhstan:
@@ -416,12 +418,34 @@ def is_kazakh_code(tokens: Tokens, first: int, i: int) -> bool:
 
 
 def has_own_adjective(tokens: Tokens, i: int) -> bool:
-    """Whether a word before the head word «кодекс» at i names a code that we do not know («Водного кодекса»)."""
+    """Whether the word before the head word at i names a code that we do not know («Водного кодекса»)."""
     word, prior = tokens.norm[i], tokens.at(i - 1)
     if fold(word).startswith("кодекси"):
         return tokens.is_word(i - 1) and skip_country_back(tokens, i) == i
     is_adjective = ADJECTIVE_RU.fullmatch(prior) and not PLAIN_RU.fullmatch(prior)
     return bool(is_adjective) and not word.endswith("ң")
+
+
+@functools.lru_cache(maxsize=65536)
+def code_of_adjective(word: str) -> str | None:
+    """The code in acts.json that one Russian adjective names, or None."""
+    codes = (act for stems, act in acts.CODES_RU.items() if len(stems) == 1 and is_form_of(word, stems[0]))
+    return next(codes, None)
+
+
+def elliptic_mention(tokens: Tokens, i: int) -> Mention | None:
+    """The code of the adjective at i where its head word comes later: «ст. 52 Трудового и ст. 9 Гражданского
+    кодексов»; else None."""
+    last = min(tokens.size, i + MAX_LOOK)
+    if tokens.at(i + 1) not in AND_RU and tokens.at(i + 1) != ",":
+        return None
+    heads = (
+        tokens.norm[j].startswith("кодекс") and tokens.sentence[j] == tokens.sentence[i]
+        for j in range(i, last)
+    )
+    return (
+        Mention(i, i + 1, "code", "known", code_of_adjective(tokens.norm[i]), False) if any(heads) else None
+    )
 
 
 def constitution_mention(tokens: Tokens, i: int, head: int | None = None) -> Mention:
@@ -439,8 +463,8 @@ def constitution_mention(tokens: Tokens, i: int, head: int | None = None) -> Men
 
 
 def read_abbreviation(tokens: Tokens, i: int) -> tuple[str, int, bool]:
-    """(key of acts.abbreviations, index after, whether a Kazakh case ending follows) of the abbreviation at i:
-    «ТК», «ЕК-нің», «ЕКнің»; index i if it is none."""
+    """(key of acts.abbreviations, index after, whether a Kazakh case ending follows) of the abbreviation at
+    i: «ТК», «ЕК-нің», «ЕКнің»; index i if it is none."""
     raw, key, end = tokens.raw(i), tokens.norm[i], i + 1
     if raw.isascii() and raw.isupper():
         return normalize_word(raw.translate(UPPER_LOOK_ALIKES)), end, False
@@ -461,46 +485,32 @@ def abbreviation_mention(tokens: Tokens, i: int) -> Mention | None:
     key, end, in_kazakh = read_abbreviation(tokens, i)
     if end == i or tokens.at(i - 1) in HYPHENS and tokens.is_tight(i):
         return None
-    by_language = {language: acts.abbreviations(language).get(key) for language in ("ru", "kk")}
-    details = Details(i, end)
-    first, dated = skip_country_back(tokens, i), read_back(tokens, i, details)
-    after = read_after(tokens, end, titled=False)
-    after.number, after.date = after.number or details.number, after.date or details.date
-    first = min(first, dated, note_surroundings(tokens, i, after))
-    in_kazakhstan = skip_country(tokens, end) > end and tokens.at(end) != "қр"
-    of_country = skip_country_back(tokens, i) < i or in_kazakhstan
-    raw = tokens.raw(i)
-    if not any(by_language.values()):
-        if raw.isupper() and 2 <= len(raw) <= 6 and key.endswith("к") and (of_country or after.foreign):
-            return Mention(first, after.end, "code", "unknown", None, False)
+    before, after = Details(i, i), read_after(tokens, end, titled=False)
+    first = min(read_back(tokens, i, before), skip_country_back(tokens, i))
+    after.number, after.date = after.number or before.number, after.date or before.date
+    first = min(first, note_surroundings(tokens, i, after))
+    of_kazakhstan = skip_country_back(tokens, i) < i  # «ҚР ЕК»
+    in_russian = after.of_kazakhstan and tokens.at(end) != "қр"  # «ТК РК»
+    of_state = of_kazakhstan or in_russian or after.foreign
+    raw, names = tokens.raw(i), {lang: acts.abbreviations(lang).get(key) for lang in ("ru", "kk")}
+    if not any(names.values()):
+        of_code = raw.isupper() and 2 <= len(raw) <= 6 and key.endswith("к") and of_state  # «УИК РК»
+        return Mention(first, after.end, "code", "unknown", None, False) if of_code else None
+    written, beside = sum(map(str.isupper, raw)) > 1, is_beside_article(tokens, i, end)
+    if not (written or in_russian or after.foreign or beside):
         return None
-    written = sum(letter.isupper() for letter in raw) > 1
-    beside = is_beside_article(tokens, i, end)
-    if not (written or in_kazakhstan or after.foreign or beside):
+    if key in EVERYDAY and not (of_state or in_kazakh or beside or tokens.at(i - 1) == "("):
         return None
-    if key in EVERYDAY and not (
-        of_country or after.foreign or in_kazakh or beside or tokens.at(i - 1) == "("
-    ):
-        return None
+    name = names["kk"] if of_kazakhstan or in_kazakh else names["ru"] if in_russian else None
+    if name:
+        act = settle(name, True, after)[1]
+    else:  # the article's language will tell; where the country's name does, it is no act of that language
+        settled = {lang: settle(name, True, after)[1] for lang, name in names.items() if name}
+        act = settled if any(settled.values()) and not of_state else None
+    dated = act is not None and bool(after.date or after.number)
+    strong = written and name is not None and (of_kazakhstan or in_russian or dated)
     kind = "law" if key == "зозпп" else "code"
-    chosen = (
-        by_language["kk"]
-        if skip_country_back(tokens, i) < i or in_kazakh
-        else by_language["ru"]
-        if in_kazakhstan
-        else None
-    )
-    if chosen:
-        state, act = settle(chosen, True, after)
-        strong = written and (of_country or state == "known" and bool(after.date or after.number))
-        return Mention(first, after.end, kind, state, act, strong, after.alias)
-    if after.foreign or of_country:
-        return Mention(first, after.end, kind, "unknown", None, False)
-    settled = {
-        language: settle(act, True, after)[1] if act else None for language, act in by_language.items()
-    }
-    state = "known" if any(settled.values()) else "unknown"
-    return Mention(first, after.end, kind, state, settled if state == "known" else None, False)
+    return Mention(first, after.end, kind, "known" if act else "unknown", act, strong, after.alias)
 
 
 def is_beside_article(tokens: Tokens, i: int, end: int) -> bool:
@@ -521,9 +531,10 @@ def other_mention(tokens: Tokens, i: int) -> Mention | None:
     state, first = pointed_at(tokens, i)
     if NO_ACT.fullmatch(tokens.folded(i)):
         after = read_after(tokens, i + 1, titled)
-        title = tokens.norm[i + 1 : after.end] if titled else ()
+        title = tokens.norm[i - 1 : max(i + 4, after.end if titled else 0)]
         if after.foreign or any(map(TREATY.fullmatch, title)):
-            return Mention(i, after.end, kind, "unknown", None, False)
+            first = i - 1 if ADJECTIVE_RU.fullmatch(tokens.at(i - 1)) else i
+            return Mention(first, after.end, kind, "unknown", None, False)
         if first == i and ADJECTIVE_RU.fullmatch(tokens.at(i - 1)):  # «трудового договора»
             first = i - 1
         return Mention(first, i + 1, kind, "contract", None, False)
@@ -539,8 +550,8 @@ def other_mention(tokens: Tokens, i: int) -> Mention | None:
 
 @functools.lru_cache(maxsize=65536)
 def kind_of_word(raw: str) -> str | None:
-    """What a word may name: "code", "law", "constitution", "other", "social", "federal", "abbreviation" or
-    nothing (None)."""
+    """What a word may name: "code", "law", "constitution", "other", "social", "federal", "adjective",
+    "abbreviation" or nothing (None)."""
     word = normalize_word(raw)
     if word.startswith(("кодекс", "соцкодекс")):
         return "code" if word[0] == "к" else "social"
@@ -552,6 +563,8 @@ def kind_of_word(raw: str) -> str | None:
         return "constitution"
     if OTHER_ACT.fullmatch(fold(word)) or NO_ACT.fullmatch(fold(word)):
         return "other"
+    if word.endswith(("ого", "его", "ому", "ым")) and code_of_adjective(word):
+        return "adjective"
     known = word in acts.abbreviations("ru") or word in acts.abbreviations("kk")
     return "abbreviation" if len(word) <= 8 and (known or sum(map(str.isupper, raw)) > 1) else None
 
@@ -563,6 +576,8 @@ def mention_at(tokens: Tokens, i: int) -> Mention | None:
         return Mention(i, read_after(tokens, i + 1, titled=False).end, "code", "known", "social_code", True)
     if kind == "law" and (tokens.at(i - 1) == "ата" or tokens.at(i - 1).startswith("основн")):
         return constitution_mention(tokens, i - 1, i)
+    if kind == "adjective":
+        return elliptic_mention(tokens, i)
     if kind == "federal":  # «ФЗ», of the Russian Federation
         return Mention(i, read_after(tokens, i + 1, titled=True).end, "law", "unknown", None, True)
     if kind in ("code", "law"):

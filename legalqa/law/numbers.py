@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from legalqa.law import acts
 from legalqa.law.acts import article_exists
-from legalqa.law.tokens import DASHES, HYPHENS, Tokens, fold
+from legalqa.law.tokens import DASHES, HYPHENS, Tokens, fold, word_set
 from legalqa.law.units import is_unit
 
 MAX_RANGE = 100  # numbers a range is written out to; a longer one gives its two ends
@@ -15,9 +15,9 @@ SUPERSCRIPT_DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 SUPERSCRIPTS = str.maketrans(SUPERSCRIPT_DIGITS, "0123456789")
 
 
-def numbered(words: str, start: int = 1, step: int = 1) -> dict[str, int]:
+def numbered(text: str, start: int = 1, step: int = 1) -> dict[str, int]:
     """{word, without Kazakh letters: start, start + step, ...}."""
-    return {fold(word): start + step * place for place, word in enumerate(words.split())}
+    return {fold(word): start + step * place for place, word in enumerate(text.split())}
 
 
 MONTHS_RU = numbered("январ феврал март апрел мая июн июл август сентябр октябр ноябр декабр")
@@ -46,9 +46,7 @@ ORDINAL_ENDING = re.compile(
     "ый|ой|ий|ая|ья|ое|ье|ого|ьего|ому|ьему|ым|ьим|ом|ьем|ую|ью|ей|ьей|ые|ьи|ых|ьих|ыми|ьими"
 )
 FEMININE_ORDINAL = re.compile(".*(?:[ая]я|ой|ую|ья|ью|ьей)")
-NUMERAL_ENDINGS = frozenset(
-    ["й", "ой", "я", "ая", "ю", "ую", "е", "го", "ого", "му", "ом", "ей", "ші", "шы", "ши", "інші", "ыншы"]
-)  # «28-й», «1-ші»
+NUMERAL_ENDINGS = word_set("й ой я ая ю ую е го ого му ом ей ші шы ши")  # «28-й», «1-ші»
 COUNTED = re.compile(
     "дн(?:я|ей|и|ям)|день|год(?:а|у|ом|ы|ов)?|лет|месяц.*|час(?:а|ов)?|мин(?:ут.*)?|сек(?:унд.*)?"
     "|тенге|тг|мрп|мзп|процент.*|календарн.*|банковск.*|раза?|человек.*|тысяч.*|миллион.*|миллиард.*"
@@ -128,8 +126,10 @@ def skip_year_word(tokens: Tokens, i: int) -> int:
 
 
 def is_sum_or_date(tokens: Tokens, i: int) -> bool:
-    """Whether the number at i starts «5 000», «1 200 тенге» or «12.05.2024»."""
+    """Whether the number at i starts «5 000», «1 200 тенге», «12.05.2024» or «10:30»."""
     following = tokens.at(i + 1)
+    if following == ":" and tokens.is_tight(i + 1) and tokens.is_tight(i + 2) and tokens.is_number(i + 2):
+        return True
     if tokens.is_number(i + 1) and len(following) == 3 and len(tokens.norm[i]) <= 3:
         return following == "000" or MONEY.fullmatch(tokens.at(i + 2)) is not None
     return (
@@ -190,8 +190,8 @@ def ordinal_ru(word: str) -> int | None:
 
 
 def read_ordinal(tokens: Tokens, i: int) -> tuple[int | None, int]:
-    """(value, index after) of an ordinal in words at i: «первой», «сто двадцать первой», «елу екінші»; (None, i)
-    if none is."""
+    """(value, index after) of an ordinal in words at i: «первой», «сто двадцать первой», «елу екінші», or
+    (None, i)."""
     if not tokens.is_word(i):
         return None, i
     value, end = read_compound(tokens, i, CARDINALS_RU, ordinal_ru)
@@ -276,7 +276,7 @@ def write_out(parts: Sequence[tuple[str, str]], plural: bool, act: str | None) -
         numbers = sides[0]
         if len(numbers) == 1:
             return numbers
-        if len(numbers) == 2 and is_suffixed(*numbers, plural, act):
+        if len(numbers) == 2 and is_suffixed(numbers[0], numbers[1], plural, act):
             return ["-".join(numbers)]
         if len(numbers) == 3 and int(numbers[1]) <= int(numbers[0]) < int(numbers[2]):  # 65-1-67
             sides = [numbers[:2], numbers[2:]]

@@ -12,8 +12,8 @@ Chain = list[tuple[str, list[str]]]  # [(kind, values)], outermost first
 
 
 class Part(NamedTuple):
-    """A part and its numbers, tokens first to last (exclusive); link: "", "," or "и" before it; plural: the word is
-    («пункты 1»)."""
+    """A part and its numbers, tokens first to last (exclusive); link: "", "," or "и" before it; plural: the
+    word is («пункты 1»)."""
 
     kind: str
     values: list[str]

@@ -18,45 +18,25 @@ DASHES = frozenset("-‐‑–—−")
 HYPHENS = frozenset("-‐‑")
 QUOTES = {"«": "»", "“": "”“", "„": "“”", '"': '"', "”": "”"}
 CLOSING_QUOTES = frozenset('»”"“')
-FEW_LETTERS = frozenset(
-    [
-        "ст",
-        "п",
-        "пп",
-        "ч",
-        "подп",
-        "абз",
-        "г",
-        "гг",
-        "др",
-        "пр",
-        "т",
-        "д",
-        "е",
-        "им",
-        "тыс",
-        "млн",
-        "стр",
-        "см",
-        "рис",
-        "ж",
-        "тб",
-        "тш",
-        "н",
-        "б",
-    ]
-)
 LOOK_ALIKES = str.maketrans("abcehikmoptxyё", "авсенікмортхуе")
 UPPER_LOOK_ALIKES = str.maketrans("ABCEHKMOPTXY", "АВСЕНКМОРТХУ")
 CYRILLIC = re.compile("[\u0400-\u052f]")
 KAZAKH_AS_RUSSIAN = str.maketrans("әғқңөұүһі", "агкноуухи")
 
 
+def word_set(text: str) -> frozenset[str]:
+    """The words and signs of a text, for a table of them."""
+    return frozenset(text.split())
+
+
+FEW_LETTERS = word_set("ст п пп ч подп абз г гг др пр т д е им тыс млн стр см рис ж тб тш н б")
+
+
 @functools.lru_cache(maxsize=65536)
 def normalize_word(word: str) -> str:
-    """Lower-case NFC, no stress marks, ё is е; Latin look-alikes become Cyrillic in a Cyrillic word or «TK PK»."""
+    """Lower-case NFC, no stress marks, ё is е; Latin look-alikes in a Cyrillic word and «PK» are Cyrillic."""
     word = re.sub("[\u0300-\u036f\u00ad\u200b-\u200d]", "", unicodedata.normalize("NFC", word))
-    if word in ("PK", "KP", "РK", "PК"):
+    if word in ("PK", "РK", "PК"):
         return "рк"
     word = word.lower()
     return word.translate(LOOK_ALIKES) if CYRILLIC.search(word) else word
@@ -85,7 +65,7 @@ class Tokens:
         self.gap: list[str] = []
         gap = ""
         for match in TOKEN.finditer(text):
-            group, piece = match.lastindex, match[0]
+            group, piece = match.lastindex or 0, match[0]
             if group == 3:
                 gap = "\n" if "\n" in piece else " "
                 continue
@@ -148,6 +128,11 @@ class Tokens:
     def is_tight(self, i: int) -> bool:
         """No gap before token i."""
         return 0 <= i < self.size and not self.gap[i]
+
+    def is_kazakh_near(self, i: int) -> bool:
+        """Whether a word near token i has a Kazakh letter."""
+        around = range(max(0, i - MAX_LOOK), min(self.size, i + MAX_LOOK))
+        return any(self.norm[j] != fold(self.norm[j]) for j in around)
 
     def closing(self, i: int) -> int | None:
         """Index of the sign that closes the quote or bracket at i, or None within MAX_QUOTE tokens."""

@@ -3,15 +3,11 @@
 import functools
 import re
 
-from legalqa.law.tokens import fold, kazakh
+from legalqa.law.tokens import fold, kazakh, word_set
 
-ARTICLE_RU = dict.fromkeys(
-    ["статья", "статьи", "статье", "статью", "статьей", "статьею", "ст", "статии"], False
-)
-ARTICLE_RU |= dict.fromkeys(["статей", "статьям", "статьями", "статьях"], True)  # word: whether it is plural
-NOT_ARTICLE_RU = frozenset(
-    ["стать", "статую", "статуя", "статуи", "статус", "стая", "стаи", "стаей", "статей-то"]
-)
+ARTICLE_RU = dict.fromkeys(sorted(word_set("статья статьи статье статью статьей статьею ст статии")), False)
+ARTICLE_RU |= dict.fromkeys(sorted(word_set("статей статьям статьями статьях")), True)  # word: is it plural
+NOT_ARTICLE_RU = word_set("стать стати стаи стая статуя статуи статую")  # other words, one slip away
 PART_RU = re.compile(
     "(?:(подпункт)(а|у|ом|е|ы|ов|ам|ами|ах)?|(пункт)(а|у|ом|е|ы|ов|ам|ами|ах)?"
     "|(част)(ь|и|ью|ей|ям|ями|ях)"
@@ -24,10 +20,7 @@ ARTICLE_KK = kazakh(
 PART_KK = kazakh("(тармақша|тармақш$|тш$)|(тармақ|тармағ|т$)|(бөлік|бөліг)|(абзац)")
 PLURAL_PART_KK = kazakh("(?:тармақша|тармақ|бөлік|абзац)[лтд][ае]р.*")
 RANK = {"абз": 0, "пп": 1, "тармақша": 1, "п": 2, "тармақ": 2, "ч": 3, "бөлік": 3}
-AND_RU, AND_KK = (
-    frozenset(("и", "или", "либо")),
-    frozenset(["және", "жане", "немесе", "мен", "пен", "бен", "не"]),
-)
+AND_RU, AND_KK = word_set("и или либо"), word_set("және жане немесе мен пен бен не")
 
 
 @functools.lru_cache(maxsize=65536)
@@ -46,7 +39,7 @@ def article_word(word: str) -> str | None:
     """The form of «статья» that a word is, one slip of the keyboard allowed («стаье», «сттаьи»), or None."""
     if word in ARTICLE_RU:
         return word
-    if not 5 <= len(word) <= 8 or not word.startswith(("ст", "са", "та", "тс")) or word in NOT_ARTICLE_RU:
+    if not 5 <= len(word) <= 8 or not word.startswith(("ст", "са")) or word in NOT_ARTICLE_RU:
         return None
     return next((form for form in ARTICLE_RU if len(form) > 4 and one_slip(word, form)), None)
 
