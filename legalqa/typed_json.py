@@ -11,7 +11,6 @@ import types
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, NotRequired, get_args, get_origin, get_type_hints, is_typeddict
 
-
 LARGEST = 1e30  # a real 8B run has 2e18 floating-point operations; 10**400 is no float
 
 

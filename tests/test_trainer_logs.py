@@ -44,7 +44,7 @@ STATE = {
 
 
 def console(as_text=False, bars=True, end=True):
-    """What the Trainer prints of STATE: epochs rounded, numbers as text in newer versions, bars in between."""
+    """What the Trainer prints of STATE: epochs rounded, in newer versions all as text, bars in between."""
     lines = ["Map: 100%|██████████| 5680/5680 [00:01<00:00, 5210.11 examples/s]"]
     for logged in STATE["log_history"]:
         if "train_runtime" in logged and not end:

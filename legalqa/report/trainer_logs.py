@@ -70,10 +70,9 @@ def checked(data, kind, path: Path) -> None:
 def about(training: Training) -> str:
     """What the entries hold, and what the pictures will lack."""
     counts = {key: sum(key in entry for entry in training.entries) for key in SHOWN}
-    held = [f"{count} x {key}" for key, count in counts.items() if count]
-    absent = [key for key, count in counts.items() if not count]
-    parts = (", ".join(held) or "totals alone", f"not in it: {', '.join(absent)}" if absent else "", training.note)
-    return "; ".join(filter(None, parts))
+    held = ", ".join(f"{count} x {key}" for key, count in counts.items() if count) or "totals alone"
+    absent = ", ".join(key for key, count in counts.items() if not count)
+    return "; ".join(filter(None, (held, absent and f"not in it: {absent}", training.note)))
 
 
 def entry_of(step: int, logged: dict) -> HistoryEntry:
