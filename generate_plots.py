@@ -1,12 +1,13 @@
 """Draw the pictures of a run from its logs: loss, learning rate, scores, languages, citations, speed.
 
 Reads   logs/metrics_<run>.json, or logs/history_<run>.jsonl of a run that is going on or died,
-        logs/config_<run>.json and logs/benchmark_*.json
+        logs/config_<run>.json and logs/benchmark_*.json; with --history what another Trainer left
 Writes  plots/*.png; the logs of a picture are named in its corner and in its PNG metadata (key Source)
 
   python generate_plots.py                                                the newest run
   python generate_plots.py --run 20260301_100000                          that run, of training or benchmark
   python generate_plots.py --run 20260301_100000 --run 20260302_090000    several runs, side by side
+  python generate_plots.py --history trainer_state.json                   a run of another tool
 """
 
 import sys
@@ -19,6 +20,7 @@ from legalqa.report import figures
 from legalqa.report.figures import CannotDraw
 from legalqa.report.logs import RunLogs, Shelf, choose
 from legalqa.report.pictures import PICTURES
+from legalqa.report.trainer_logs import read_trainer_log
 from legalqa.report.words import checked_language
 
 KEYS = ("language", "logs_dir", "plots_dir")
@@ -34,7 +36,30 @@ def parse_args(argv=None):
         help="run id, as in the names of the logs; repeat it to "
         f"compare up to {MAX_RUNS} runs (default: the newest)",
     )
+    parser.add_argument(
+        "--history",
+        action="append",
+        metavar="FILE",
+        default=[],
+        help="a run that another tool trained, beside those of --run: "
+        "a Trainer's trainer_state.json, its metrics, or its console output",
+    )
     return parser.parse_args(argv)
+
+
+def chosen_runs(args, logs_dir: str) -> list[RunLogs]:
+    """The runs asked for by --run and --history; the newest where none is."""
+    names = list(dict.fromkeys(args.run or ([] if args.history else [None])))
+    num_runs = len(names) + len(args.history)
+    if num_runs > MAX_RUNS:
+        raise UserError(f"{num_runs} runs asked for; a picture holds up to {MAX_RUNS}")
+    shelf = Shelf(logs_dir)
+    runs = [choose(shelf, name) for name in names]
+    for path in args.history:
+        run, note = read_trainer_log(Path(path))
+        print(f"{path}  {note}", file=sys.stderr)
+        runs.append(run)
+    return runs
 
 
 def draw_all(runs: list[RunLogs], plots_dir: str, language: str) -> int:
@@ -60,15 +85,11 @@ def main(argv=None):
     args = parse_args(argv)
     config = cli.effective_config(args)
     language = checked_language(config["language"])
-    names = list(dict.fromkeys(args.run or [None]))
-    if len(names) > MAX_RUNS:
-        raise UserError(f"{len(names)} runs asked for; a picture holds up to {MAX_RUNS}")
-    shelf = Shelf(config["logs_dir"])
-    num_drawn = draw_all([choose(shelf, name) for name in names], config["plots_dir"], language)
+    num_drawn = draw_all(chosen_runs(args, config["logs_dir"]), config["plots_dir"], language)
     if not num_drawn:
+        where = ", ".join(args.history) or config["logs_dir"]
         raise UserError(
-            f"nothing to draw in {config['logs_dir']}: no training steps and no benchmark; "
-            "run: python train_8b.py"
+            f"nothing to draw in {where}: no training steps and no benchmark; run: python train_8b.py"
         )
     print(
         f"{num_drawn} of {len(PICTURES)} pictures in {time.perf_counter() - started:.1f} s; "

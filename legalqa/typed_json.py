@@ -11,6 +11,8 @@ import types
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, NotRequired, get_args, get_origin, get_type_hints, is_typeddict
 
+LARGEST = 1e30  # a real 8B run has 2e18 floating-point operations; 10**400 is no float
+
 
 class Leaf(NamedTuple):
     """A value that is neither object nor list: what is expected, in words, and whether a value is that."""
@@ -34,13 +36,15 @@ def or_none(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 def is_logged_number(value: Any) -> bool:
     """A diverged run logs NaN or infinity; Python's JSON reads both."""
-    return is_number(value) and (abs(value) <= 1e18 or isinstance(value, float) and not math.isfinite(value))
+    return is_number(value) and (
+        abs(value) <= LARGEST or isinstance(value, float) and not math.isfinite(value)
+    )
 
 
 Count = Annotated[int, Leaf("a count", lambda value: type(value) is int and 0 <= value < 10**15)]
-Number = Annotated[float, Leaf("a number", within(-1e18, 1e18))]
+Number = Annotated[float, Leaf("a number", within(-LARGEST, LARGEST))]
 AnyNumber = Annotated[float | None, Leaf("a number or null", or_none(is_logged_number))]
-Amount = Annotated[float | None, Leaf("a number from 0, or null", or_none(within(0, 1e18)))]
+Amount = Annotated[float | None, Leaf("a number from 0, or null", or_none(within(0, LARGEST)))]
 PLAIN = {
     str: Leaf("text", lambda value: isinstance(value, str)),
     str | None: Leaf("text or null", lambda value: value is None or isinstance(value, str)),

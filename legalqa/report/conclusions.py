@@ -152,7 +152,7 @@ def values_of(rule: Rule, log: Log) -> list:
     """The values the rule tests; of a history the number of losses that are no number."""
     if rule.keys == ("history",):
         losses = [entry.get("loss") for entry in log.data["history"]]
-        return [sum(loss is not None and not math.isfinite(loss) for loss in losses)]
+        return [sum(loss is not None and not math.isfinite(loss) for loss in losses) if losses else None]
     return [lookup(log, key) for key in rule.keys]
 
 

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict, get_type_hints
 
 from legalqa.errors import UserError
 from legalqa.files import read_json
@@ -134,6 +134,14 @@ class MetricsLog(TypedDict):
     history: list[HistoryEntry]
 
 
+TRAINER_TOTALS = {
+    "train_runtime",
+    "train_samples_per_second",
+    "train_steps_per_second",
+    "total_flos",
+    "train_loss",
+    "epoch",
+}
 LOG_TYPES = {"config": ConfigLog, "metrics": MetricsLog, "benchmark": BenchmarkLog, "compare": CompareLog}
 
 
@@ -183,8 +191,17 @@ class Shelf:
         return self.cache[path]
 
 
+def totals_as_metrics(data: dict, run: str) -> dict:
+    """A Trainer's own totals, all that the reference run's metrics_<run>.json has: the rest is None."""
+    absent = dict.fromkeys(get_type_hints(MetricsLog))
+    return {**absent, "meta": {"run": run, "resumed_from": None}, "history": [], **data}
+
+
 def read_checked(path: Path, stage: str) -> dict:
     data = read_json(path)
+    if stage == "metrics" and "meta" not in data and data.keys() >= TRAINER_TOTALS:
+        warn(f"{path} holds a Trainer's totals alone: no loss by step, no evaluation")
+        data = totals_as_metrics(data, path.stem.removeprefix("metrics_"))
     problem = json_problem(data, LOG_TYPES[stage])
     if problem:
         raise UserError(f"{path} is not a log of this toolkit's {stage} stage: {problem}")

@@ -21,6 +21,8 @@ def curves_with(runs: list[RunLogs], key: str) -> list[Curve]:
     curves = [curve for curve in map(read_curve, runs) if curve]
     if not curves:
         raise CannotDraw("no training steps logged; run: python train_8b.py")
+    if not any(curve.entries for curve in curves):
+        raise CannotDraw(f"no steps in {', '.join(curve.log.name for curve in curves)}, totals alone")
     drawable = [curve for curve in curves if finite(curve, key)[0]]
     if not drawable:
         raise CannotDraw(f"no finite '{key}' in {', '.join(curve.log.name for curve in curves)}")
