@@ -11,8 +11,8 @@ from pathlib import Path
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # glibc's <malloc.h>
 # Of a process that computes on the CPU; docs/LOG.md has the measurements. Read once, as torch is imported.
 CPU_ENVIRONMENT = {
-    # torch and oneDNN keep the compiled kernels of the last 1,024 shapes each, half a megabyte apiece, and every
-    # micro-batch has a shape of its own: memory would grow by some 10 MB a step. A step needs about 50.
+    # torch and oneDNN keep the compiled kernels of the last 1,024 shapes each, half a megabyte apiece, and
+    # every micro-batch has a shape of its own: memory would grow by some 10 MB a step. A step needs about 50.
     "LRU_CACHE_CAPACITY": "128",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
     "THP_MEM_ALLOC_ENABLE": "1",  # huge pages: fewer page faults
@@ -30,8 +30,9 @@ def tune_cpu_process() -> None:
 def keep_freed_memory() -> None:
     """Let the process reuse the memory it frees, in place of asking the kernel for cleared pages again.
 
-    A training step on the CPU frees and allocates gigabytes: with this it is faster and peaks lower. One arena,
-    because the backward pass runs in a thread of its own and would keep another. glibc only, nothing elsewhere.
+    A training step on the CPU frees and allocates gigabytes: with this it is faster and peaks lower. One
+    arena, because the backward pass runs in a thread of its own and would keep another. glibc only, nothing
+    elsewhere.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_ARENA_MAX, 1)
