@@ -35,7 +35,8 @@ def keep_freed_memory() -> None:
 
     A training step on the CPU frees and allocates gigabytes: with this it is faster and peaks lower. One
     arena, because the backward pass runs in a thread of its own and would keep another. glibc only, nothing
-    elsewhere."""
+    elsewhere.
+    """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_ARENA_MAX, 1)
         libc.mallopt(M_TRIM_THRESHOLD, -1)
