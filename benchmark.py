@@ -196,7 +196,12 @@ def newest_of_kind(logs_dir, kind):
     )
 
 
-def compare(args, config, run, console):
+def log_folder(args, config):
+    """Where the result goes."""
+    return Path(args.output).parent if args.output else Path(config["logs_dir"])
+
+
+def compare(args, config, console):
     """Score nothing: read two results, print and save B minus A."""
     if len(args.compare) not in (0, 2):
         raise UserError(f"--compare takes two files or none, not {len(args.compare)}")
@@ -207,17 +212,18 @@ def compare(args, config, run, console):
         if problem:
             raise UserError(f"{path}: not a result of benchmark.py: {problem}")
     comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
-    meta = runlog.run_meta(
-        run,
-        a=paths[0],
-        b=paths[1],
-        model_a=results[0]["meta"]["model"],
-        model_b=results[1]["meta"]["model"],
-        num_shared=comparison["num_shared"],
-    )
+    with runlog.new_run(log_folder(args, config)) as run:
+        meta = runlog.run_meta(
+            run,
+            a=paths[0],
+            b=paths[1],
+            model_a=results[0]["meta"]["model"],
+            model_b=results[1]["meta"]["model"],
+            num_shared=comparison["num_shared"],
+        )
+        path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
+        write_json(path, {"meta": meta, **comparison})
     tables.print_comparison(comparison, meta["model_a"], meta["model_b"], console)
-    path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
-    write_json(path, {"meta": meta, **comparison})
     print(f"\nwritten    {path}\nnext       python generate_plots.py && python generate_report.py")
 
 
@@ -226,9 +232,9 @@ def main(argv=None):
     config = cli.effective_config(args, announce=args.compare is None and not args.predictions)
     from rich.console import Console
 
-    console, run = Console(), runlog.new_run_id()
+    console = Console()
     if args.compare is not None:
-        compare(args, config, run, console)
+        compare(args, config, console)
         return 0
     answers_path = None
     if args.predictions:
@@ -248,13 +254,14 @@ def main(argv=None):
             len(records.read_records(config["validation_file"])),
         )
     validation = {"file": validation_file, "sha256": file_sha256(validation_file), "num_rows": num_rows}
-    result: BenchmarkLog = {
-        "meta": runlog.run_meta(run, seed=config["seed"], validation=validation, **facts),
-        "summary": statistics.summarize(samples, config["seed"]),
-        "samples": samples,
-    }
-    path = Path(args.output or Path(config["logs_dir"]) / f"benchmark_{run}.json")
-    write_json(path, result)
+    with runlog.new_run(log_folder(args, config)) as run:
+        result: BenchmarkLog = {
+            "meta": runlog.run_meta(run, seed=config["seed"], validation=validation, **facts),
+            "summary": statistics.summarize(samples, config["seed"]),
+            "samples": samples,
+        }
+        path = Path(args.output or Path(config["logs_dir"]) / f"benchmark_{run}.json")
+        write_json(path, result)
     if answers_path:
         answers_path.unlink(missing_ok=True)
     tables.print_summary(result, console)
@@ -271,8 +278,8 @@ def main(argv=None):
     print(f"written    {path}")
     if facts["kind"] == "adapter":
         print(
-            f"next       python benchmark.py --model {facts['base_model']}   (the base on the same "
-            "rows, then --compare)"
+            f"next       {runlog.command('benchmark.py', '--model', facts['base_model'])}   "
+            "(the base on the same rows, then --compare)"
         )
     else:
         print("next       python benchmark.py --compare   (the newest adapter minus the newest base)")

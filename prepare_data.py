@@ -1,10 +1,12 @@
 """Make combined_data/train.jsonl and validation.jsonl from raw question-answer files, or check the two.
 
-Reads any number of files or folders of JSONL, JSON, CSV, TSV, Parquet (or datasets saved to disk), in the project's
-format (instruction, input, output), as chats (messages), or in columns that --map names. Normalizes the text, drops
-what cannot be used and every duplicate, keeps rows that ask the same thing on one side of the split, and prints what
-it found. Writes the two files and logs/prepare_<run>.json, which names every row dropped by file and line; all of it
-or nothing. --check reads the two files and exits with 1 if a row is bad, there twice, or leaks into validation.
+Reads any number of files or folders of JSONL, JSON, CSV, TSV, Parquet (or datasets saved to disk), compressed
+or not, in the project's format (instruction, input, output), as chats (messages, ShareGPT), prompt and
+completion, SQuAD, or in columns that --map names. Normalizes the text, takes template tokens and HTML out of
+it, drops what cannot be used and every duplicate, keeps rows that ask the same thing on one side of the
+split, and prints what it found. Writes the two files and logs/prepare_<run>.json, which names every file and
+every row dropped by file and line; all of it or nothing. --check reads the two files and exits with 1 if a
+row is bad, there twice, or leaks into validation.
 
     python prepare_data.py raw/
     python prepare_data.py questions.csv more.jsonl --map question=instruction --map answer=output
@@ -15,45 +17,113 @@ import json
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import config
 from legalqa import cli, runlog
-from legalqa.data import duplicates, records, sources, splits, summary
+from legalqa.data import check, duplicates, records, sources, splits, summary
+from legalqa.data.layouts import MAPPED_FIELDS
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, write_files
 
-KEYS = (
-    "train_file",
-    "validation_file",
-    "validation_fraction",
-    "near_duplicate_threshold",
-    "seed",
-    "tokenizer",
-    "max_seq_length",
-    "logs_dir",
-)
-MAPPED_FIELDS = (*records.FIELDS, "messages", "source")
-LONG_ANSWER = 20  # words from which on one answer in both files is worth a warning
-SHOWN_EXAMPLES = 3
+# fmt: off
+KEYS = ("train_file", "validation_file", "validation_fraction", "near_duplicate_threshold", "seed",
+        "tokenizer", "max_seq_length", "logs_dir")
+# fmt: on
+
+
+class Dropped(NamedTuple):
+    """A row that is not used, and the row kept that says the same."""
+
+    row: sources.Row
+    reason: str
+    same_as: sources.Row | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        entry = {"file": self.row.file, "line": self.row.line, "reason": self.reason}
+        if self.same_as:
+            entry["same_as"] = place(self.same_as)
+            entry["question"] = records.question(self.row.record)
+        return entry
+
+
+class Kept(NamedTuple):
+    """The different rows, and for each the first of those that ask the same."""
+
+    records: list[dict]
+    groups: list[int]
+    num_questions: int  # different in their words
+
+
+class Prepared(NamedTuple):
+    """What will be written: the records of both files, and the log (without its meta)."""
+
+    train: list[dict]
+    validation: list[dict]
+    log: dict[str, Any]
 
 
 # ---------------------------------------------------------------- reading and dropping
 
 
-def read_sources(paths, mapping, progress):
-    """All rows of the sources as sources.Row, dropped ones among them."""
-    files = sources.find_files(paths)
-    with progress("reading", sum(file.stat().st_size for file in files)) as advance:
-        return [row for file in files for row in sources.read_file(file, mapping, advance)]
+def prepare(paths: list[str], mapping: dict[str, str], settings: dict, progress) -> Prepared:
+    """Read, drop, split, describe; writes nothing."""
+    files, rows = read_sources(paths, mapping, progress)
+    dropped = [Dropped(row, row.reason) for row in rows if row.reason]
+    kept, duplicate = drop_duplicates(
+        [row for row in rows if not row.reason], settings["near_duplicate_threshold"], progress
+    )
+    dropped += duplicate
+    train, validation = split(kept, settings["validation_fraction"], settings["seed"])
+    if not (train and validation):
+        raise UserError(explain_loss(files, rows, kept, dropped))
+    report = {
+        "rows_in": len(rows),
+        "dropped": count(entry.reason for entry in dropped),
+        "kept": len(kept.records),
+        "changed": count(note for row in rows for note in row.notes),
+        "rows_with_a_near_question": sum(size for size in Counter(kept.groups).values() if size > 1),
+        "other_answers": len(kept.records) - kept.num_questions,
+    }
+    tokenizer = tokenizer_of(settings)
+    with progress("describing", len(kept.records) * (2 if tokenizer else 1)) as advance:
+        report |= summary.describe(train, validation, settings["max_seq_length"], tokenizer, advance)
+    log = {
+        "summary": report,
+        "files": [file_entry(source) for source in files],
+        "dropped": [entry.as_json() for entry in dropped],
+    }
+    return Prepared(train, validation, log)
+
+
+def read_sources(paths, mapping, progress) -> tuple[list[sources.Source], list[sources.Row]]:
+    files = sources.find_sources(paths)
+    size = sum(source.path.stat().st_size for source in files if source.outcome == sources.READ)
+    with progress("reading", size) as advance:
+        return sources.read_sources(files, mapping, advance)
+
+
+def drop_duplicates(rows: list[sources.Row], threshold: float, progress) -> tuple[Kept, list[Dropped]]:
+    different, exact = drop_exact_duplicates(rows)
+    keys, usable = list(different), list(different.values())
+    comparison = duplicates.Comparison(keys, threshold)
+    with progress("comparing", 2 * len(usable)) as advance:
+        kept, near = drop_near_duplicates(usable, comparison.duplicates(advance))
+        position = {index: place for place, index in enumerate(kept)}
+        same = [(position[i], position[j]) for i, j in comparison.same_questions(kept, advance)]
+    groups = duplicates.join_groups(len(kept), same)
+    num_questions = len({keys[index].question for index in kept})
+    return Kept([usable[index].record for index in kept], groups, num_questions), exact + near
 
 
 def drop_exact_duplicates(rows):
-    """({key: row to keep}, dropped): a row is dropped if an earlier one has the same question and answer."""
+    """({key: row to keep}, dropped): a row is dropped if an earlier one has the same words in all its
+    parts."""
     first, dropped = {}, []
     for row in rows:
         key = duplicates.record_key(row.record)
         if key in first:
-            dropped.append(drop_entry(row, "exact duplicate", first[key]))
+            dropped.append(Dropped(row, "exact duplicate", first[key]))
         else:
             first[key] = row
     return first, dropped
@@ -70,141 +140,48 @@ def drop_near_duplicates(rows, pairs):
         if same is None:
             kept.add(j)
         else:
-            dropped.append(drop_entry(row, "near-duplicate", rows[same]))
+            dropped.append(Dropped(row, "near-duplicate", rows[same]))
     return sorted(kept), dropped
 
 
-def drop_entry(row, reason, same_as=None):
-    entry = {"file": row.file, "line": row.line, "reason": reason}
-    if same_as:
-        entry |= {"same_as": f"{same_as.file}:{same_as.line}", "question": records.question(row.record)}
-    return entry
+def split(kept: Kept, fraction: float, seed: int) -> tuple[list[dict], list[dict]]:
+    """(train, validation), each in an order that depends on its rows and the seed alone."""
+    chosen = splits.split_rows(kept.records, kept.groups, fraction, seed)
+    parts = [], []
+    for index, record in enumerate(kept.records):
+        parts[index in chosen].append(record)
+    train, validation = (sorted(part, key=lambda record: splits.row_order(record, seed)) for part in parts)
+    return train, splits.mark_seen_articles(train, validation)
 
 
-# ---------------------------------------------------------------- checking a pair of files
+def explain_loss(files, rows, kept: Kept, dropped: list[Dropped]) -> str:
+    """Why nothing can be split: the first row or file lost, then the counts."""
+    lost = [f"{place(entry.row)}: {entry.reason}" for entry in dropped]
+    lost += [f"{source.path}: {source.why}" for source in files if source.why]
+    sizes = count(entry.reason for entry in dropped)
+    reasons = ", ".join(f"{size} dropped: {why}" for why, size in sizes.items())
+    remedy = " or mend these" if lost else " or another --validation-fraction" if kept.records else ""
+    first = f"{lost[0]}; " if lost else ""
+    counts = f"{len(rows)} rows read, {len(kept.records)} kept ({reasons or 'none dropped'})"
+    return f"{first}{counts}: too few to split; give more sources{remedy}"
 
 
-def check(settings, progress):
-    """({kind: places} of what is wrong, {kind: places} of what is merely odd) in the two files together."""
-    errors, warnings, rows = defaultdict(list), defaultdict(list), []
-    for part in ("train", "validation"):
-        found = list(read_strictly(settings[f"{part}_file"]))
-        errors[f"bad row in {part}"] += [f"{place(row)} {row.reason}" for row in found if row.reason]
-        if not any(row.record for row in found):
-            errors[f"bad row in {part}"].append(f"{settings[f'{part}_file']} has no rows")
-        rows += [(part, row) for row in found if row.record]
-    contents = [row.record for _, row in rows]
-    keys = [duplicates.record_key(record) for record in contents]
-    comparison = duplicates.Comparison(keys, settings["near_duplicate_threshold"])
-    with progress("comparing", 2 * len(rows)) as advance:
-        same_rows = set(comparison.duplicates(advance))
-        same_questions = comparison.same_questions(range(len(rows)), advance)
-    for i, j in sorted(same_rows.union(same_questions)):
-        (part, one), (other_part, other) = rows[i], rows[j]
-        same_words, pair = keys[i][0] == keys[j][0], f"{place(one)} and {place(other)}"
-        if part != other_part:
-            errors[
-                f"{'question' if same_words else 'near-duplicate question'} of train in validation"
-            ].append(pair)
-        elif keys[i] == keys[j]:
-            errors[f"exact duplicate in {part}"].append(pair)
-        elif (i, j) in same_rows:
-            errors[f"near-duplicate in {part}"].append(pair)
-        elif same_words:
-            warnings[f"same question, other answer in {part}"].append(pair)
-
-    covered = {splits.article_of(row.record) for part, row in rows if part == "train"} - {None}
-    answers = {keys[n][1]: row for n, (part, row) in enumerate(rows) if part == "train"}
-    for (part, row), (_, answer) in zip(rows, keys):
-        record = row.record
-        if any(sources.normalize_text(record[field]) != record[field] for field in records.FIELDS):
-            warnings["text not normalized"].append(place(row))
-        if part == "validation" and answer in answers and len(answer.split()) >= LONG_ANSWER:
-            warnings["long answer of train in validation"].append(
-                f"{place(answers[answer])} and {place(row)}"
-            )
-        if part == "validation" and sources.SEEN_ARTICLE in record:
-            truth = splits.article_of(record) and splits.article_of(record) in covered
-            if record[sources.SEEN_ARTICLE] is not truth:
-                errors["seen_article is not true"].append(f"{place(row)} says {record[sources.SEEN_ARTICLE]}")
-    return {kind: places for kind, places in errors.items() if places}, warnings
+def count(names) -> dict[str, int]:
+    """{name: how often}, the most frequent first."""
+    return dict(Counter(names).most_common())
 
 
-def read_strictly(path):
-    """sources.Row of every line of a prepared file, which must be in the project's format as it stands."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file; make it with: python prepare_data.py SOURCE")
-    for line, value, problem, _ in sources.read_jsonl(Path(path)):
-        if isinstance(value, dict):
-            value.setdefault("input", "")
-        problem = problem or records.record_problem(value)
-        yield sources.Row(str(path), line, None if problem else value, problem)
-
-
-def place(row):
+def place(row: sources.Row) -> str:
     return f"{row.file}:{row.line}"
 
 
-def report_check(errors, warnings, settings):
-    """One line for each kind of finding, with examples. The exit code: 1 if anything is wrong."""
-    for label, findings in (("error", errors), ("warning", warnings)):
-        for kind, places in findings.items():
-            more = f"; and {len(places) - SHOWN_EXAMPLES} more" if len(places) > SHOWN_EXAMPLES else ""
-            print(f"{label}: {kind}: {len(places)}: {'; '.join(places[:SHOWN_EXAMPLES])}{more}")
-    if not errors:
-        print(
-            f"ok: {settings['train_file']} and {settings['validation_file']}: every row is well-formed, none is there "
-            "twice, no question of train is in validation"
-        )
-    return 1 if errors else 0
-
-
-# ---------------------------------------------------------------- the command
-
-
-def prepare(paths, mapping, settings, progress):
-    """(train, validation, report): the report is the summary, and every row dropped with its file and line."""
-    rows = read_sources(paths, mapping, progress)
-    dropped = [drop_entry(row, row.reason) for row in rows if row.reason]
-    different, exact = drop_exact_duplicates([row for row in rows if not row.reason])
-    keys, usable = list(different), list(different.values())
-    comparison = duplicates.Comparison(keys, settings["near_duplicate_threshold"])
-    with progress("comparing", 2 * len(usable)) as advance:
-        kept, near = drop_near_duplicates(usable, comparison.duplicates(advance))
-        position = {index: place for place, index in enumerate(kept)}
-        same = [(position[i], position[j]) for i, j in comparison.same_questions(kept, advance)]
-    dropped += exact + near
-    contents = [usable[index].record for index in kept]
-    groups = duplicates.join_groups(len(kept), same)
-    chosen = splits.split_rows(contents, groups, settings["validation_fraction"], settings["seed"])
-    if not chosen or len(chosen) == len(contents):
-        raise UserError(
-            f"{len(rows)} rows read, {len(contents)} kept ({reasons(dropped)}): too few to split; "
-            "give more sources or another --validation-fraction"
-        )
-    parts = [], []
-    for index, record in enumerate(contents):
-        parts[index in chosen].append(record)
-    train, validation = (
-        sorted(part, key=lambda record: splits.row_order(record, settings["seed"])) for part in parts
-    )
-    validation = splits.mark_seen_articles(train, validation)
-    report = {
-        "rows_in": len(rows),
-        "dropped": dict(Counter(entry["reason"] for entry in dropped).most_common()),
-        "kept": len(contents),
-        "rows_with_a_near_question": sum(size for size in Counter(groups).values() if size > 1),
-        "other_answers": len(kept) - len({keys[index][0] for index in kept}),
+def file_entry(source: sources.Source) -> dict[str, Any]:
+    return {
+        "file": str(source.path),
+        "outcome": source.outcome,
+        "num_rows": source.num_rows,
+        "why": source.why,
     }
-    tokenizer = tokenizer_of(settings)
-    with progress("describing", len(contents) * (2 if tokenizer else 1)) as advance:
-        report |= summary.describe(train, validation, settings["max_seq_length"], tokenizer, advance)
-    return train, validation, {"summary": report, "dropped": dropped}
-
-
-def reasons(dropped):
-    counts = Counter(entry["reason"] for entry in dropped).most_common()
-    return ", ".join(f"{size} dropped: {reason}" for reason, size in counts) or "none dropped"
 
 
 def tokenizer_of(settings):
@@ -215,18 +192,35 @@ def tokenizer_of(settings):
     return summary.load_tokenizer(settings["tokenizer"])
 
 
-def write(train, validation, report, settings, paths):
+# ---------------------------------------------------------------- writing and the command
+
+
+def write(prepared: Prepared, settings: dict) -> None:
     """The two files and the log under temporary names, then three renames."""
-    run = runlog.new_run_id()
-    log = Path(settings["logs_dir"]) / f"prepare_{run}.json"
-    files = {str(path): file_sha256(path) for path in sources.find_files(paths) if path.is_file()}
-    report = {"meta": runlog.run_meta(run, config=settings, sources=files), **report}
-    lines = {
-        settings[name]: (json.dumps(record, ensure_ascii=False, default=str) + "\n" for record in part)
-        for name, part in (("train_file", train), ("validation_file", validation))
-    }
-    write_files({**lines, log: [json.dumps(report, ensure_ascii=False, indent=2) + "\n"]})
+    files = [Path(entry["file"]) for entry in prepared.log["files"] if entry["outcome"] == sources.READ]
+    hashes = {str(path): file_sha256(path) for path in files if path.is_file()}
+    parts = {settings["train_file"]: prepared.train, settings["validation_file"]: prepared.validation}
+    lines = {path: map(records.to_line, part) for path, part in parts.items()}
+    with runlog.new_run(settings["logs_dir"]) as run:
+        log = Path(settings["logs_dir"]) / f"prepare_{run}.json"
+        report = {"meta": runlog.run_meta(run, config=settings, sources=hashes), **prepared.log}
+        write_files({**lines, log: [json.dumps(report, ensure_ascii=False, indent=2) + "\n"]})
     print(f"wrote {settings['train_file']}, {settings['validation_file']}, {log}")
+
+
+def print_outcome(log: dict[str, Any]) -> None:
+    """Every file where there are several or one was not read; then what became of the rows, in a line."""
+    files = log["files"]
+    if len(files) > 1 or any(entry["why"] for entry in files):
+        for entry in files:
+            outcome = f"{entry['num_rows']} rows" if entry["outcome"] == sources.READ else entry["why"]
+            print(f"{entry['outcome']:8} {entry['file']}: {outcome}")
+    report = log["summary"]
+    reasons = ", ".join(f"{reason} {size}" for reason, size in report["dropped"].items())
+    print(
+        f"read {report['rows_in']}, kept {report['kept']}, not used {report['rows_in'] - report['kept']}"
+        f"{f': {reasons}' if reasons else ''}"
+    )
 
 
 @contextmanager
@@ -276,30 +270,35 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    args = parse_args(argv)
-    if args.profile == "auto":
-        args.profile = "gpu"  # no profile matters here: do not look for an accelerator
-    settings = {key: value for key, value in cli.effective_config(args).items() if key in KEYS}
-    if not 0 < settings["validation_fraction"] < 1:
+def check_settings(settings: dict) -> None:
+    """UserError for what the limits in config.py do not say."""
+    fraction, threshold = settings["validation_fraction"], settings["near_duplicate_threshold"]
+    if not 0 < fraction < 1:
+        raise UserError(f"--validation-fraction {fraction}: expected a share between 0 and 1")
+    if not duplicates.ALIKE_IF_SAME_ANSWER <= threshold <= 1:
         raise UserError(
-            f"--validation-fraction {settings['validation_fraction']}: expected a share between 0 and 1"
-        )
-    if not duplicates.ALIKE_IF_SAME_ANSWER <= settings["near_duplicate_threshold"] <= 1:
-        raise UserError(
-            f"--near-duplicate-threshold {settings['near_duplicate_threshold']}: expected "
-            f"{duplicates.ALIKE_IF_SAME_ANSWER} to 1"
+            f"--near-duplicate-threshold {threshold}: expected {duplicates.ALIKE_IF_SAME_ANSWER} to 1"
         )
     if Path(settings["train_file"]).absolute() == Path(settings["validation_file"]).absolute():
         raise UserError(
             f"--train-file and --validation-file are one file, {settings['train_file']}: give two"
         )
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    if args.profile == "auto":
+        args.profile = "gpu"  # no profile matters here: do not look for an accelerator
+    settings = {key: value for key, value in cli.effective_config(args).items() if key in KEYS}
+    check_settings(settings)
     if args.check:
         if args.sources or args.map:
             raise UserError(
                 "--check reads --train-file and --validation-file: give it no sources and no --map"
             )
-        return report_check(*check(settings, progress_bar), settings)
+        pair = {part: settings[f"{part}_file"] for part in ("train", "validation")}
+        findings = check.check_pair(pair, settings["near_duplicate_threshold"], progress_bar)
+        return check.print_findings(findings, pair)
     if not args.sources:
         raise UserError(
             "no source given; e.g. python prepare_data.py raw/  (or --check for the files that are there)"
@@ -307,12 +306,13 @@ def main(argv=None):
 
     from rich.console import Console
 
-    train, validation, report = prepare(args.sources, parse_mapping(args.map), settings, progress_bar)
-    summary.print_tables(report["summary"], Console())
+    prepared = prepare(args.sources, parse_mapping(args.map), settings, progress_bar)
+    summary.print_tables(prepared.log["summary"], Console())
     if args.dry_run:
         print("dry run: nothing written")
     else:
-        write(train, validation, report, settings, args.sources)
+        write(prepared, settings)
+    print_outcome(prepared.log)
     return 0
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from legalqa import cli, libraries, runlog
 from legalqa.data import records
+from legalqa.data.text import leftovers_warning
 from legalqa.errors import UserError
 from legalqa.files import lock, read_json, write_json
 from legalqa.model.adapter import AdapterSettings, check_output, save_adapter
@@ -81,6 +82,8 @@ def parse_args(argv=None):
 def read_data(config):
     """(train records, validation records without rows that train has too)."""
     train = records.read_records(config["train_file"])
+    if warning := leftovers_warning(train, config["train_file"]):
+        print(f"warning: {warning}", file=sys.stderr)
     validation = records.read_records(config["validation_file"]) if config["eval_samples"] else []
     clean = records.without_leaks(validation, train)
     if len(clean) < len(validation):
@@ -227,8 +230,9 @@ def main(argv=None):
     if checkpoint and holder == run and logs_of(config, "metrics", run).is_file() and not args.force:
         print(f"run {run} is finished, its adapter is in {config['output_dir']}: nothing to resume")
         return 0
-    run = run or runlog.new_run_id()
     own_log = is_main and not args.dry_run  # a dry run leaves nothing
+    if run is None:
+        run = (runlog.new_run_id if own_log else runlog.next_run_id)(config["logs_dir"])
     libraries.log_to(Path(config["logs_dir"]) / f"train_{run}.log" if own_log else None, args.verbose)
     config["model_name"] = check_model_name(config["model_name"])
 
@@ -319,7 +323,7 @@ def print_summary(config, metrics, run):
     )
     print(f"adapter    {config['output_dir']}")
     print(f"logs       {config['logs_dir']}/metrics_{run}.json")
-    print(f"next       python benchmark.py --model {config['output_dir']}")
+    print(f"next       {runlog.command('benchmark.py', '--model', config['output_dir'])}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ hypothesis then shrinks it. The last line is the result as JSON; exit code 1 on 
 import argparse
 import collections
 import contextlib
+import datetime
+import gzip
 import io
 import json
 import math
@@ -40,8 +42,9 @@ from hypothesis import strategies as st
 import benchmark
 import config
 import train_8b
-from legalqa import cli
-from legalqa.data import records
+from legalqa import cli, runlog
+from legalqa.data import records, sources
+from legalqa.data.text import clean_text
 from legalqa.errors import UserError
 from legalqa.files import read_json, write_json
 from legalqa.model import prompt
@@ -50,7 +53,7 @@ from legalqa.model.answers import Answers
 from legalqa.model.base import check_model_name, load_for_inference, load_tokenizer
 from legalqa.training import checkpoints, plan
 
-HANG_SEC, ROWS = 60, 12
+HANG_SEC, ROWS, SOURCE_ROWS = 60, 12, 46
 TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
 NASTY_TEXT = st.sampled_from(
     [
@@ -64,6 +67,11 @@ NASTY_TEXT = st.sampled_from(
         "{{ ''.__class__.__mro__ }}",
         "{% for i in range(9) %}{{ 1/0 }}{% endfor %}",
         "<|im_end|>",
+        "<think>",
+        "</think>&lt;br&gt;",
+        "&amp;lt;|im_end|&amp;gt;_x000D_",
+        "sep=;",
+        "21000101_000000",
         "\u2028",
         "nan",
         "-1",
@@ -171,7 +179,17 @@ def make_good_files(folder):
     rows = tiny.make_rows(ROWS)
     tiny.write_rows(folder / "train.jsonl", rows[:8])
     tiny.write_rows(folder / "validation.jsonl", rows[8:])
-    tiny.write_rows(folder / "predictions.jsonl", [{**row, "prediction": row["output"]} for row in rows])
+    made = {
+        "cut_off": False,
+        "new_tokens": 3,
+        "generation_sec": 0.1,
+        "seen_article": True,
+        "source": {"act": "x"},
+    }
+    tiny.write_rows(
+        folder / "predictions.jsonl", [{**row, "prediction": row["output"], **made} for row in rows]
+    )
+    make_sources(folder / "raw")
     tiny.make_model(folder / "model")
     make_adapter(folder)
     checkpoint = folder / "checkpoints" / "20260101_000000" / "checkpoint-2"
@@ -203,6 +221,46 @@ def make_good_files(folder):
         '"generation_sec": 0.1}\n' * 2,
         "utf-8",
     )
+
+
+def make_sources(folder):
+    """Rows of strangers, in every layout and kind of file that prepare_data.py reads."""
+    import pyarrow
+    from pyarrow import parquet
+
+    folder.mkdir()
+    rows = tiny.make_rows(SOURCE_ROWS)
+    chats = [
+        {
+            "conversations": [
+                {"from": "system", "value": "Юрист."},
+                {"from": "human", "value": row["instruction"]},
+                {"from": "gpt", "value": row["output"]},
+            ]
+        }
+        for row in rows[:10]
+    ]
+    plain = [
+        {"instruction": row["instruction"], "input": "Статья 5.", "output": row["output"], "note": {"n": 0.5}}
+        for row in rows[10:20]
+    ]
+    tiny.write_rows(folder / "chats.jsonl", chats + plain)
+    paragraphs = [
+        {
+            "context": "Статья 5.",
+            "qas": [{"question": row["instruction"], "answers": [{"text": row["output"]}]}],
+        }
+        for row in rows[20:26]
+    ]
+    write_json(folder / "squad.json", {"data": [{"paragraphs": paragraphs}]})
+    lines = [f'"{row["instruction"]}";"{row["output"]}";<b>нет</b>' for row in rows[26:32]]
+    table = "\n".join(["sep=;", ' instruction ;output;"заметка, дата"', *lines]) + "\n"
+    (folder / "table.csv").write_text(table, "utf-8")
+    pairs = [{"prompt": row["instruction"], "completion": row["output"]} for row in rows[32:]]
+    packed = "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in pairs[:8])
+    (folder / "packed.jsonl.gz").write_bytes(gzip.compress(packed.encode("utf-8"), mtime=0))
+    cells = [pair | {"day": datetime.date(2026, 1, 1), "share": 0.5} for pair in pairs[8:]]
+    parquet.write_table(pyarrow.Table.from_pylist(cells), folder / "cells.parquet")
 
 
 def make_adapter(folder):
@@ -290,6 +348,55 @@ def stage(script, *arguments):
     return lambda: module.main([str(argument) for argument in arguments])
 
 
+def read_source(path):
+    def read():
+        for row in sources.read_file(path, {}):
+            assert (row.record is None) != (row.reason is None)
+            if row.record:
+                json.loads(records.to_line(row.record))
+
+    return read
+
+
+def read_text(text):
+    """A text cleaned is clean."""
+    clean = clean_text(text, is_answer=True).text
+    assert clean_text(clean, is_answer=True) == (clean, frozenset()), clean
+
+
+def take_run_id(folder):
+    """A run id among files of any names is new, and sorts after the ids there."""
+
+    def take(names):
+        logs = folder / "new_ids"
+        shutil.rmtree(logs, ignore_errors=True)
+        logs.mkdir()
+        for name in names:
+            (logs / name).touch()
+        with runlog.new_run(logs) as run:
+            assert not any(run in name for name in names)
+            assert all(run > name[10:25] for name in names if name.startswith("benchmark_2"))
+
+    return take
+
+
+RUN_NAMES = st.one_of(
+    st.datetimes(datetime.datetime(2000, 1, 1), datetime.datetime(2999, 12, 31)).map(
+        lambda moment: f"benchmark_{moment:%Y%m%d_%H%M%S}.json"
+    ),
+    st.from_regex(r"[a-z]{1,9}_\d{8}_\d{6}\.json", fullmatch=True),
+    st.text("abc_0123456789.", min_size=1, max_size=30).filter(lambda name: name.strip(".")),
+)
+MARKED_TEXT = st.lists(
+    st.one_of(
+        NASTY_TEXT,
+        TEXT,
+        st.sampled_from(["<", ">", "&", ";", "lt", "/think>", "sup>", "1", "|", "[INST]", "_x00", "0A_"]),
+    ),
+    max_size=9,
+).map(lambda pieces: "".join(pieces).encode("utf-8", "replace").decode("utf-8"))
+
+
 def surfaces(folder):
     """[(name, share of the inputs, file to damage, how its new content is made, what reads it)]."""
     adapter, base, logs = folder / "adapter", folder / "model", folder / "logs"
@@ -325,6 +432,33 @@ def surfaces(folder):
                 folder / "new_logs",
             ),
         ),
+        *[
+            (f"source {name}", share, folder / "raw" / name, make, read_source(folder / "raw" / name))
+            for name, share, make in (
+                ("chats.jsonl", 8, mutated_lines),
+                ("squad.json", 5, whole),
+                ("table.csv", 6, None),
+                ("packed.jsonl.gz", 3, None),
+                ("cells.parquet", 4, None),
+            )
+        ],
+        (
+            "prepare a folder",
+            2,
+            folder / "raw" / "chats.jsonl",
+            mutated_lines,
+            stage(
+                "prepare_data",
+                folder / "raw",
+                "--dry-run",
+                "--train-file",
+                folder / "new.train",
+                "--validation-file",
+                folder / "new.validation",
+            ),
+        ),
+        ("texts", 8, None, MARKED_TEXT, read_text),
+        ("run ids", 4, None, st.lists(RUN_NAMES, max_size=4), take_run_id(folder)),
         (
             "predictions",
             4,
@@ -356,13 +490,7 @@ def surfaces(folder):
                 logs,
             ),
         ),
-        (
-            "answers",
-            4,
-            folder / "answers.jsonl",
-            mutated_lines,
-            lambda: Answers(folder / "answers.jsonl"),
-        ),
+        ("answers", 4, folder / "answers.jsonl", mutated_lines, lambda: Answers(folder / "answers.jsonl")),
         ("adapter config", 8, adapter / "adapter_config.json", whole, lambda: check_adapter(adapter)),
         ("adapter weights", 5, adapter / "adapter_model.safetensors", None, lambda: check_adapter(adapter)),
         ("adapter settings", 6, adapter / "legalqa.json", whole, lambda: check_adapter(adapter)),

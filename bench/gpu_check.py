@@ -867,7 +867,7 @@ def main(argv=None):
         )
     if args.device == "cpu" and not args.tiny:
         raise UserError("the 8B model needs a GPU; on a CPU add --tiny")
-    run = runlog.new_run_id()
+    run = runlog.new_run_id(args.results_dir)
     with work_folder(args.work) as folder:
         check = Check(args, Path(folder))
         all_steps(check)

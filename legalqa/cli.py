@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import config
-from legalqa.errors import UserError, first_line
+from legalqa.errors import UserError, describe_os_error
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
 def run_main(main: Callable[[], int]) -> NoReturn:
     """Run a stage's `main()` as a command: a UserError ends with one line and code 2, Ctrl-C with 130."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal in cp1251 has no «қ», no box of a table
     try:
         sys.exit(main())
     except UserError as error:
@@ -34,10 +36,8 @@ def run_main(main: Callable[[], int]) -> NoReturn:
     ):  # `... | head` closed our stdout: not an error; keep the interpreter from a second try at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except (
-        OSError
-    ) as error:  # a full disk or a missing right where a library writes: Arrow files, caches, temporary files
-        print(f"error: {first_line(error)}; free space or mend the rights there", file=sys.stderr)
+    except OSError as error:  # where a library reads or writes: Arrow files, caches, temporary files
+        print(f"error: {describe_os_error(error)}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except MemoryError:
         print("error: out of memory; close other programs, or give a smaller model or file", file=sys.stderr)

@@ -5,14 +5,16 @@ import errno
 import hashlib
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 
-from legalqa.errors import UserError, first_line
+from legalqa.errors import UserError, first_line, os_advice
 
 
 def write_text(path, text):
-    """Write through a temporary file, fsync and rename: `path` holds the old text or the new, never a part."""
+    """Write through a temporary file, fsync and rename: `path` holds the old text or the new, never a
+    part."""
     write_files({path: [text]})
 
 
@@ -21,12 +23,11 @@ def write_bytes(path, data):
 
 
 def write_files(contents):
-    """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or none of
-    them.
+    """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or
+    none of them.
 
-    A path holds the old content or the new, never a part, and a name that is there after a power cut has all its
-    bytes.
-    """
+    A path holds the old content or the new, never a part, and a name that is there after a power cut has all
+    its bytes."""
     temporary = {Path(path): Path(f"{path}.tmp") for path in contents}
     try:
         for path, pieces in zip(temporary, contents.values()):
@@ -46,15 +47,13 @@ def write_files(contents):
         for leftover in temporary.values():
             with contextlib.suppress(OSError):
                 leftover.unlink()
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space or choose another folder"
-        ) from error
+        raise UserError(f"cannot write {path}: {error.strerror}; {os_advice(error)}") from error
 
 
 @contextlib.contextmanager
 def writing(what, advice):
-    """Turn whatever a library raises while it writes into one line. The except is broad on purpose: on a full disk
-    torch raises RuntimeError, safetensors an error of its own, and tokenizers bare Exception."""
+    """Turn whatever a library raises while it writes into one line. The except is broad on purpose: on a full
+    disk torch raises RuntimeError, safetensors an error of its own, and tokenizers bare Exception."""
     try:
         yield
     except Exception as error:
@@ -62,7 +61,8 @@ def writing(what, advice):
 
 
 def sync(*paths):
-    """Flush files, and the entries of folders, to the disk: what is renamed after this survives a power cut whole."""
+    """Flush files, and the entries of folders, to the disk: what is renamed after this survives a power cut
+    whole."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -79,11 +79,7 @@ def read_json(path):
     """The JSON of `path`; a UserError that names it when it cannot be read as a JSON object."""
     try:
         data = json.loads(Path(path).read_text("utf-8"))
-    except (
-        OSError,
-        ValueError,
-        RecursionError,
-    ) as error:  # ValueError: not JSON, not UTF-8, a number of 5,000 digits
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not JSON, not UTF-8, 5,000 digits
         raise UserError(f"cannot read {path}: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"cannot read {path}: a JSON object is expected, found {type(data).__name__}")
@@ -103,35 +99,23 @@ def text_sha256(text):
 def lock(folder):
     """One run at a time in `folder`, while the block runs: the second gets a UserError that names the owner.
 
-    Held by the file `folder`.lock. The kernel takes the lock from a process that dies, however it dies, so the file
-    that a killed run leaves is no obstacle.
-    """
-    import fcntl
+    Held by the file `folder`.lock. The kernel takes the lock from a process that dies, however it dies, so
+    the file that a killed run leaves is no obstacle."""
+    from filelock import FileLock, Timeout
 
     path = beside(folder, ".lock")
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a+", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}; choose another folder") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            owner = file.read().strip()
-            file.close()
-            raise UserError(
-                f"{folder} is in use by {owner or 'another run'}; wait for it, or choose another folder"
-            ) from error
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                break
-        file.close()  # its owner ended, and deleted it, between our open and our lock
-    with file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        file.flush()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(path, blocking=False).acquire()
+    except Timeout as error:
+        owner = path.read_text("utf-8").strip() if path.is_file() else ""
+        raise UserError(
+            f"{folder} is in use by {owner or 'another run'}; wait for it, or choose another folder"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; {os_advice(error)}") from error
+    with held:
+        path.write_text(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}", "utf-8")
         try:
             yield
         finally:
@@ -139,7 +123,19 @@ def lock(folder):
 
 
 def beside(folder, suffix):
-    """`folder` + suffix, next to the real folder where `folder` is a link to it: on the same disk, so that a rename
-    works."""
+    """`folder` + suffix, next to the real folder where `folder` is a link to it: on the same disk, so that a
+    rename works."""
     folder = Path(folder).resolve()
     return folder.with_name(folder.name + suffix)
+
+
+def user_folder(xdg_variable: str, below_home: str) -> Path:
+    """Where this user's programs keep things; below the temporary folder for a user without a home (a
+    container's)."""
+    named = os.environ.get(xdg_variable)
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / below_home
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"user-{os.getuid()}" / below_home

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare_data
-from legalqa.data import records, sources, splits, summary
+from legalqa.data import layouts, records, splits, summary
+from legalqa.data.text import normalize_text
 from legalqa.errors import UserError
 from legalqa.files import read_json
 
@@ -79,7 +80,7 @@ def parts(tmp_path):
 
 
 def logged(tmp_path):
-    return read_json(max((tmp_path / "out/logs").glob("prepare_*.json")))
+    return read_json(max((tmp_path / "out/logs").glob("prepare_*.json")))  # run ids sort by time
 
 
 # ---------------------------------------------------------------- text
@@ -97,14 +98,14 @@ def logged(tmp_path):
     ],
 )
 def test_normalize_text(raw, clean):
-    assert sources.normalize_text(raw) == clean
+    assert normalize_text(raw) == clean
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_normalized_text_stays_as_it_is(text):
-    clean = sources.normalize_text(text)
-    assert sources.normalize_text(clean) == clean == unicodedata.normalize("NFC", clean) == clean.strip()
+    clean = normalize_text(text)
+    assert normalize_text(clean) == clean == unicodedata.normalize("NFC", clean) == clean.strip()
     assert not re.search(r"[^\S\n ]|  | \n|\n |\n\n\n", clean)
     assert not any(
         unicodedata.category(character) in ("Cc", "Cf") for character in clean if character != "\n"
@@ -119,11 +120,11 @@ def test_normalized_text_stays_as_it_is(text):
     )
 )
 def test_to_record_gives_a_record_or_a_reason(row):
-    record, reason = sources.to_record(dict(row), {})
+    record, reason, _ = layouts.to_record(dict(row), {})
     assert (record is None) != (reason is None)
     if record:
         assert records.record_problem(record) is None
-        assert sources.to_record(json.loads(json.dumps(record)), {}) == (record, None)
+        assert layouts.to_record(json.loads(json.dumps(record)), {}) == (record, None, ())
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_detect_language(question, language):
 def test_chats(messages, expected):
     if isinstance(messages, list):
         messages = [dict(zip(("role", "content"), turn)) for turn in messages]
-    record, reason = sources.to_record({"messages": messages}, {})
+    record, reason, _ = layouts.to_record({"messages": messages}, {})
     assert expected == (reason or (record["instruction"], record["output"]))
 
 

@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
+
+from legalqa.files import user_folder
 
 MAX_COLUMNS = 100  # longer lines are hard to read
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -155,11 +156,7 @@ class Spinner:
 
 def history_file():
     """The file of what was typed, readable by its owner alone; None where it cannot be written."""
-    path = (
-        Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        / "legalqa"
-        / "chat_history"
-    )
+    path = user_folder("XDG_STATE_HOME", ".local/state") / "legalqa" / "chat_history"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))

@@ -1,15 +1,40 @@
 """The record format, {"instruction": str, "input": str, "output": str}, and the one reader of its files."""
 
 import json
+import math
 import re
 from pathlib import Path
 
+from legalqa.data import formats
+from legalqa.data.text import text_key
 from legalqa.errors import UserError
 
 SHOWN_PROBLEMS = 3
 FIELDS = ("instruction", "input", "output")
 HALF_SURROGATE = re.compile("[\ud800-\udfff]")  # valid in JSON escapes, cannot be written as UTF-8
 KAZAKH_LETTERS = frozenset("әғқңөұүһі")  # the letters of the Kazakh alphabet that Russian lacks
+
+
+class DoubledKeys(dict):
+    """A JSON object with a key that occurs twice: Python keeps the last, and another value may have been
+    meant."""
+
+    key = ""
+
+
+def load_json(text: str | bytes):
+    """json.loads, with objects whose keys occur twice marked. Raises ValueError or RecursionError."""
+    return json.loads(text, object_pairs_hook=json_object)
+
+
+def json_object(pairs: list) -> dict:
+    value = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    keys = [key for key, _ in pairs]
+    doubled = DoubledKeys(value)
+    doubled.key = next(key for key in keys if keys.count(key) > 1)
+    return doubled
 
 
 def read_records(path):
@@ -38,30 +63,36 @@ def read_records(path):
     return records
 
 
-def read_lines(path):
-    """The lines of a UTF-8 text file, split at line feeds alone: U+2028 inside a JSON string is not a line end."""
+def read_lines(path) -> list[str]:
+    """The lines of a UTF-8 text file, split at line feeds alone: U+2028 inside a JSON string is not a line
+    end."""
     try:
         if Path(path).exists() and not Path(path).is_file():
             raise UserError(
                 f"{path}: not a regular file; the rows are read more than once: give a file on disk"
             )
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        content = Path(path).read_bytes()
+        text = content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; make the data with: python prepare_data.py") from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}: line {line}: not UTF-8; convert it, e.g. iconv -f cp1251 -t utf-8"
-        ) from error
+        raise UserError(f"{path}: line {line}: {formats.not_utf8(error.object)}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    if kind := formats.kind_of(content):
+        raise UserError(f"{path}: {kind}")
     return text.split("\n")
 
 
-def parse_record(line):
+def to_line(record: dict) -> str:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def parse_record(line: str):
     """(record, None) or (None, what is wrong) of one JSONL line; `input` is added where absent."""
     try:
-        record = json.loads(line)
+        record = load_json(line)
     except json.JSONDecodeError as error:
         return None, f"not JSON ({error.msg})"
     except (ValueError, RecursionError):  # a number of 5,000 digits, a thousand brackets
@@ -72,10 +103,12 @@ def parse_record(line):
     return (None, problem) if problem else (record, None)
 
 
-def record_problem(record):
+def record_problem(record) -> str | None:
     """What is wrong with a record, or None."""
     if not isinstance(record, dict):
         return "not a JSON object"
+    if isinstance(record, DoubledKeys):
+        return f"key '{record.key}' occurs twice"
     for field in FIELDS:
         if field not in record:
             return f"no field '{field}'"
@@ -86,6 +119,31 @@ def record_problem(record):
     for field in ("instruction", "output"):
         if not record[field].strip():
             return f"field '{field}' is empty"
+    return None
+
+
+def is_amount(value) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e15 and math.isfinite(value)
+
+
+# What a prediction may say of its making: {field: (what is expected, test)}; null says nothing.
+MADE_HOW = {
+    "cut_off": ("true or false", lambda value: isinstance(value, bool)),
+    "new_tokens": ("a count", lambda value: type(value) is int and is_amount(value)),
+    "generation_sec": ("seconds", is_amount),
+    "seen_article": ("true or false", lambda value: isinstance(value, bool)),
+}
+
+
+def prediction_problem(record: dict) -> str | None:
+    """What is wrong with a row of ready answers, beyond `record_problem`, or None."""
+    if not isinstance(record.get("prediction"), str):
+        return "no text in 'prediction'"
+    for field, (expected, test) in MADE_HOW.items():
+        if record.get(field) is not None and not test(record[field]):
+            value = record[field]
+            shown = repr(value[:40]) if isinstance(value, str) else type(value).__name__
+            return f"field '{field}' must be {expected}, or null, not {shown}"
     return None
 
 
@@ -105,7 +163,14 @@ def detect_language(text):
     return "ru" if KAZAKH_LETTERS.isdisjoint(text.lower()) else "kk"
 
 
+def asked(record) -> str:
+    """What a record asks, for comparing: how its letters are composed, case, spaces and punctuation make no
+    difference."""
+    turn = user_turn(record)
+    return text_key(turn) or turn
+
+
 def without_leaks(validation, train):
-    """The validation records that no training record asks too (same user turn, case aside)."""
-    asked = {user_turn(record).casefold() for record in train}
-    return [record for record in validation if user_turn(record).casefold() not in asked]
+    """The validation records that no training record asks too: the same words in the user's turn."""
+    taken = {asked(record) for record in train}
+    return [record for record in validation if asked(record) not in taken]

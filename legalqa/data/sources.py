@@ -1,91 +1,178 @@
-"""Raw files (JSONL, JSON, CSV, Parquet, saved `datasets`) as rows in the project's format, every row accounted for."""
+"""Files and folders of strangers (JSONL, JSON, CSV, Parquet, saved `datasets`) as rows, every file and row
+accounted for."""
 
 import csv
-import json
-import re
-import unicodedata
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from legalqa.data.records import FIELDS, HALF_SURROGATE, record_problem
-from legalqa.errors import UserError
+from legalqa.data import formats, layouts
+from legalqa.data.records import load_json
+from legalqa.errors import UserError, first_line
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+COMPRESSED = (".gz", ".bz2", ".xz")
 SAVED_DATASET = ("state.json", "dataset_dict.json")  # what `datasets.save_to_disk` leaves in its folder
-SEEN_ARTICLE = "seen_article"  # said of a split, so it never travels from one split into another
+DELIMITERS = ",;\t|"
+ROWS_AT_ONCE = 1000
 
-LINE_ENDS = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
-SPACES = re.compile(r"[^\S\n]+")
-BLANK_LINES = re.compile(r"\n{3,}")
+READ, SKIPPED, UNKNOWN = "read", "skipped", "unknown"
 
 
 class Row(NamedTuple):
-    """A row of a source: its record, or why it has none."""
+    """A row of a source: its record, or why it has none; what was taken out of it or left aside."""
 
     file: str
     line: int  # of the file; the number of the row in JSON lists, Parquet and saved datasets
     record: dict | None
     reason: str | None
+    notes: tuple[str, ...] = ()
 
 
-def normalize_text(text):
-    """NFC; no control or invisible characters; one space, one blank line at a time; nothing at the ends."""
-    text = LINE_ENDS.sub("\n", unicodedata.normalize("NFC", text))
-    if not text.isprintable():
-        text = "".join(
-            character
-            for character in text
-            if character.isspace() or unicodedata.category(character) not in ("Cc", "Cf")
-        )
-    lines = (SPACES.sub(" ", line).strip() for line in text.split("\n"))
-    return unicodedata.normalize("NFC", BLANK_LINES.sub("\n\n", "\n".join(lines)).strip())
+class Source(NamedTuple):
+    """A file (or the folder of a saved dataset) to read, or that cannot be read and why."""
+
+    path: Path
+    outcome: str = READ  # READ, SKIPPED or UNKNOWN
+    why: str | None = None
+    named: bool = False  # by the user; what is wrong with it then stops everything
+    num_rows: int = 0
 
 
-def find_files(sources):
-    """The files of the sources given, folders searched for the suffixes above; a saved dataset is its folder."""
-    files = []
-    for source in map(Path, sources):
-        if source.is_dir() and not is_saved_dataset(source):
-            found = sorted(path for path in source.rglob("*") if path.suffix in SUFFIXES and path.is_file())
-            if not found:
-                raise UserError(f"{source}: no file ending in {', '.join(SUFFIXES)} in this folder")
-            files += found
-        elif not source.exists():
-            raise UserError(f"{source}: no such file or folder")
-        elif source.is_file() and source.suffix not in SUFFIXES:
-            raise UserError(
-                f"{source}: unknown kind of file; expected {', '.join(SUFFIXES)}, or a folder of such"
-            )
+class Parsed(NamedTuple):
+    """What a reader found: the line or row number, the value or what is wrong with it, bytes read since the
+    last one."""
+
+    line: int
+    value: Any
+    problem: str | None
+    size: float
+
+
+# ---------------------------------------------------------------- which files
+
+
+def find_sources(paths: list[str]) -> list[Source]:
+    """Every file of the paths given, each once; in folders, the unreadable ones among them. Named files must
+    be readable."""
+    found, seen = [], set()
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder")
+        if path.is_dir() and not is_saved_dataset(path):
+            inside = list(walk(path))
+            if not any(source.outcome == READ for source in inside):
+                raise UserError(f"{path}: no file ending in {', '.join(SUFFIXES)} in this folder")
+            found += inside
         else:
-            files.append(source)
-    return list(dict.fromkeys(files))
+            source = judge(path)._replace(named=True)
+            if source.why:
+                raise UserError(f"{path}: {source.why}; expected {', '.join(SUFFIXES)}, or a folder of such")
+            found.append(source)
+    once = []
+    for source in found:
+        real = source.path.resolve()
+        if real not in seen:
+            once.append(source)
+        elif source.path not in [other.path for other in once]:
+            once.append(source._replace(outcome=SKIPPED, why="the same file as one before, by a link"))
+        seen.add(real)
+    return once
 
 
-def is_saved_dataset(folder):
+def walk(folder: Path, parents: tuple[Path, ...] = ()) -> Iterator[Source]:
+    """A Source for every file below a folder, links followed; hidden folders and links in a circle are one
+    each."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        yield Source(folder, SKIPPED, f"cannot be opened: {error.strerror}")
+        return
+    parents = (*parents, folder.resolve())
+    for path in entries:
+        if path.name.startswith("."):
+            yield Source(path, SKIPPED, "hidden")
+        elif not path.is_dir() or is_saved_dataset(path):
+            yield judge(path)
+        elif path.resolve() in parents:
+            yield Source(path, SKIPPED, "a link to a folder it is in")
+        else:
+            yield from walk(path, parents)
+
+
+def judge(path: Path) -> Source:
+    """Whether a path is to be read, by its kind and name alone."""
+    if not path.exists():
+        return Source(path, SKIPPED, "a link to nothing")
+    if path.is_dir() or suffix_of(path) in SUFFIXES and path.is_file():
+        return Source(path)
+    if not path.is_file():
+        return Source(path, UNKNOWN, "not a regular file")
+    try:
+        with open(path, "rb") as file:
+            kind = formats.kind_of(file.read(32))
+    except OSError as error:
+        return Source(path, SKIPPED, f"cannot be read: {error.strerror}")
+    return Source(path, UNKNOWN, f"unknown kind of file{f': {kind}' if kind else ''}")
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix in lower case, of `a.jsonl.gz` the `.jsonl`."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def is_saved_dataset(folder: Path) -> bool:
     return any((folder / name).is_file() for name in SAVED_DATASET)
 
 
-def read_file(path, mapping, advance=lambda steps: None):
+def read_sources(
+    sources: list[Source], mapping: dict[str, str], advance: Callable[[float], Any]
+) -> tuple[list[Source], list[Row]]:
+    """(the sources, now with what became of each, all their rows). A bad file stops everything only if it was
+    named."""
+    outcomes, rows = [], []
+    for source in sources:
+        if source.outcome != READ:
+            outcomes.append(source)
+            continue
+        try:
+            found = list(read_file(source.path, mapping, advance))
+        except UserError as error:
+            if source.named:
+                raise
+            why = str(error).removeprefix(f"{source.path}: ")
+            outcomes.append(source._replace(outcome=SKIPPED, why=why))
+            continue
+        rows += found
+        outcomes.append(source._replace(num_rows=len(found)))
+    if not any(source.outcome == READ for source in outcomes):
+        raise UserError("; ".join(f"{source.path}: {source.why}" for source in outcomes if source.why))
+    return outcomes, rows
+
+
+# ---------------------------------------------------------------- their rows
+
+
+def read_file(
+    path: Path, mapping: dict[str, str], advance: Callable[[float], Any] = lambda steps: None
+) -> Iterator[Row]:
     """Yield a Row for every row of a file. `advance(n)` is called as n bytes are done.
 
     Raises a UserError that names the columns if the rows are well-formed but none has the fields of a record.
     """
-    read = {
-        ".jsonl": read_jsonl,
-        ".json": read_json,
-        ".csv": read_csv,
-        ".tsv": read_csv,
-        ".parquet": read_parquet,
-    }.get(path.suffix, read_saved_dataset)
     columns, usable = {}, False
     try:
-        for line, value, problem, size in read(path):
-            record, reason = (None, problem) if problem else to_record(value, mapping)
-            usable |= record is not None or not reason.startswith("no field")
+        for line, value, problem, size in parse_file(path):
+            reading = layouts.Reading(None, problem) if problem else layouts.to_record(value, mapping)
+            usable |= reading.record is not None or not reading.reason.startswith("no field")
             if not usable and isinstance(value, dict):
                 columns.update(dict.fromkeys(map(str, value)))
             advance(size)
-            yield Row(str(path), line, record, reason)
+            yield Row(str(path), line, *reading)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     if columns and not usable:
@@ -95,34 +182,48 @@ def read_file(path, mapping, advance=lambda steps: None):
         )
 
 
-# Each reader yields (line or row number, parsed value, what is wrong with it or None, bytes read since the last one).
+def parse_file(path: Path) -> Iterator[Parsed]:
+    if path.is_dir():
+        yield from parse_saved_dataset(path)
+        return
+    content, size = formats.read_content(path), path.stat().st_size
+    if formats.kind_of(content) == formats.PARQUET:
+        parse = parse_parquet
+    else:
+        parse = {".json": parse_json, ".csv": parse_csv, ".tsv": parse_csv, ".parquet": parse_parquet}.get(
+            suffix_of(path), parse_jsonl
+        )
+    for parsed in parse(path, content):
+        yield parsed._replace(size=parsed.size * size / max(1, len(content)))
 
 
-def read_jsonl(path):
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            try:
-                yield number, json.loads(line.decode("utf-8")), None, len(line)
-            except UnicodeDecodeError:
-                yield number, None, "not UTF-8", len(line)
-            except (ValueError, RecursionError):  # ValueError: also a number of 5,000 digits
-                yield number, None, "not JSON", len(line)
+def parse_jsonl(path: Path, content: bytes) -> Iterator[Parsed]:
+    good = bad = 0  # lines of more than ASCII
+    for number, line in enumerate(io.BytesIO(content), 1):
+        if not line.strip():
+            continue
+        value, problem = None, None
+        try:
+            value = load_json(line.decode("utf-8"))
+        except UnicodeDecodeError:
+            problem = "not UTF-8"
+        except (ValueError, RecursionError):  # ValueError: also a number of 5,000 digits
+            problem = "not JSON"
+        good, bad = good + (problem is None and not line.isascii()), bad + (problem == "not UTF-8")
+        yield Parsed(number, value, problem, len(line))
+    if bad > 1 and not good:
+        raise UserError(f"{path}: {formats.not_utf8(content)}")
 
 
-def read_json(path):
+def parse_json(path: Path, content: bytes) -> Iterator[Parsed]:
     """A list of rows, or an object that holds one such list; a `.json` of JSON lines is read as lines."""
-    content = path.read_bytes()
     try:
-        data = json.loads(content.decode("utf-8-sig"))
+        data = load_json(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8; convert it, e.g. iconv -f cp1251 -t utf-8") from error
+        raise UserError(f"{path}: {formats.not_utf8(content)}") from error
     except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
-        if content.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and b"\n" in content.strip():
-            yield from read_jsonl(path)
+        if content.lstrip(b" \r\n\t").startswith(b"{") and b"\n" in content.strip():
+            yield from parse_jsonl(path, content)
             return
         raise UserError(
             f"{path}: not JSON: {getattr(error, 'msg', 'nested too deep, or too long a number')}"
@@ -134,51 +235,68 @@ def read_json(path):
             for value in data.values()
             if isinstance(value, list) and value and isinstance(value[0], dict)
         ]
-        data = lists[0] if len(lists) == 1 and "messages" not in data else [data]
+        is_row = any(column in data for column in (*layouts.CHAT_COLUMNS, "prompt", "paragraphs"))
+        data = lists[0] if len(lists) == 1 and not is_row else [data]
     if not isinstance(data, list):
         raise UserError(f"{path}: a list of rows is expected, found {type(data).__name__}")
-    for number, value in enumerate(data, 1):
-        yield number, value, None, len(content) / len(data)
+    rows = [row for value in data for row in layouts.squad_rows(value)]
+    for number, row in enumerate(rows, 1):
+        yield Parsed(number, row, None, len(content) / len(rows))
 
 
-def read_csv(path):
+def parse_csv(path: Path, content: bytes) -> Iterator[Parsed]:
+    """Rows under a header; the delimiter is what divides the header most, or what Excel's line `sep=;`
+    names."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: {formats.not_utf8(content)}") from error
     csv.field_size_limit(2**31 - 1)
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        try:
-            delimiter = max(",;\t", key=file.readline().count)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            columns, done = next(reader, []), 0
-            while True:
-                number = reader.line_num + 1  # a quoted field may span lines: the row is named by its first
-                fields = next(reader, None)
-                if fields is None:
-                    return
-                size, done = file.buffer.tell() - done, file.buffer.tell()
-                if fields:
-                    surplus = "more fields than the header" if len(fields) > len(columns) else None
-                    yield number, dict(zip(columns, fields)), surplus, size
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: not UTF-8; convert it, e.g. iconv -f cp1251 -t utf-8") from error
-        except csv.Error as error:
-            raise UserError(f"{path}: line {reader.line_num}: not CSV: {error}") from error
+    first, _, rest = text.partition("\n")
+    named = first.strip().strip('"')
+    if named.lower().startswith("sep=") and len(named) == 5:
+        text, delimiter, skipped_lines = rest, named[4], 1
+    else:
+        delimiter, skipped_lines = max(DELIMITERS, key=lambda mark: len(header_of(text, mark))), 0
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        columns = check_header(path, next(filter(None, reader), []))
+        number, line_size = reader.line_num, len(content) / (1 + text.count("\n"))
+        for fields in reader:
+            # A quoted field may span lines: the row is named by its first.
+            line, size, number = number + 1, (reader.line_num - number) * line_size, reader.line_num
+            if fields:
+                surplus = "more fields than the header" if len(fields) > len(columns) else None
+                yield Parsed(line + skipped_lines, dict(zip(columns, fields)), surplus, size)
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num + skipped_lines}: not CSV: {error}") from error
 
 
-def read_parquet(path):
+def header_of(text: str, delimiter: str) -> list[str]:
+    return next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)), [])
+
+
+def check_header(path: Path, columns: list[str]) -> list[str]:
+    columns = [column.strip() for column in columns]
+    doubled = next((column for column in columns if column and columns.count(column) > 1), None)
+    if doubled:
+        raise UserError(f"{path}: column '{doubled[:40]}' occurs twice in the header; rename or remove one")
+    return columns
+
+
+def parse_parquet(path: Path, content: bytes) -> Iterator[Parsed]:
     import pyarrow
     from pyarrow import parquet
 
     try:
-        file = parquet.ParquetFile(path)
-        size = path.stat().st_size / max(1, file.metadata.num_rows)
-        rows = (row for batch in file.iter_batches(batch_size=1000) for row in batch.to_pylist())
-        for number, row in enumerate(rows, 1):
-            yield number, row, None, size
-    except pyarrow.ArrowException as error:
+        file = parquet.ParquetFile(pyarrow.BufferReader(content))
+        tables = file.iter_batches(batch_size=ROWS_AT_ONCE)
+        yield from parse_tables(tables, len(content) / max(1, file.metadata.num_rows))
+    except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file that can be read: {first_line(error)}") from error
 
 
-def read_saved_dataset(path):
+def parse_saved_dataset(path: Path) -> Iterator[Parsed]:
     """A folder that `datasets.save_to_disk` made; of several splits, all."""
     import datasets
 
@@ -187,54 +305,47 @@ def read_saved_dataset(path):
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: not a saved dataset that can be read: {first_line(error)}") from error
     splits = data.values() if isinstance(data, datasets.DatasetDict) else [data]
-    rows = (row for split in splits for row in split)
-    for number, row in enumerate(rows, 1):
-        yield number, row, None, 0
+    tables = (table for split in splits for table in split.with_format("arrow").iter(ROWS_AT_ONCE))
+    yield from parse_tables(tables, 0)
 
 
-def first_line(error):
-    return str(error).strip().split("\n")[0]
+def parse_tables(tables, row_size: float) -> Iterator[Parsed]:
+    """The rows of Arrow tables. A cell that is no value of Python (a broken text, the year 20,000) becomes
+    text, or costs its row."""
+    number = 0
+    for table in tables:
+        columns = [cells_of(column) for column in table.columns]
+        for cells in zip(*columns) if columns else ():
+            number += 1
+            row = dict(zip(table.schema.names, cells))
+            broken = next((name for name, cell in row.items() if isinstance(cell, BrokenCell)), None)
+            yield Parsed(number, row, f"column '{broken}' cannot be read" if broken else None, row_size)
 
 
-def to_record(row, mapping):
-    """(record, None) or (None, reason) of one parsed row, in the project's format and normalized."""
-    if not isinstance(row, dict):
-        return None, "not an object"
-    mapped = {field: row[column] for column, field in mapping.items() if column in row}
-    row = {key: value for key, value in row.items() if key not in mapping and key != SEEN_ARTICLE} | mapped
-    if "messages" in row and "instruction" not in row:
-        turns, problem = from_messages(row.pop("messages"))
-        if problem:
-            return None, problem
-        row |= turns
-    if row.get("input") is None:
-        row["input"] = ""
-    record = {field: row.pop(field) for field in FIELDS if row.get(field) is not None}
-    if problem := record_problem(record):
-        return None, problem
-    record = {field: normalize_text(text) for field, text in record.items()}
-    for field in ("instruction", "output"):
-        if not any(map(str.isalnum, record[field])):
-            return None, f"field '{field}' is empty" if not record[field] else f"field '{field}' has no word"
-    if row and HALF_SURROGATE.search(json.dumps(row, ensure_ascii=False, default=str)):
-        return None, "half a surrogate pair in a further field"
-    return record | row, None
+class BrokenCell:
+    """In the place of a value that Arrow cannot give."""
 
 
-def from_messages(messages):
-    """({"instruction", "output"}, None) or (None, reason) of a chat of one question; the system turn is left out."""
-    if not isinstance(messages, list) or not all(isinstance(turn, dict) for turn in messages):
-        return None, "messages are not a list of turns"
-    turns = [(turn.get("role"), turn.get("content")) for turn in messages if turn.get("role") != "system"]
-    roles = [role for role, _ in turns]
-    if roles != ["user", "assistant"]:
-        several = roles[:2] == ["user", "assistant"] and len(roles) > 2
-        return None, "a chat of several questions" if several else "a chat without a question and an answer"
-    return dict(zip(("instruction", "output"), (content_text(content) for _, content in turns))), None
+def cells_of(column) -> list:
+    """The values of a column; dates, times and durations as text, since Python's reach from the year 1 to
+    9999."""
+    import pyarrow
+
+    if pyarrow.types.is_temporal(column.type):
+        try:
+            return column.cast(pyarrow.string()).to_pylist()
+        except pyarrow.ArrowException:
+            return [cell_of(cell) for cell in column.cast(pyarrow.int64())]
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError, ImportError, pyarrow.ArrowException):
+        return [cell_of(cell) for cell in column]
 
 
-def content_text(content):
-    """The text of a turn; in the form that lists its parts, the text parts joined."""
-    if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return content
+def cell_of(cell):
+    import pyarrow
+
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError, ImportError, pyarrow.ArrowException):
+        return BrokenCell()

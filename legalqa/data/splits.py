@@ -1,13 +1,14 @@
-"""Which rows are for validation: by language, by groups that ask the same thing, and by the article they are about."""
+"""Which rows are for validation: by language, by groups that ask the same thing, and by the article they are
+about."""
 
 import hashlib
 from collections import Counter, defaultdict
 
 from legalqa.data import duplicates, records
-from legalqa.data.sources import SEEN_ARTICLE
+from legalqa.data.layouts import SEEN_ARTICLE
 
 
-def article_of(record):
+def article_of(record: dict) -> tuple[str, str] | None:
     """(act, article) that the row was made from, or None where `source` does not say."""
     source = record.get("source")
     if (
@@ -19,13 +20,13 @@ def article_of(record):
     return None
 
 
-def row_order(record, seed):
+def row_order(record: dict, seed: int) -> str:
     """A place in a random order that depends on the row and the seed alone, not on where the row stood."""
     text = "\n".join([str(seed), *(record[field] for field in records.FIELDS)])
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def split_rows(rows, groups, fraction, seed):
+def split_rows(rows: list[dict], groups: list[int], fraction: float, seed: int) -> set[int]:
     """Indices of the validation rows: `fraction` of each language, groups whole.
 
     Of rows with a `source`, half are taken about articles that no row of train is about (then all rows about
@@ -70,13 +71,13 @@ def split_rows(rows, groups, fraction, seed):
     left = Counter(article for row, article in enumerate(articles) if row not in validation)
     for members in in_random_order(groups):
         need = Counter(articles[row] for row in members if articles[row])
-        if members[0] not in validation and all(left[article] > size for article, size in need.items()):
-            if take(members, room):
-                left -= need
+        spares_one_each = all(left[article] > size for article, size in need.items())
+        if members[0] not in validation and spares_one_each and take(members, room):
+            left -= need
     return validation
 
 
-def mark_seen_articles(train, validation):
+def mark_seen_articles(train: list[dict], validation: list[dict]) -> list[dict]:
     """The validation rows, those with a source told whether train has a row about the same article."""
     covered = {article_of(record) for record in train} - {None}
     return [

@@ -7,7 +7,8 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from legalqa.data import duplicates, records
+from legalqa.data import records
+from legalqa.data.text import LATIN_IN_CYRILLIC, split_words
 from legalqa.errors import UserError
 
 PERCENTILES = (5, 25, 50, 75, 95, 100)
@@ -21,7 +22,8 @@ WORTH_PROCESSES = 5000  # rows from which on reading their citations is shared o
 
 
 def load_tokenizer(folder):
-    """The tokenizer in a model's folder, by the `tokenizers` package alone: nothing else of the model is read."""
+    """The tokenizer in a model's folder, by the `tokenizers` package alone: nothing else of the model is
+    read."""
     from tokenizers import Tokenizer
 
     path = Path(folder) / "tokenizer.json"
@@ -54,7 +56,8 @@ def percentiles(values):
 
 
 def all_cited_acts(texts):
-    """`cited_acts` of each text, in order; of many, on all cores, because a reading takes most of a millisecond."""
+    """`cited_acts` of each text, in order; of many, on all cores, because a reading takes most of a
+    millisecond."""
     if len(texts) < WORTH_PROCESSES:
         yield from map(cited_acts, texts)
         return
@@ -84,7 +87,7 @@ def describe(train, validation, max_tokens, tokenizer=None, advance=lambda steps
             for part in (train, validation)
         ]
         languages[language] = {"train": size[0], "validation": size[1]}
-    questions = [duplicates.split_words(records.question(row)) for row in rows]
+    questions = [split_words(records.question(row)) for row in rows]
     answer_words = [len(row["output"].split()) for row in rows]
     summary = {
         "train": len(train),
@@ -104,7 +107,7 @@ def describe(train, validation, max_tokens, tokenizer=None, advance=lambda steps
             Counter(" ".join(words[:OPENING_WORDS]) for words in questions).most_common(SHOWN_OPENINGS)
         ),
         "latin_in_cyrillic": sum(
-            bool(duplicates.LATIN_IN_CYRILLIC.search(" ".join(map(row.get, records.FIELDS)))) for row in rows
+            bool(LATIN_IN_CYRILLIC.search(" ".join(map(row.get, records.FIELDS)))) for row in rows
         ),
     }
     if tokenizer:
@@ -134,6 +137,7 @@ def print_tables(summary, console):
             ("in", summary["rows_in"]),
             *((f"dropped: {reason}", size) for reason, size in summary["dropped"].items()),
             ("kept", kept),
+            *((f"changed: {what}", size) for what, size in summary["changed"].items()),
             ("train", summary["train"]),
             ("validation", summary["validation"]),
             *(

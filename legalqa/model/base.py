@@ -8,6 +8,7 @@ from typing import Any
 
 from legalqa import cli
 from legalqa.errors import UserError, first_line
+from legalqa.files import user_folder
 from legalqa.libraries import quiet
 from legalqa.model import prompt, untrusted
 from legalqa.model.adapter import check_adapter, check_adapter_applies, check_prompt, is_adapter
@@ -39,9 +40,7 @@ def import_unsloth(model_name: str) -> Any:
         tune_cpu_process()
     # On CUDA Unsloth writes patched classes to this folder and imports them from there; by default it is the
     # current folder's.
-    cache = (
-        Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "legalqa" / "unsloth_compiled_cache"
-    )
+    cache = user_folder("XDG_CACHE_HOME", ".cache") / "legalqa" / "unsloth_compiled_cache"
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache))
     if Path(model_name).is_dir():
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -76,7 +75,9 @@ def check_model_name(model_name: str) -> str:
     if Path(model_name).is_dir():
         untrusted.check_model_folder(model_name)
         # The adapter records this name: one that climbs out of its folder would mean another somewhere else.
-        return os.path.abspath(model_name) if ".." in Path(model_name).parts else model_name
+        # A trailing slash makes no other model either, which --resume would ask about.
+        climbs = ".." in Path(model_name).parts
+        return os.path.abspath(model_name) if climbs else os.path.normpath(model_name)
     if model_name.count("/") != 1 or model_name.startswith((".", "/", "~")):
         raise UserError(f"model '{model_name}' is neither a folder nor a hub id (owner/name)")
     from httpx import HTTPError

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 
-from legalqa.data.records import KAZAKH_LETTERS, detect_language
+from legalqa.data.records import KAZAKH_LETTERS, detect_language, prediction_problem
 from legalqa.errors import UserError
 from legalqa.law.citations import citation_as_dict, parse_citations
 from legalqa.scoring.citation_scores import score_citations
@@ -231,6 +231,8 @@ def score_predictions(rows: list[dict], source: str = "the predictions") -> list
                 f"{source}: row {number} has no text in {', '.join(missing)}; each row needs "
                 "instruction, input (may be empty), output and prediction"
             )
+        if problem := prediction_problem(row):
+            raise UserError(f"{source}: row {number}: {problem}")
     generated = ("cut_off", "new_tokens", "generation_sec")
     return [
         make_sample(row, identifier, row["prediction"], **{key: row.get(key) for key in generated})

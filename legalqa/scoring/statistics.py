@@ -105,7 +105,7 @@ def group_summary(samples: list[Sample], seed: int, names: tuple[str, ...] = tup
 def acts_of(sample: Sample) -> set[str]:
     """Acts a sample is about: its `source` where the data has one, else those its reference answer cites."""
     source = sample.get("source")
-    if isinstance(source, dict) and source.get("act"):
+    if isinstance(source, dict) and source.get("act") and isinstance(source["act"], str):
         return {source["act"]}
     return {citation["act"] for citation in sample["citations"]["reference"] if citation["act"]}
 
