@@ -32,6 +32,7 @@ from legalqa.model.base import (
     load_base,
     load_model_config,
     load_tokenizer,
+    weight_bytes,
 )
 from legalqa.model.device import Device, find_device
 from legalqa.training import checkpoints
@@ -42,6 +43,7 @@ from legalqa.training.plan import (
     memory_estimate_bytes,
     past_tokens_per_sec,
     rough_tokens_per_sec,
+    weight_guess_bytes,
 )
 from legalqa.training.processes import from_main_process
 
@@ -124,7 +126,7 @@ def print_plan(config, plan: Plan, device: Device, trainable, total, memory_byte
         f"{plan.micro_batch_rows}; {100 * plan.padding_share:.0f} % padding), {plan.epochs:.3g} epochs"
     )
     past = past_tokens_per_sec(config["logs_dir"], config, device.name)
-    speed = past or rough_tokens_per_sec(total, config["gradient_checkpointing"])
+    speed = past or rough_tokens_per_sec(total, config["gradient_checkpointing"], device)
     source = (
         "the last run's speed here"
         if past
@@ -136,6 +138,12 @@ def print_plan(config, plan: Plan, device: Device, trainable, total, memory_byte
         f"memory     about {memory_bytes / 1e9:.1f} GB at the longest micro-batch ({plan.worst_tokens:,} "
         f"tokens), of {device.memory_bytes / 1e9:.1f} GB"
     )
+
+
+def weight_estimate_bytes(config, model_config, parameters, device):
+    """Bytes of the base model's weights: by its files, or a guess from its size."""
+    how = config["load_in_4bit"], 4 if device.arithmetic == "float32" else 2
+    return weight_bytes(config["model_name"], *how) or weight_guess_bytes(model_config, parameters, *how)
 
 
 def format_sec(seconds):
@@ -251,9 +259,8 @@ def main(argv=None):
     plan = make_plan(config, train, validation, tokenizer, world_size)
     model_config = load_model_config(config["model_name"])
     trainable, total = count_parameters(model_config, config["lora_r"], config["target_modules"])
-    memory_bytes = memory_estimate_bytes(
-        model_config, trainable, total, plan.worst_tokens, config, device.type
-    )
+    weights = weight_estimate_bytes(config, model_config, total - trainable, device)
+    memory_bytes = memory_estimate_bytes(model_config, weights, trainable, plan, config, device)
     if is_main:  # it measures the machine
         print_plan(config, plan, device, trainable, total, memory_bytes)
     data, settings, binding = describe_run(config, plan, train, validation, tokenizer, run)

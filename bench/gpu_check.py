@@ -230,7 +230,7 @@ def worker_tiny_checks(work, settings):
 def machine_facts(settings):
     import torch
 
-    from legalqa.model.device import find_device
+    from legalqa.model.device import find_device, matrix_flops_per_sec
 
     facts = {
         **asdict(find_device()),
@@ -249,26 +249,7 @@ def machine_facts(settings):
             "capability": torch.cuda.get_device_capability(),
             "bf16": torch.cuda.is_bf16_supported(),
         }
-    return facts | {"matmul_flops_per_sec": matmul_flops_per_sec(settings["device"])}
-
-
-def matmul_flops_per_sec(device):
-    """Rate of a large square matrix product on random data: bfloat16 on CUDA, float32 on a CPU; the median of
-    ten."""
-    import torch
-
-    size, dtype = (8192, torch.bfloat16) if device == "cuda" else (512, torch.float32)
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    times = []
-    for _ in range(13):
-        if device == "cuda":
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        a @ b
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return 2 * size**3 / sorted(times[3:])[5]
+    return facts | {"matmul_flops_per_sec": matrix_flops_per_sec(find_device())}
 
 
 def attention_facts():

@@ -3,8 +3,10 @@
 import ctypes
 import os
 import shutil
+import statistics
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,18 +52,37 @@ class Device:
     type: str  # "cuda", "mps" or "cpu"
     name: str
     memory_bytes: int
+    arithmetic: str = "bfloat16"  # of its matrix products: "bfloat16", "float16" or "float32"
 
 
 def find_device() -> Device:
-    """The first CUDA GPU, or the machine itself."""
+    """The first CUDA GPU, or the machine itself. After Unsloth's import, which chooses the arithmetic."""
     import psutil
     import torch
 
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
-        return Device("cuda", properties.name, properties.total_memory)
+        arithmetic = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+        return Device("cuda", properties.name, properties.total_memory, arithmetic)
+    from unsloth import is_bfloat16_supported
+
+    arithmetic = "bfloat16" if is_bfloat16_supported() else "float32"
     kind = "mps" if torch.backends.mps.is_available() else "cpu"
-    return Device(kind, cpu_name(), psutil.virtual_memory().total)
+    return Device(kind, cpu_name(), psutil.virtual_memory().total, arithmetic)
+
+
+def matrix_flops_per_sec(device: Device) -> float:
+    """Operations a second in a large square matrix product of random numbers, in the device's arithmetic."""
+    import torch
+
+    size, place = (8192, "cuda") if device.type == "cuda" else (1024, "cpu")
+    a, b = (torch.randn(size, size, device=place, dtype=getattr(torch, device.arithmetic)) for _ in range(2))
+    times = []
+    for _ in range(13):
+        started = time.perf_counter()
+        (a @ b)[0, 0].item()  # waits for the GPU
+        times.append(time.perf_counter() - started)
+    return 2 * size**3 / statistics.median(times[3:])
 
 
 def why_no_cuda() -> str:

@@ -2,7 +2,6 @@
 
 import math
 import random
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json
 from legalqa.model import prompt
+from legalqa.model.device import Device, matrix_flops_per_sec
 
 
 class Example(NamedTuple):
@@ -258,45 +258,42 @@ def past_tokens_per_sec(logs_dir: str, config: dict, device_name: str) -> float 
     return None
 
 
-def rough_tokens_per_sec(weights, gradient_checkpointing):
+def rough_tokens_per_sec(parameters: int, gradient_checkpointing: bool, device: Device) -> float:
     """Training speed for a first guess, tokens/s: of a timed matrix product training reaches about 0.4.
 
-    A token costs 2 operations a weight forward, 2 backward to the activations (the base's weights are
+    A token costs 2 operations a parameter forward, 2 backward to the activations (the base's weights are
     frozen), and 2 more where activations are recomputed.
     """
-    import torch
-
-    cuda = torch.cuda.is_available()
-    size = 4096 if cuda else 1024
-    a = torch.ones(
-        size, size, device="cuda" if cuda else "cpu", dtype=torch.bfloat16 if cuda else torch.float32
-    )
-    best = math.inf
-    for _ in range(5):
-        started = time.perf_counter()
-        (a @ a)[0, 0].item()
-        best = min(best, time.perf_counter() - started)
-    return 0.4 * 2 * size**3 / best / (weights * (6 if gradient_checkpointing else 4))
+    operations = parameters * (6 if gradient_checkpointing else 4)
+    return 0.4 * matrix_flops_per_sec(device) / operations
 
 
-def memory_estimate_bytes(model_config, trainable, total, tokens, config, device_type):
-    """Rough peak bytes: weights, adapter with its optimizer, activations of the worst micro-batch.
+def weight_guess_bytes(model_config, parameters: int, load_in_4bit: bool, value_bytes: int) -> int:
+    """Bytes of a base model whose files are not here yet; NF4 with double quantization takes 0.516 byte a
+    weight (Dettmers et al., arXiv 2305.14314), embeddings and head are not packed."""
+    matrices = 1 if model_config.tie_word_embeddings else 2
+    embeddings = model_config.vocab_size * model_config.hidden_size * matrices
+    body = (parameters - embeddings) * (0.516 if load_in_4bit else value_bytes)
+    return int(body + embeddings * value_bytes)
 
-    NF4 with double quantization takes 0.516 byte a weight (Dettmers et al., arXiv 2305.14314); embeddings and
-    head keep 16 bits (32 on a CPU without bfloat16); LoRA in fp32 with gradient and two AdamW moments takes
-    16 bytes a parameter. A layer keeps about 12 hidden and 5 intermediate values a token; recomputation keeps
-    one layer's and each layer's input.
+
+def memory_estimate_bytes(
+    model_config, weight_bytes: int, trainable: int, plan: Plan, config: dict, device: Device
+) -> int:
+    """Rough peak bytes: weights, adapter with its optimizer, what the worst micro-batch keeps, logits on a
+    CPU.
+
+    LoRA in float32 with gradient and two AdamW moments takes 16 bytes a parameter. A layer keeps about 12
+    hidden and 5 intermediate values a token; recomputation keeps one layer's and each layer's input. On a CPU
+    most of these are float32, whatever products are computed in, and logits are made for all positions at
+    once, with a float32 copy and its gradient (on CUDA Unsloth makes them in parts).
     """
-    hidden, inner, layers = (
-        model_config.hidden_size,
-        model_config.intermediate_size,
-        model_config.num_hidden_layers,
-    )
-    value_bytes = 4 if device_type == "cpu" else 2
-    embeddings = model_config.vocab_size * hidden * (1 if model_config.tie_word_embeddings else 2)
-    body = total - trainable - embeddings
-    weights = body * (0.516 if config["load_in_4bit"] else value_bytes) + embeddings * value_bytes
-    layer_values = 12 * hidden + 5 * inner
-    per_token = layer_values + layers * hidden if config["gradient_checkpointing"] else layers * layer_values
-    runtime = 1.2e9  # Python, torch, CUDA context
-    return int(weights + 16 * trainable + tokens * per_token * value_bytes + runtime)
+    on_cpu = device.type == "cpu"
+    layers, hidden = model_config.num_hidden_layers, model_config.hidden_size
+    layer_values = 12 * hidden + 5 * model_config.intermediate_size
+    recomputed = layer_values + layers * hidden
+    token_values = recomputed if config["gradient_checkpointing"] else layers * layer_values
+    activations = plan.worst_tokens * token_values * (4 if on_cpu else 2)
+    logits = plan.worst_tokens * model_config.vocab_size * 12 if on_cpu else 0
+    runtime = 1.2e9  # Python, torch, the CUDA context or the kernels compiled for a CPU
+    return int(weight_bytes + 16 * trainable + activations + logits + runtime)
