@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from legalqa.errors import UserError, os_advice
 
@@ -124,7 +125,7 @@ def command_line(*more):
     return command(os.path.basename(sys.argv[0]), *given, *(flag for flag in more if flag not in given))
 
 
-def run_meta(run_id, **facts):
+def run_meta(run_id: str, **facts: Any) -> Any:
     """The `meta` of a log: who ran what, on which code, with which packages; `facts` adds what the stage
     knows."""
     return {

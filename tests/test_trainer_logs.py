@@ -1,6 +1,7 @@
 """Histories that other tools left, read and drawn: the Trainer's state, its totals, its console output."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from legalqa.errors import UserError
 from legalqa.report import figures, training_plots
 from legalqa.report.trainer_logs import read_trainer_log
 
+FIXTURES = Path(__file__).parent / "fixtures" / "trainer"  # of transformers 5.17, a run of 60 steps
 TOTALS = {  # of the reference run's logs/metrics_<run>.json: these keys and nothing else
     "train_runtime": 86147.0,
     "train_samples_per_second": 1.978,
@@ -83,6 +85,14 @@ def test_trainer_state(tmp_path):
     run, note = read(tmp_path / "trainer_state.json", state)
     assert losses(run) == [(5, 2.5)] and run.metrics is None
     assert note == "1 x loss; not in it: eval_loss, learning_rate"
+
+
+def test_a_real_trainers_console_says_what_its_state_says():
+    console, state = (read_trainer_log(FIXTURES / name)[0] for name in ("console.log", "trainer_state.json"))
+    pairs = list(zip(console.metrics.data["history"], state.metrics.data["history"], strict=True))
+    assert len(pairs) == 15
+    for printed, logged in pairs:
+        assert printed == {key: pytest.approx(value, rel=1e-3) for key, value in logged.items()}
 
 
 @pytest.mark.parametrize("as_text", [False, True])

@@ -94,7 +94,7 @@ class Cells:
 
     def difference(self, name: str, group: list[str] | tuple = ()) -> str:
         """Paired difference and interval in percentage points, "+40,7 [20,9; 59,2]"."""
-        found = lookup(self.logs.compare, [*group, "metrics", name])
+        found = lookup(self.logs.compare, [*group, "metrics", name]) or {"difference": None, "ci95": None}
         return with_interval(points(found["difference"], self.language), found["ci95"], self.language)
 
     def side(self, name: str, group: list[str] | tuple = ()) -> str | None:

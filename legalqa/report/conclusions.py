@@ -27,9 +27,9 @@ LIMITS = {
 UNNAMED, NAMED = "summary.by_named_article.unnamed", "summary.by_named_article.named"
 
 
-def lookup(log: Log, key: str | list[str]) -> Any:
+def lookup(log: Log | None, key: str | list[str]) -> Any:
     """The value at a dotted key ("summary.metrics.overall.ci95.0") or list of keys; None if there is none."""
-    value = log.data
+    value = log.data if log else None
     for part in key.split(".") if isinstance(key, str) else key:
         if isinstance(value, list):
             value = value[int(part)]

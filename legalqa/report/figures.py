@@ -7,6 +7,7 @@ no legend can cover data and nothing overlaps however long the names are.
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from legalqa.files import write_bytes
 from legalqa.report.logs import Log
@@ -27,7 +28,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
 )
 BASE_COLOUR = ORANGE
 RUN_COLOURS = (BLUE, GREEN, VERMILION, PURPLE, SKY)
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 12.5,
     "legend.frameon": False,
@@ -77,7 +78,7 @@ def new_figure(
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state, faster to import
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI)
     figure.text(EDGE_IN / WIDTH_IN, 1 - 0.15 / height_in, title, size=16, weight="bold", va="top")
     top_in = 0.50
     if len(models) == 1 or note:
@@ -102,7 +103,7 @@ def new_figure(
     bottom_in = 0.27 + (LINE_IN * legend_lines + 0.06 if legend_lines else 0)
     top_in += 0.08
     strip = (0.008, bottom_in / height_in, 0.984, 1 - (top_in + bottom_in) / height_in)
-    figure.get_layout_engine().set(rect=strip, w_pad=0.08)
+    figure.set_layout_engine("constrained", rect=strip, w_pad=0.08)
     return figure, figure.subplots(**grid)
 
 
@@ -139,7 +140,9 @@ def save(figure, path: Path, logs: list[Log]) -> None:
     canvas.draw()  # savefig() would draw twice
     about, content = PngImagePlugin.PngInfo(), io.BytesIO()
     about.add_itxt("Source", ", ".join(log.name for log in logs))
-    image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
+    image = Image.frombuffer(
+        "RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba()), "raw", "RGBA", 0, 1
+    )
     image.convert("RGB").save(content, "png", pnginfo=about, dpi=(DPI, DPI))
     write_bytes(path, content.getvalue())
 

@@ -84,7 +84,7 @@ def print_groups(summary: Summary, console) -> None:
     title = "by article seen in training, and by act (the five most frequent); citations as above"
     table = make_table(title, "group", "n", *shown)
     seen = [(f"{key} article", group) for key, group in summary.get("by_seen_article", {}).items()]
-    for key, group in seen + list(summary["by_act"].items())[:SHOWN_ACTS]:
+    for key, group in seen + list(summary.get("by_act", {}).items())[:SHOWN_ACTS]:
         scores = headline_scores(group)
         table.add_row(key, str(group["num_samples"]), *(score_text(scores[name]["mean"]) for name in shown))
     console.print(table)
@@ -129,7 +129,7 @@ def verdict(name: str, entry: Difference) -> str:
 
 
 def print_examples(samples: list[Sample]) -> None:
-    ranked = sorted(samples, key=lambda sample: sample["scores"]["overall"], reverse=True)
+    ranked = sorted(samples, key=lambda sample: sample["scores"]["overall"] or 0.0, reverse=True)
     for title, chosen in (("best", ranked[:SHOWN_EXAMPLES]), ("worst", ranked[::-1][:SHOWN_EXAMPLES])):
         for sample in chosen:
             print(

@@ -7,7 +7,7 @@ distances, and the steps of an epoch follow from the total that a bar shows and 
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from legalqa.errors import UserError
 from legalqa.files import read_json
@@ -15,6 +15,7 @@ from legalqa.report.logs import HistoryEntry, Log, MetricsLog, RunLogs, totals_a
 from legalqa.typed_json import json_problem
 
 SHOWN = ("loss", "eval_loss", "learning_rate")  # of an entry, in the pictures
+KEPT = (*SHOWN, "epoch")
 NUMBER = r"[-+]?(?:\d{1,30}(?:\.\d{0,30})?(?:e[-+]?\d{1,4})?|nan|inf)"
 ENTRY = re.compile(r"\{'\w+': [^{}\n]*\}")
 VALUE = re.compile(rf"'(\w+)': '?({NUMBER})'?(?=[,}}])")
@@ -76,7 +77,7 @@ def about(training: Training) -> str:
 
 
 def entry_of(step: int, logged: dict) -> HistoryEntry:
-    return {"step": step, **{key: logged[key] for key in (*SHOWN, "epoch") if key in logged}}
+    return cast(HistoryEntry, {"step": step, **{key: logged[key] for key in KEPT if key in logged}})
 
 
 def has_shown(logged: dict) -> bool:

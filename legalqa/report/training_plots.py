@@ -30,9 +30,9 @@ def curves_with(runs: list[RunLogs], key: str) -> list[Curve]:
 
 
 def curve_name(curve: Curve) -> str:
-    """Adapter and base model; the run's id where its settings are missing."""
+    """Adapter and base model; the run's id or the file's name where its settings are missing."""
     if curve.config is None:
-        return curve.log.run
+        return figures.short(curve.log.run)
     settings = curve.config.data
     adapter = figures.short(Path(settings["output_dir"]).name, 26)
     return f"{adapter} ({figures.short(settings['model_name'], 34)})"
@@ -43,7 +43,7 @@ def curve_label(curve: Curve, alone: bool, language: str) -> str:
     words, last_step = PLOT_WORDS[language], curve.entries[-1]["step"]
     label = f"{curve_name(curve)}, {number(last_step, language)} {plural(last_step, *words['steps'])}"
     label += "" if curve.finished else f", {words['unfinished']}"
-    return label if alone else f"{curve.log.run}: {label}"
+    return label if alone or curve.config is None else f"{curve.log.run}: {label}"
 
 
 def training_figure(picture: str, curves: list[Curve], legend_lines: int, language: str):
@@ -57,8 +57,9 @@ def training_figure(picture: str, curves: list[Curve], legend_lines: int, langua
     axes.set_xlim(0, 1.02 * max(curve.entries[-1]["step"] for curve in curves) or 1)
     figures.number_ticks(axes.xaxis, language)
     last = curves[0].entries[-1]
-    if alone and last.get("epoch") and last["step"]:
-        per_epoch = last["step"] / last["epoch"]
+    epochs = last.get("epoch")
+    if alone and epochs and last["step"]:
+        per_epoch = last["step"] / epochs
         top = axes.secondary_xaxis("top", functions=(lambda x: x / per_epoch, lambda x: x * per_epoch))
         top.set_xlabel(words["epoch"])
         figures.number_ticks(top.xaxis, language)

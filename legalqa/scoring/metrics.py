@@ -203,8 +203,7 @@ def make_sample(
 ) -> Sample:
     """One entry of `samples` in logs/benchmark_<run>.json."""
     scored = score_sample(record, prediction, cut_off)
-    extra = {key: record[key] for key in ("seen_article", "source") if key in record}
-    return {
+    sample: Sample = {
         "id": identifier,
         "language": scored["language"],
         "instruction": record["instruction"],
@@ -216,8 +215,12 @@ def make_sample(
         "new_tokens": new_tokens,
         "generation_sec": generation_sec,
         "cut_off": cut_off,
-        **extra,
     }
+    if "seen_article" in record:
+        sample["seen_article"] = record["seen_article"]
+    if "source" in record:
+        sample["source"] = record["source"]
+    return sample
 
 
 def score_predictions(rows: list[dict], source: str = "the predictions") -> list[Sample]:

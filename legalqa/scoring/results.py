@@ -181,11 +181,14 @@ class DifferenceGroup(TypedDict):
     metrics: dict[str, Difference]
 
 
-class Comparison(TypedDict):
-    num_shared: NotRequired[Count]  # the first logs have it in `meta` alone
+class Differences(TypedDict):
     metrics: dict[str, Difference]
     by_language: dict[str, DifferenceGroup]
     by_named_article: NotRequired[dict[str, DifferenceGroup]]  # as in Group
+
+
+class Comparison(Differences):
+    num_shared: Count
 
 
 class CompareMeta(RunMeta):
@@ -194,7 +197,7 @@ class CompareMeta(RunMeta):
     num_shared: Count
 
 
-class CompareLog(Comparison):
+class CompareLog(Differences):
     meta: CompareMeta
 
 

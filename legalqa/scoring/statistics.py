@@ -1,6 +1,7 @@
 """Means that say how sure they are: 95 % intervals, breakdowns, and the paired difference of two runs."""
 
 import warnings
+from collections.abc import Callable
 
 from legalqa.data.records import user_turn
 from legalqa.errors import UserError
@@ -32,10 +33,10 @@ def mean_ci(values: list[float | None], seed: int = 0) -> Score:
     """
     import numpy
 
-    values = numpy.array([value for value in values if value is not None], dtype=float)
-    if not len(values):
+    known = numpy.array([value for value in values if value is not None], dtype=float)
+    if not len(known):
         return {"mean": None, "ci95": None, "num_samples": 0}
-    return {"mean": float(values.mean()), "ci95": interval_of(values, seed), "num_samples": len(values)}
+    return {"mean": float(known.mean()), "ci95": interval_of(known, seed), "num_samples": len(known)}
 
 
 def interval_of(values, seed):
@@ -119,6 +120,10 @@ def grouped(samples, keys_of):
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
+def language_of(sample: Sample) -> list[str]:
+    return [sample["language"]]
+
+
 def named_article_of(sample: Sample) -> list[str]:
     """Whether the question itself names an article: then a model that repeats the question cites it."""
     if "instruction" not in sample:  # --compare takes results that have no more than scores
@@ -133,46 +138,51 @@ def seen_of(sample: Sample) -> list[str]:
 
 
 def generation_summary(samples: list[Sample]) -> Generation | None:
-    """Speed and cut-offs; None where the answers were not generated here."""
-    seconds = [sample["generation_sec"] for sample in samples]
-    tokens = [sample["new_tokens"] for sample in samples]
-    if None in seconds or None in tokens:
+    """Speed and cut-offs; None where an answer was not generated here."""
+    seconds = [second for sample in samples if (second := sample["generation_sec"]) is not None]
+    tokens = [count for sample in samples if (count := sample["new_tokens"]) is not None]
+    if len(seconds) < len(samples) or len(tokens) < len(samples):
         return None
     return {
         "total_sec": round(sum(seconds), 2),
         "mean_sec_per_sample": sum(seconds) / len(samples),
-        "new_tokens": sum(tokens),
+        "new_tokens": int(sum(tokens)),
         "tokens_per_second": sum(tokens) / sum(seconds) if sum(seconds) else None,
-        "cut_off_rate": sum(sample["cut_off"] for sample in samples) / len(samples),
+        "cut_off_rate": sum(bool(sample["cut_off"]) for sample in samples) / len(samples),
     }
 
 
-BREAKDOWNS = {
-    "by_language": lambda sample: [sample["language"]],
-    "by_act": acts_of,
-    "by_seen_article": seen_of,
-}
+def breakdown(samples: list[Sample], keys_of: Callable, seed: int) -> dict[str, Group]:
+    return {key: group_summary(group, seed) for key, group in grouped(samples, keys_of).items()}
 
 
 def summarize(samples: list[Sample], seed: int = 0) -> Summary:
     """The `summary` of logs/benchmark_<run>.json."""
-    summary = group_summary(samples, seed)
-    for name, keys_of in BREAKDOWNS.items():
-        groups = grouped(samples, keys_of)
-        if groups or name != "by_seen_article":
-            summary[name] = {key: group_summary(group, seed) for key, group in groups.items()}
+    summary: Summary = {
+        **group_summary(samples, seed),
+        "by_language": breakdown(samples, language_of, seed),
+        "by_act": breakdown(samples, acts_of, seed),
+        "generation": generation_summary(samples),
+    }
+    by_seen = breakdown(samples, seen_of, seed)
+    if by_seen:
+        summary["by_seen_article"] = by_seen
     add_named_article(summary, samples, seed)
-    return {**summary, "generation": generation_summary(samples)}
+    return summary
 
 
 def add_named_article(summary: Summary, samples: list[Sample], seed: int) -> None:
     """Add the groups of questions that name an article and that name none; in breakdowns citations alone."""
     summary["by_named_article"] = named_article_groups(samples, seed, tuple(METRICS))
-    for name, keys_of in BREAKDOWNS.items():
-        for key, group in grouped(samples, keys_of).items():
-            if key in summary.get(name, {}):
-                groups = named_article_groups(group, seed, metric_names("citation"))
-                summary[name][key]["by_named_article"] = groups
+    for groups, keys_of in (
+        (summary["by_language"], language_of),
+        (summary.get("by_act", {}), acts_of),
+        (summary.get("by_seen_article", {}), seen_of),
+    ):
+        of_key = grouped(samples, keys_of)
+        for key, group in groups.items():
+            citation = metric_names("citation")
+            group["by_named_article"] = named_article_groups(of_key.get(key, []), seed, citation)
 
 
 def named_article_groups(samples: list[Sample], seed: int, names: tuple[str, ...]) -> dict[str, Group]:
@@ -192,7 +202,7 @@ def compare(samples_a: list[Sample], samples_b: list[Sample], seed: int = 0) -> 
     return {
         "num_shared": len(pairs),
         "metrics": differences(pairs, seed),
-        "by_language": difference_groups(pairs, lambda sample: [sample["language"]], seed),
+        "by_language": difference_groups(pairs, language_of, seed),
         "by_named_article": difference_groups(pairs, named_article_of, seed),
     }
 
@@ -209,7 +219,9 @@ def differences(pairs: list[tuple[Sample, Sample]], seed: int) -> dict[str, Diff
     return {name: paired_difference(scores(0, name), scores(1, name), seed) for name in METRICS}
 
 
-def difference_groups(pairs: list[tuple[Sample, Sample]], keys_of, seed: int) -> dict[str, DifferenceGroup]:
+def difference_groups(
+    pairs: list[tuple[Sample, Sample]], keys_of: Callable, seed: int
+) -> dict[str, DifferenceGroup]:
     return {
         key: {"num_samples": len(group), "metrics": differences(group, seed)}
         for key, group in grouped(pairs, lambda pair: keys_of(pair[1])).items()
