@@ -1,4 +1,4 @@
-"""README's commands, flags, files and make targets exist, in both languages; the first screen is one screen."""
+"""README's commands, flags, files and make targets exist, in both languages; one screen comes first."""
 
 import importlib
 import re
@@ -17,6 +17,7 @@ WRITTEN_BY_RUNS = (
     "raw/",
     ".venv",
     "logs/metrics_<",
+    "logs/train_<",
     "logs/benchmark_<",
     "plots/*",
 )
