@@ -1,4 +1,4 @@
-"""README's commands, flags, files and make targets exist; its first screen is one screen."""
+"""README's commands, flags, files and make targets exist, in both languages; one screen comes first."""
 
 import importlib
 import re
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-README = (REPOSITORY / "README.md").read_text("utf-8")
+ENGLISH, RUSSIAN = ((REPOSITORY / name).read_text("utf-8") for name in ("README.md", "README.ru.md"))
+README = f"{ENGLISH}\n{RUSSIAN}"
 SCRIPTS = ("train_8b", "benchmark", "generate_plots", "generate_report", "chat", "prepare_data")
 WRITTEN_BY_RUNS = (
     "finetuned_",
@@ -16,6 +17,7 @@ WRITTEN_BY_RUNS = (
     "raw/",
     ".venv",
     "logs/metrics_<",
+    "logs/train_<",
     "logs/benchmark_<",
     "plots/*",
 )
@@ -60,8 +62,15 @@ def test_make_targets_exist():
 
 
 def test_first_screen():
-    first = README.split("\n## ")[0]
-    assert len(first.splitlines()) <= 45 and "not legal advice" in first
+    for text, caution in ((ENGLISH, "not legal advice"), (RUSSIAN, "не юридическая консультация")):
+        first = text.split("\n## ")[0]
+        assert len(first.splitlines()) <= 45 and caution in first
+
+
+def test_both_languages_name_the_same_stages():
+    first_screens = [text.split("\n## ")[0] for text in (ENGLISH, RUSSIAN)]
+    stages = [re.findall(r"^\| `(python [\w.]+)`", text, re.M) for text in first_screens]
+    assert stages[0] == stages[1] and len(stages[0]) == 5
 
 
 def test_profiles_and_keys_named_in_readme_exist():
