@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import tokenize
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import config
 from legalqa.errors import UserError, first_line
@@ -17,7 +19,7 @@ from legalqa.errors import UserError, first_line
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
-def run_main(main):
+def run_main(main: Callable[[], int]) -> NoReturn:
     """Run a stage's `main()` as a command: a UserError ends with one line and code 2, Ctrl-C with 130."""
     try:
         sys.exit(main())
@@ -42,7 +44,7 @@ def run_main(main):
         sys.exit(EXIT_USER_ERROR)
 
 
-def config_comments():
+def config_comments() -> dict[str, str]:
     """{key: comment on its line in config.py}, which is the flag's help text."""
     comments, key = {}, None
     for token in tokenize.generate_tokens(io.StringIO(Path(config.__file__).read_text("utf-8")).readline):
@@ -56,7 +58,7 @@ def config_comments():
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line, and whose unknown flags name the nearest known one."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see: python {self.prog} --help")
 
     def parse_args(self, argv=None):
@@ -75,7 +77,7 @@ class Parser(argparse.ArgumentParser):
         return args
 
 
-def parse_bool(text):
+def parse_bool(text: str) -> bool:
     words = {
         "true": True,
         "yes": True,
@@ -91,7 +93,7 @@ def parse_bool(text):
     return words[text.lower()]
 
 
-def parse_int(text):
+def parse_int(text: str) -> int:
     try:
         number = int(text)
     except ValueError as error:
@@ -101,7 +103,7 @@ def parse_int(text):
     return number
 
 
-def parse_float(text):
+def parse_float(text: str) -> float:
     try:
         number = float(text)
     except ValueError as error:
@@ -114,7 +116,7 @@ def parse_float(text):
 PARSERS = {bool: parse_bool, int: parse_int, float: parse_float, str: str, list: lambda text: text.split(",")}
 
 
-def make_parser(script, doc, keys, profile=True):
+def make_parser(script: str, doc: str | None, keys: Iterable[str], profile: bool = True) -> Parser:
     """A parser with a flag for each of `keys`, typed by its default in CONFIG; `--profile` if it matters."""
     parser = Parser(
         prog=Path(script).name,
@@ -147,23 +149,25 @@ def make_parser(script, doc, keys, profile=True):
     return parser
 
 
-def flag_of(key):
+def flag_of(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def has_accelerator():
+def has_accelerator() -> bool:
     """Whether an NVIDIA GPU is here, found without torch. Unsloth knows others; nobody has tested them."""
     if not shutil.which("nvidia-smi") or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
     return subprocess.run(["nvidia-smi", "-L"], capture_output=True).stdout.startswith(b"GPU")
 
 
-def given_flags(args):
+def given_flags(args: argparse.Namespace) -> dict[str, Any]:
     """{key of CONFIG: value} of the settings that the command line names."""
     return {key: value for key, value in vars(args).items() if key in config.CONFIG and value is not None}
 
 
-def effective_config(args, announce=True, choices=None):
+def effective_config(
+    args: argparse.Namespace, announce: bool = True, choices: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """CONFIG, then the profile, then the flags given: the flat dict a stage works with. Says so when `auto`
     picks demo. `choices`: {key: the values this stage knows}, more than config.CHOICES has for all."""
     name = args.profile
@@ -192,7 +196,7 @@ def effective_config(args, announce=True, choices=None):
     return effective
 
 
-def out_of_limits(values, name_of=str):
+def out_of_limits(values: Mapping[str, Any], name_of: Callable[[str], str] = str) -> list[str]:
     """["--lora-r must be from 1 to 1,024, not 0", ...]: what config.LIMITS does not allow among `values`,
     which a stranger's file may hold."""
     return [
@@ -203,6 +207,6 @@ def out_of_limits(values, name_of=str):
     ]
 
 
-def is_number_like(value, default):
+def is_number_like(value: Any, default: int | float) -> bool:
     """A whole number where the default is one, else any; True and False are no numbers."""
     return type(value) is int or (type(value) is float and isinstance(default, float))

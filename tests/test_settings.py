@@ -73,6 +73,7 @@ def test_what_is_inherited_and_overridden_is_said_with_its_source(tmp_path):
         ({"decoding": {**asdict(GREEDY), "temperature": 50}}, "temperature must be from 0 to 5, not 50"),
         ({"decoding": {**asdict(GREEDY), "max_new_tokens": 9.5}}, "max_new_tokens must be from 1 to 131,072"),
         ({"decoding": [1]}, "top_p must be from 0.001 to 1, not None"),
+        ({"max_seq_length": 0}, "max_seq_length must be from 8 to 1,048,576, not 0"),
         ({"max_seq_length": True}, "max_seq_length must be from 8 to 1,048,576, not True"),
         ({"load_in_4bit": 1}, "load_in_4bit is 1"),
         ({"run": 5}, "run is 5"),

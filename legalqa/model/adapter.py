@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from config import LIMITS
 from legalqa import cli, runlog
@@ -62,23 +62,20 @@ class AdapterSettings:
         """UserError when a value is not of its type or out of its limits; all None without the file."""
         path = Path(folder) / SETTINGS_FILE
         saved = read_json(path) if path.is_file() else {}
-        decoding = saved.pop("decoding", None)
-        wrong = [
-            f"{field.name} is {str(saved[field.name])[:40]}"
-            for field in dataclasses.fields(cls)
-            if field.name in saved
-            and field.name not in LIMITS
-            and not isinstance(saved[field.name], field.type)
-        ]
-        numbers = {key: saved[key] for key in ("max_seq_length",) if saved.get(key) is not None}
+        decoding, types = saved.pop("decoding", None), get_type_hints(cls)
+        known = {key: value for key, value in saved.items() if key in types}
+        numbers = {key: value for key, value in known.items() if key in LIMITS and value is not None}
         if decoding is not None:
             given = decoding if isinstance(decoding, dict) else {}
             numbers |= {key: given.get(key) for key in DECODING_KEYS}
-        wrong += cli.out_of_limits(numbers)
+        wrong = cli.out_of_limits(numbers) + [
+            f"{key} is {str(value)[:40]}"
+            for key, value in known.items()
+            if key not in numbers and not isinstance(value, types[key])
+        ]
         if wrong:
             raise UserError(f"{path}: damaged: {'; '.join(wrong)}; train again, or get the adapter again")
-        known = {field.name: saved[field.name] for field in dataclasses.fields(cls) if field.name in saved}
-        return cls(**known, decoding=decoding and Decoding.of(decoding))
+        return cls(**known, decoding=Decoding.of(decoding) if decoding else None)
 
     def save(self, folder: str | Path) -> None:
         write_json(Path(folder) / SETTINGS_FILE, dataclasses.asdict(self))
@@ -97,17 +94,17 @@ def answer_settings(
     return resolve(flags or {}, saved.as_config(), config)
 
 
-def is_adapter(folder):
+def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / ADAPTER_FILES[0]).is_file()
 
 
-def newest_adapter():
+def newest_adapter() -> str | None:
     """The adapter folder finetuned_* saved last, or None."""
     folders = [path for path in Path(".").glob("finetuned_*") if is_adapter(path) and path.suffix != ".tmp"]
     return str(max(folders, key=lambda path: (path / ADAPTER_FILES[0]).stat().st_mtime)) if folders else None
 
 
-def check_adapter(folder):
+def check_adapter(folder: str | Path) -> str:
     """The base model's name of an adapter folder; UserError when a file is missing, damaged, hostile or not
     safetensors."""
     folder = Path(folder)
@@ -142,7 +139,7 @@ def check_prompt(folder: str | Path, tokenizer: Any) -> None:
         )
 
 
-def check_adapter_applies(language_model, tokenizer, name):
+def check_adapter_applies(language_model: Any, tokenizer: Any, name: str) -> None:
     """UserError unless the next-token scores of a short text differ with the adapter on and off."""
     import torch
 
@@ -159,7 +156,7 @@ def check_adapter_applies(language_model, tokenizer, name):
         )
 
 
-def check_output(config, run, overwrite):
+def check_output(config: Mapping[str, Any], run: str | None, overwrite: bool) -> str | None:
     """The run whose adapter is in `output_dir`, or None. UserError when `run` would destroy something there
     at its end."""
     target = Path(config["output_dir"]).resolve()
@@ -197,7 +194,13 @@ def check_output(config, run, overwrite):
     return holder
 
 
-def save_adapter(language_model, tokenizer, config, settings, metrics):
+def save_adapter(
+    language_model: Any,
+    tokenizer: Any,
+    config: Mapping[str, Any],
+    settings: AdapterSettings,
+    metrics: Mapping[str, Any],
+) -> None:
     """Adapter, tokenizer, prompt settings and model card, put in place whole by a rename.
 
     A kill between the two renames leaves the old adapter under `.old.tmp`; the next save begins by putting it
@@ -226,7 +229,7 @@ def save_adapter(language_model, tokenizer, config, settings, metrics):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove(path):
+def remove(path: Path) -> None:
     """Delete a folder, or the link in its place; nothing there is fine."""
     if path.is_symlink():
         path.unlink()
@@ -234,7 +237,7 @@ def remove(path):
         shutil.rmtree(path)
 
 
-def model_card(config, settings, metrics):
+def model_card(config: Mapping[str, Any], settings: AdapterSettings, metrics: Mapping[str, Any]) -> str:
     """README.md of the adapter folder, in the hub's form."""
     kind = "4-bit NF4 (QLoRA)" if config["load_in_4bit"] else "16-bit LoRA"
     eval_loss = "not measured" if metrics["eval_loss"] is None else metrics["eval_loss"]

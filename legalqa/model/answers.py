@@ -17,7 +17,7 @@ from legalqa.model.generate import Answer
 from legalqa.model.settings import Decoding
 
 # generate(prompts, decoding, on_step): the answers of a batch; `on_step` is called at each token.
-Generate = Callable[[list[str], Decoding, Callable[[], None]], list[Answer]]
+Generate = Callable[[list[str], Decoding, Callable[[], object]], list[Answer]]
 
 
 class Line(msgspec.Struct):

@@ -2,7 +2,9 @@
 
 import math
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from legalqa import cli
 from legalqa.errors import UserError, first_line
@@ -14,10 +16,12 @@ from legalqa.model.settings import AnswerSettings
 
 DEMO_MODEL_DIR = "models/demo"
 PACKED = ("U8", "I8")  # two 4-bit weights a byte, or a scale
-NF4_BYTES = 0.516  # a weight with its share of the scales, doubly quantized (Dettmers et al., arXiv 2305.14314)
+NF4_BYTES = (
+    0.516  # a weight with its share of the scales, doubly quantized (Dettmers et al., arXiv 2305.14314)
+)
 
 
-def import_unsloth(model_name):
+def import_unsloth(model_name: str) -> Any:
     """Import Unsloth, which must come before trl, transformers and peft: it patches them as they load.
 
     No telemetry, and no network for a model that is a folder.
@@ -62,7 +66,7 @@ def import_unsloth(model_name):
     return unsloth
 
 
-def check_model_name(model_name):
+def check_model_name(model_name: str) -> str:
     """The name, if it is a folder with a model, or a hub id that is cached or reachable; else a UserError.
     Makes models/demo."""
     if Path(model_name) == Path(DEMO_MODEL_DIR):
@@ -92,7 +96,7 @@ def check_model_name(model_name):
     return model_name
 
 
-def load_tokenizer(model_name):
+def load_tokenizer(model_name: str) -> Any:
     """The tokenizer of a base model or an adapter, ready for prompts. Never runs code of the folder."""
     from transformers import AutoTokenizer
 
@@ -106,7 +110,7 @@ def load_tokenizer(model_name):
         return tokenizer
 
 
-def check_vocabulary(tokenizer, vocab_size, name):
+def check_vocabulary(tokenizer: Any, vocab_size: int, name: str) -> None:
     """UserError when the tokenizer makes ids that the model has no embedding for."""
     if len(tokenizer) > vocab_size:
         raise UserError(
@@ -115,7 +119,9 @@ def check_vocabulary(tokenizer, vocab_size, name):
         )
 
 
-def load_base(model_name, max_seq_length, load_in_4bit, gradient_checkpointing=False):
+def load_base(
+    model_name: str, max_seq_length: int, load_in_4bit: bool, gradient_checkpointing: bool = False
+) -> tuple[Any, Any]:
     """(model, tokenizer) of a base model in 4 bits or 16, by Unsloth."""
     unsloth = import_unsloth(model_name)
     from transformers import GenerationConfig
@@ -143,7 +149,7 @@ def load_base(model_name, max_seq_length, load_in_4bit, gradient_checkpointing=F
     return model, tokenizer
 
 
-def add_lora(model, config):
+def add_lora(model: Any, config: Mapping[str, Any]) -> Any:
     """The reference run's adapter: LoRA on all attention and MLP projections, no bias."""
     import unsloth
 
@@ -160,14 +166,14 @@ def add_lora(model, config):
         )
 
 
-def load_model_config(model_name):
+def load_model_config(model_name: str) -> Any:
     from transformers import AutoConfig
 
     with untrusted.loading(f"config.json of {model_name}"):
         return AutoConfig.from_pretrained(model_name, trust_remote_code=False).get_text_config()
 
 
-def count_parameters(model_config, lora_r, target_modules):
+def count_parameters(model_config: Any, lora_r: int, target_modules: Sequence[str]) -> tuple[int, int]:
     """(trainable, total) parameters of base plus LoRA, counted on the meta device: without weights.
 
     `total` counts logical parameters, as the reference run does: a 4-bit tensor packs two weights a byte. An
@@ -229,7 +235,9 @@ def weight_files(model_name: str) -> list[Path]:
     return sorted(Path(settings).parent.glob("*.safetensors")) if isinstance(settings, str) else []
 
 
-def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage: None):
+def load_for_inference(
+    name: str, settings: AnswerSettings, report: Callable[[str], object] = lambda stage: None
+) -> tuple[Any, Any]:
     """(model, tokenizer) of an adapter folder, a merged folder or a hub id, ready to generate.
 
     `report` is told what begins: "libraries", "weights", "adapter". UserError when the adapter's base model
@@ -284,7 +292,7 @@ def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage:
     return language_model, tokenizer
 
 
-def merge_unpacked(language_model):
+def merge_unpacked(language_model: Any) -> None:
     """Add the adapter to the weights it adapts where they are float32 (on a CPU): the same answers, sooner.
     Packed or 16-bit weights stay apart: merged, they would be rounded. `disable_adapter()` undoes it by
     itself."""

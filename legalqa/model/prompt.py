@@ -6,6 +6,8 @@ think block is part of the prompt, at training as at inference). Its token ids a
 """
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from legalqa.data.records import user_turn
 from legalqa.errors import UserError
@@ -24,7 +26,7 @@ PROBE = "\u00a7answer\u00a7"  # a text no template contains
 SAMPLE_RECORD = {"instruction": "Вопрос \u2116 1?", "input": "Қосымша", "output": "Ответ."}
 
 
-def prepare_tokenizer(tokenizer):
+def prepare_tokenizer(tokenizer: Any) -> Any:
     """Give the tokenizer what prompts rely on: a chat template, the end of a turn as EOS, another PAD."""
     if not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_TEMPLATE
@@ -47,13 +49,13 @@ def prepare_tokenizer(tokenizer):
     return tokenizer
 
 
-def apply_template(tokenizer, messages, **options):
+def apply_template(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> str:
     """The messages as text. A template is a program of whoever made the model: it runs in jinja's sandbox."""
     with untrusted.loading(f"the chat template of {tokenizer.name_or_path}"):
         return tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False, **options)
 
 
-def end_token(tokenizer):
+def end_token(tokenizer: Any) -> str | None:
     """The token with which the template closes an assistant's turn; if it names none, the tokenizer's EOS."""
     messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": PROBE}]
     text = apply_template(tokenizer, messages)
@@ -66,7 +68,12 @@ def end_token(tokenizer):
     return min(found)[1] if found else tokenizer.eos_token
 
 
-def render_prompt(record, tokenizer, system_prompt="", history=()):
+def render_prompt(
+    record: Mapping[str, str],
+    tokenizer: Any,
+    system_prompt: str = "",
+    history: Iterable[tuple[Mapping[str, str], str]] = (),
+) -> str:
     """The text the model continues: system turn and earlier (record, answer) turns if any, the user turn, the
     opening of the assistant's. `tokenizer(text)` gives it exactly one BOS where the model has one."""
     messages = [{"role": "system", "content": plain_text(system_prompt, tokenizer)}] if system_prompt else []
@@ -79,12 +86,12 @@ def render_prompt(record, tokenizer, system_prompt="", history=()):
     return text.removeprefix(tokenizer.bos_token) if adds_bos else text
 
 
-def render_completion(record, tokenizer):
+def render_completion(record: Mapping[str, str], tokenizer: Any) -> str:
     """The answer and its one end-of-turn token. It ends with the EOS, so that TRL appends no second one."""
     return plain_text(record["output"].strip(), tokenizer) + tokenizer.eos_token
 
 
-def plain_text(text, tokenizer):
+def plain_text(text: str, tokenizer: Any) -> str:
     """`text` with a space put into every control token that it spells out (`<|im_end|>`, `<think>`, ...), so
     that a user's words never become control tokens; any other text is left as it is."""
     pattern = control_token_pattern(tokenizer)
@@ -93,7 +100,7 @@ def plain_text(text, tokenizer):
     return text
 
 
-def control_token_pattern(tokenizer):
+def control_token_pattern(tokenizer: Any) -> re.Pattern[str]:
     """Matches every added token but those of white space alone; compiled once a tokenizer."""
     cached = getattr(tokenizer, "_legalqa_control_tokens", None)
     tokens = frozenset(
@@ -106,7 +113,7 @@ def control_token_pattern(tokenizer):
     return cached[1]
 
 
-def prompt_sha256(tokenizer, system_prompt):
+def prompt_sha256(tokenizer: Any, system_prompt: str) -> str:
     """Hash of a fixed record, rendered: differs whenever the text around a row differs."""
     return text_sha256(
         render_prompt(SAMPLE_RECORD, tokenizer, system_prompt) + render_completion(SAMPLE_RECORD, tokenizer)

@@ -7,6 +7,7 @@ would fill the memory, paths.
 
 import contextlib
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Any
@@ -56,7 +57,7 @@ GPU_WORDS = re.compile(r"cuda|triton|compiler|cublas|gcc", re.IGNORECASE)
 
 
 @contextlib.contextmanager
-def loading(what):
+def loading(what: str) -> Iterator[None]:
     """Turn whatever a library raises over a damaged or hostile file into one line.
 
     The except is broad on purpose: tokenizers raises bare Exception, and what transformers raises depends on
@@ -100,7 +101,7 @@ def tensor_headers(path: Path) -> dict[str, tuple[str, list[int]]]:
         ) from error
 
 
-def check_model_folder(folder):
+def check_model_folder(folder: str | Path) -> None:
     """UserError unless the folder holds a model whose weights are safetensors and whose claimed sizes these
     weights can fill."""
     folder = Path(folder)
@@ -140,7 +141,7 @@ def check_model_folder(folder):
             raise UserError(f"{index}: names files that are not in the folder; get the model again")
 
 
-def least_parameters(settings):
+def least_parameters(settings: Mapping[str, Any]) -> int:
     """A lower bound of the parameters of a dense decoder: embeddings and one MLP matrix a layer."""
     hidden = settings.get("hidden_size") or 0
     return hidden * (
@@ -149,7 +150,7 @@ def least_parameters(settings):
     )
 
 
-def lora_settings(folder):
+def lora_settings(folder: str | Path) -> tuple[str, dict[str, Any]]:
     """(base model's name, {"r", "lora_alpha", "target_modules", "use_rslora"}) of an adapter folder, if it is
     a plain LoRA whose weights are a whole safetensors file of that rank; else a UserError."""
     folder = Path(folder)

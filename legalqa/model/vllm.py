@@ -42,8 +42,8 @@ def load(name: str, settings: AnswerSettings, config: Mapping[str, Any]) -> tupl
 
     The 4-bit base is quantized as in training (bitsandbytes); the adapter is applied at run time.
     """
-    from vllm import LLM, SamplingParams
-    from vllm.lora.request import LoRARequest
+    from vllm import LLM, SamplingParams  # type: ignore  # no requirement of this project
+    from vllm.lora.request import LoRARequest  # type: ignore
 
     base = check_adapter(name) if is_adapter(name) else None
     check_model_name(base or name)
@@ -64,7 +64,7 @@ def load(name: str, settings: AnswerSettings, config: Mapping[str, Any]) -> tupl
         **options,
     )
 
-    def generate(prompts: list[str], decoding: Decoding, on_step: Callable[[], None]) -> list[Answer]:
+    def generate(prompts: list[str], decoding: Decoding, on_step: Callable[[], object]) -> list[Answer]:
         sampling = SamplingParams(
             temperature=decoding.temperature,
             top_p=decoding.top_p,
