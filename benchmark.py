@@ -1,12 +1,13 @@
 """Score answers on validation rows: did it get better, and does it cite the right articles?
 
-Reads   validation rows (combined_data/validation.jsonl), an adapter, a merged folder or a hub id; or ready predictions
-Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while it runs logs/answers_<key>.jsonl, so that a
-        second start goes on where the first one died
+Reads   validation rows (combined_data/validation.jsonl), an adapter, a merged folder or a hub id; or ready
+        predictions
+Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while it runs
+        logs/answers_<key>.jsonl, so that a second start goes on where the first one died
 
   python benchmark.py                                     100 random rows, the newest adapter
   python benchmark.py --model models/demo                 the base model on the same rows
-  python benchmark.py --compare                           adapter minus base, the newest of each, on the rows both have
+  python benchmark.py --compare                           newest adapter minus newest base, on shared rows
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
 
@@ -41,8 +42,8 @@ from legalqa.typed_json import json_problem
 
 # fmt: off
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
-        "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "system_prompt", "load_in_4bit",
-        "max_seq_length", "logs_dir")
+        "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "system_prompt",
+        "load_in_4bit", "max_seq_length", "logs_dir")
 # fmt: on
 
 
@@ -60,7 +61,8 @@ def parse_args(argv=None):
         "--compare",
         nargs="*",
         metavar="FILE",
-        help="paired difference B - A of two benchmark_*.json (default: the newest base and adapter in logs_dir)",
+        help="paired difference B - A of two benchmark_*.json (default: the newest base and adapter in "
+        "logs_dir)",
     )
     parser.add_argument("--output", metavar="FILE", help="write the result here instead of logs_dir")
     parser.add_argument(
@@ -79,9 +81,8 @@ def choose_rows(config):
         clean = records.without_leaks(rows, records.read_records(config["train_file"]))
         if len(clean) < len(rows):
             print(
-                f"warning: {len(rows) - len(clean)} validation rows ask what a training row asks; left "
-                "out, they would "
-                "flatter the model",
+                f"warning: {len(rows) - len(clean)} validation rows ask what a training row asks; left out, "
+                "they would flatter the model",
                 file=sys.stderr,
             )
         rows = clean
@@ -111,7 +112,7 @@ def find_model(args):
 
 
 def fingerprint(name):
-    """What identifies the weights: sha256 of the adapter, or of a model folder's config; the hub id itself."""
+    """What identifies the weights: sha256 of the adapter, or of a model folder's config; else the hub id."""
     for file in (ADAPTER_FILES[1], "config.json"):
         if (Path(name) / file).is_file():
             return file_sha256(Path(name) / file)
@@ -190,9 +191,8 @@ def newest_of_kind(logs_dir, kind):
             return str(path)
     wanted = "--model models/demo (or your base model)" if kind == "base" else ""
     raise UserError(
-        f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to "
-        "compare; make one: "
-        f"python benchmark.py {wanted}".rstrip()
+        f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to compare; "
+        f"make one: python benchmark.py {wanted}".rstrip()
     )
 
 
