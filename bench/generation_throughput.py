@@ -1,8 +1,11 @@
-"""Generation throughput: all rows in batches, as benchmark.py makes them, against one at a time. Same model, same rows, greedy.
+"""Generation throughput, greedy: rows in batches, as benchmark.py makes answers, against one at a time.
 
-One at a time twice: as the reference run did it, 4-bit weights and the adapter beside them (every eighth row, on a CPU it is
-slow), and with all that chat.py does for speed (on a CPU weights unpacked once and the adapter merged into them). Prints
-tokens/s, the share of answers identical to the batches' and the peak memory; last, the same as JSON.
+One at a time twice: as the reference run did it, 4-bit weights and the adapter beside them (every eighth row,
+on a CPU it is slow), and with all that chat.py does for speed (on a CPU weights unpacked once, the adapter
+merged into float32 ones, heads grouped by their keys). The last two again with torch's attention (sdpa),
+which legalqa/model/attention.py stands in for on a CPU. Prints tokens/s, the share of answers identical to
+the batches' and the peak memory; last, the same as JSON. UNSLOTH_CPU_BF16=0 or 1 before the command chooses
+the arithmetic of a CPU: float32 or bfloat16.
 
   python bench/generation_throughput.py --model finetuned_demo --rows 64
 """
@@ -58,16 +61,8 @@ def load_packed(name, settings):
     return language_model.eval(), tokenizer
 
 
-def main():
+def parse_args():
     import config
-    from legalqa import runlog
-    from legalqa.data import records
-    from legalqa.model import prompt
-    from legalqa.model.adapter import answer_settings
-    from legalqa.model.base import load_for_inference
-    from legalqa.model.device import find_device
-    from legalqa.model.generate import generate_batch
-    from legalqa.model.settings import Decoding
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -77,10 +72,22 @@ def main():
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--max-new-tokens", type=int, default=96)
     parser.add_argument("--validation-file", default=config.CONFIG["validation_file"])
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def measure(args):
+    """({label: (facts, answers, the batches' answers of the same rows)}, data type of the weights)."""
+    import config
+    from legalqa.data import records
+    from legalqa.model import attention, prompt
+    from legalqa.model.adapter import answer_settings
+    from legalqa.model.base import load_for_inference
+    from legalqa.model.generate import generate_batch
+    from legalqa.model.settings import Decoding
+
     rows = records.read_records(args.validation_file)[: args.rows]
     wanted = config.CONFIG | config.PROFILES[args.profile]
-    settings = answer_settings(args.model, wanted)
+    settings, size = answer_settings(args.model, wanted), wanted["generation_batch_size"]
     decoding = Decoding(0.0, 1.0, 1.0, args.max_new_tokens)
     packed, tokenizer = load_packed(args.model, settings)
     prompts = [prompt.render_prompt(row, tokenizer, settings.system_prompt) for row in rows]
@@ -90,35 +97,48 @@ def main():
     language_model, tokenizer = load_for_inference(args.model, settings)
     generate_batch(language_model, tokenizer, prompts[:1], replace(decoding, max_new_tokens=4))
     single_answers, single = timed(language_model, tokenizer, prompts, decoding, 1)
-    batch_answers, batched = timed(
-        language_model, tokenizer, prompts, decoding, wanted["generation_batch_size"]
-    )
+    batch_answers, batched = timed(language_model, tokenizer, prompts, decoding, size)
     results = {
         "one at a time, 4-bit weights": (plain, plain_answers, batch_answers[::8]),
         "one at a time, as chat.py": (single, single_answers, batch_answers),
-        f"batches of {batched['batch_size']}": (batched, batch_answers, batch_answers),
+        f"batches of {size}": (batched, batch_answers, batch_answers),
     }
-    print(f"{'':30}{'tokens/s':>10}{'seconds':>9}{'peak GB':>9}{'ratio':>7}{'identical':>11}")
-    for label, (result, answers, expected) in results.items():
-        result["ratio_tokens_per_second"] = batched["tokens_per_second"] / result["tokens_per_second"]
-        result["identical_share"] = sum(a.text == b.text for a, b in zip(answers, expected)) / len(answers)
+    base = language_model.get_base_model() if hasattr(language_model, "get_base_model") else language_model
+    if base.config.get_text_config()._attn_implementation == attention.NAME:
+        base.set_attn_implementation("sdpa")
+        answers, facts = timed(language_model, tokenizer, prompts[::8], decoding, 1)
+        results["one at a time, sdpa"] = (facts, answers, batch_answers[::8])
+        answers, facts = timed(language_model, tokenizer, prompts, decoding, size)
+        results[f"batches of {size}, sdpa"] = (facts, answers, batch_answers)
+    for facts, answers, expected in results.values():
+        facts["ratio_tokens_per_second"] = batched["tokens_per_second"] / facts["tokens_per_second"]
+        facts["identical_share"] = sum(a.text == b.text for a, b in zip(answers, expected)) / len(answers)
+    return results, str(base.dtype).removeprefix("torch.")
+
+
+def main():
+    args = parse_args()
+    results, dtype = measure(args)
+    from legalqa import runlog
+    from legalqa.model.device import find_device
+
+    print(f"{dtype:30}{'tokens/s':>10}{'seconds':>9}{'peak GB':>9}{'ratio':>7}{'identical':>11}")
+    for label, (facts, _, _) in results.items():
         print(
-            f"{label:30}{result['tokens_per_second']:10.1f}{result['sec']:9.1f}{result['peak_memory_bytes'] / 1e9:9.2f}"
-            f"{result['ratio_tokens_per_second']:7.1f}{100 * result['identical_share']:9.1f} %"
+            f"{label:30}{facts['tokens_per_second']:10.1f}{facts['sec']:9.1f}"
+            f"{facts['peak_memory_bytes'] / 1e9:9.2f}{facts['ratio_tokens_per_second']:7.1f}"
+            f"{100 * facts['identical_share']:9.1f} %"
         )
-    print(
-        json.dumps(
-            {
-                "model": args.model,
-                "rows": len(rows),
-                "max_new_tokens": args.max_new_tokens,
-                "results": {label: result for label, (result, _, _) in results.items()},
-                "device": asdict(find_device()),
-                "versions": runlog.package_versions(),
-            },
-            ensure_ascii=False,
-        )
-    )
+    summary = {
+        "model": args.model,
+        "rows": args.rows,
+        "max_new_tokens": args.max_new_tokens,
+        "dtype": dtype,
+        "results": {label: facts for label, (facts, _, _) in results.items()},
+        "device": asdict(find_device()),
+        "versions": runlog.package_versions(),
+    }
+    print(json.dumps(summary, ensure_ascii=False))
 
 
 if __name__ == "__main__":

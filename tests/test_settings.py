@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import config
 from legalqa import cli
 from legalqa.errors import UserError
-from legalqa.model import base, device, engine, untrusted, vllm
+from legalqa.model import attention, base, device, engine, untrusted, vllm
 from legalqa.model.adapter import AdapterSettings, answer_settings
 from legalqa.model.answers import Answers, Line, generate_all
 from legalqa.model.generate import Answer
@@ -360,6 +360,21 @@ def test_weight_bytes_follow_the_file(tmp_path):
     save_file({**names, **packed, "o_proj.weight": layer}, tmp_path / "model.safetensors")
     assert base.weight_bytes(tmp_path, True, 2) == 2 * (40 + 40 + 4 + 32) + 16 + 2
     assert base.weight_bytes("owner/not-here", True, 2) is None
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("scaling", [None, 0.1])
+def test_grouped_heads_give_what_torchs_attention_gives(masked, scaling):
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    module = types.SimpleNamespace(num_key_value_groups=4, is_causal=True, training=False)
+    query, key, value = torch.randn(3, 8, 1, 16), torch.randn(3, 2, 9, 16), torch.randn(3, 2, 9, 16)
+    mask = torch.ones(3, 1, 1, 9, dtype=torch.bool)
+    mask[0, :, :, :4] = False  # padding on the left
+    arguments = (module, query, key, value, mask if masked else None)
+    ours, _ = attention.attend(*arguments, scaling=scaling)
+    assert torch.allclose(ours, sdpa_attention_forward(*arguments, scaling=scaling)[0], atol=1e-5)
 
 
 def test_the_median_step_is_not_moved_by_a_compilation():

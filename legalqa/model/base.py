@@ -12,6 +12,7 @@ from legalqa.files import user_folder
 from legalqa.libraries import quiet
 from legalqa.model import prompt, untrusted
 from legalqa.model.adapter import check_adapter, check_adapter_applies, check_prompt, is_adapter
+from legalqa.model.attention import use_grouped_decoding
 from legalqa.model.device import tune_cpu_process, why_no_cuda
 from legalqa.model.settings import AnswerSettings
 
@@ -260,9 +261,11 @@ def load_for_inference(
             module.max_seq_length = language_model.config.get_text_config().max_position_embeddings
     import torch
 
-    if not torch.cuda.is_available() and settings.load_in_4bit:
-        # On a CPU each step would unpack every 4-bit weight again; unpacked once they give the same numbers.
-        language_model = language_model.dequantize()
+    if not torch.cuda.is_available():
+        use_grouped_decoding(language_model)
+        if settings.load_in_4bit:
+            # Each step would unpack every 4-bit weight again; unpacked once they give the same numbers.
+            language_model = language_model.dequantize()
     if base:
         report("adapter")
         from peft import LoraConfig, PeftModel

@@ -1,0 +1,47 @@
+"""Attention while answering on a CPU: one new token a row, its heads grouped by the keys that they share.
+
+torch's kernel (sdpa) needs the keys copied for each head and is slow for a single bfloat16 query; two plain
+matrix products over the group do without. Whole prompts still go through sdpa, which never holds the full
+matrix.
+"""
+
+from typing import Any
+
+NAME = "grouped_decoding"  # under which transformers knows it
+
+
+def use_grouped_decoding(language_model: Any) -> None:
+    """From here on the model answers with it, if sdpa is what it would use."""
+    if language_model.config.get_text_config()._attn_implementation != "sdpa":
+        return
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    language_model.set_attn_implementation(NAME)
+
+
+def attend(
+    module: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attention_mask: Any,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Any, None]:
+    """As transformers calls it: query (rows, heads, tokens, size), key and value with fewer heads, mask True
+    where a key is seen; the result is (rows, tokens, heads, size)."""
+    from torch import float32, matmul, softmax
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    rows, heads, tokens, size = query.shape
+    if tokens > 1:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
+    grouped = query.reshape(rows, key.shape[1], -1, size)
+    scores = matmul(grouped, key.transpose(2, 3)) * (size**-0.5 if scaling is None else scaling)
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, float("-inf"))
+    shares = softmax(scores, dim=-1, dtype=float32).to(query.dtype)
+    return matmul(shares, value).reshape(rows, 1, heads, size), None
