@@ -96,7 +96,8 @@ def without_thoughts(answer: str) -> str:
     """Without `<think>...</think>`; what stands before a lone `</think>` is a thought too, and so is what
     follows a lone `<think>`."""
     start, ends = THINK_START.search(answer), list(THINK_END.finditer(answer))
-    before = answer[: start.start()] if start else ""
+    starts_inside = ends and not (start and start.start() < ends[0].start())
+    before = answer[: start.start()] if start and not starts_inside else ""
     after = answer[ends[-1].end() :] if ends else "" if start else answer
     return before + after
 
