@@ -755,7 +755,7 @@ def test_keys_that_occur_twice(tmp_path):
     lines = [
         '{"instruction": "а", "output": "б", "output": "в"}',
         '{"instruction": "а", "output": "б", "source": {"act": "x", "act": "y"}}',
-        '{"messages": [{"role": "user", "content": "а", "content": "б"}, {"role": "assistant", "content": "в"}]}',
+        '{"messages": [{"role": "user", "content": "а", "content": "б"}, {"role": "model", "content": "в"}]}',
     ]
     (tmp_path / "raw.jsonl").write_text("\n".join(lines), "utf-8")
     reasons = [row.reason for row in sources.read_file(tmp_path / "raw.jsonl", {})]

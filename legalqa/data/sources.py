@@ -275,7 +275,7 @@ def parse_csv(path: Path, content: bytes) -> Iterator[Parsed]:
 
 
 def fit_of(delimiter: str, text: str) -> tuple[bool, float, int]:
-    """How well a delimiter fits, to compare: it divides the header; the first rows as the header; into how many."""
+    """How well a delimiter fits: whether it divides the header; the share of rows of that size; into how many."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     sizes = []
     try:

@@ -134,8 +134,8 @@ def leftovers_warning(records: list[dict], path: str) -> str | None:
         return None
     counts = ", ".join(f"{rows} with {what}" for what, rows in found.items())
     return (
-        f"{path}: rows that hold what a chat template adds by itself ({counts}): the model would learn to write "
-        f"it as text; take it out with: python prepare_data.py {path}"
+        f"{path}: rows that hold what a chat template adds by itself ({counts}): the model would learn to "
+        f"write it as text; take it out with: python prepare_data.py {path}"
     )
 
 
