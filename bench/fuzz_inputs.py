@@ -1,10 +1,10 @@
-"""Thousands of damaged and hostile files and flags, given to the code that reads them: success or one line, nothing
-else.
+"""Thousands of damaged and hostile files and flags, given to the code that reads them: success or one line,
+nothing else.
 
-Valid data files, flags, adapters, models, checkpoints and logs are mutated (values of the wrong type, absurd numbers,
-missing keys, cut and flipped bytes, other encodings) and given to the product's own readers and main functions, in
-this process. A traceback, a hang, an error of no or of several lines, or a changed input file is a failure;
-hypothesis then shrinks it. The last line is the result as JSON; exit code 1 on a failure.
+Valid data files, flags, adapters, models, checkpoints and logs are mutated (values of the wrong type, absurd
+numbers, missing keys, cut and flipped bytes, other encodings) and given to the product's own readers and main
+functions, in this process. A traceback, a hang, an error of no or of several lines, or a changed input file
+is a failure; hypothesis then shrinks it. The last line is the result as JSON; exit code 1 on a failure.
 
   python bench/fuzz_inputs.py --inputs 5000        some 5 minutes on one core
 """
@@ -204,18 +204,8 @@ def make_good_files(folder):
     write_json(folder / "logs" / "config_20260101_000000.json", {**config.CONFIG, "meta": facts})
     write_json(folder / "logs" / "metrics_20260101_000000.json", {"tokens_per_second": 9.0, "history": []})
     for name in ("a", "b"):
-        run_quietly(
-            lambda: benchmark.main(
-                [
-                    "--predictions",
-                    str(folder / "predictions.jsonl"),
-                    "--output",
-                    str(folder / f"{name}.json"),
-                    "--logs-dir",
-                    str(folder / "logs"),
-                ]
-            )
-        )
+        flags = ("--predictions", folder / "predictions.jsonl", "--output", folder / f"{name}.json")
+        run_quietly(stage("benchmark", *flags, "--logs-dir", folder / "logs"))
     (folder / "answers.jsonl").write_text(
         '{"prompt_sha256": "0", "prediction": "да", "new_tokens": 1, "cut_off": false, '
         '"generation_sec": 0.1}\n' * 2,
@@ -604,7 +594,8 @@ def check_outcome(function, *arguments):
 
 
 def fuzz(folder, name, count, target, make_content, read, run_seed):
-    """Counter of outcomes of `count` inputs to one surface; the exception of the smallest failing input, or None."""
+    """Counter of outcomes of `count` inputs to one surface; the exception of the smallest failing input, or
+    None."""
     outcomes = collections.Counter()
     content = (
         make_content
@@ -668,7 +659,8 @@ def run_all(folder, inputs, run_seed, only="", without=()):
             "failed": int(failure is not None),
         }
         print(
-            f"{name:36} {outcomes['ok']:5} read, {outcomes['refused']:5} refused, {time.monotonic() - started:6.1f} s",
+            f"{name:36} {outcomes['ok']:5} read, {outcomes['refused']:5} refused, "
+            f"{time.monotonic() - started:6.1f} s",
             flush=True,
         )
         if failure:

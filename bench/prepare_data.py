@@ -1,8 +1,9 @@
-"""Seconds and peak memory of prepare_data.py on 63,114 rows, the size of the reference data: at most 60 s and 1.5 GB.
+"""Seconds and peak memory of prepare_data.py on 63,114 rows, the size of the reference data: at most 60 s and
+1.5 GB.
 
-The rows are made up: lengths (answers: median 23 words, mean over 40, longest 2,417) and language shares of the
-reference data, every answer with a citation, a tenth of the questions from one template, 1 % exact and 3 %
-near-duplicates, one line in a thousand broken.
+The rows are made up: lengths (answers: median 23 words, mean over 40, longest 2,417) and language shares of
+the reference data, every answer with a citation, a tenth of the questions from one template, 1 % exact and 3
+% near-duplicates, one line in a thousand broken.
 
     python bench/prepare_data.py
     python bench/prepare_data.py --rows 10000

@@ -1,4 +1,4 @@
-"""Raw files to a train and a validation file, and the check of such a pair. python -m pytest tests/test_prepare_data.py"""
+"""Raw files to a train and a validation file, and the check of such a pair."""
 
 import csv
 import json
@@ -359,7 +359,9 @@ def test_all_files_or_none(tmp_path, run, monkeypatch):
     run(source)
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
 
-    def full_disk(descriptor, calls=iter(range(9))):
+    calls = iter(range(9))
+
+    def full_disk(descriptor):
         if next(calls) == 1:
             raise OSError(28, "No space left on device")
 
@@ -452,7 +454,8 @@ def reworded(row):
         ),
         (
             lambda train, validation: validation.append(reworded(train[4])),
-            r"near-duplicate question of train in validation: 1: \S+train.jsonl:5 and \S+validation.jsonl:13$",
+            r"near-duplicate question of train in validation: 1: \S+train.jsonl:5 and "
+            r"\S+validation.jsonl:13$",
         ),
         (
             lambda train, validation: train.append(train[0]),
@@ -467,7 +470,8 @@ def reworded(row):
             lambda train, validation: train.extend(
                 [{"instruction": "a"}, [], {"instruction": "a", "output": None}]
             ),
-            r"bad row in train: 3: \S+:109 no field 'output'; \S+:110 not a JSON object; \S+:111 field 'output' is not a string$",
+            r"bad row in train: 3: \S+:109 no field 'output'; \S+:110 not a JSON object; \S+:111 field "
+            r"'output' is not a string$",
         ),
         (lambda train, validation: validation.clear(), "bad row in validation: 1: .* has no rows"),
         (

@@ -1,4 +1,4 @@
-"""Files and places of strangers: what went wrong with other tools, by kind. Every row and file is used or named.
+"""Files and places of strangers: what went wrong with other tools, by kind. A row or file is used or named.
 
 The kinds are numbered as in the issue that listed them. python -m pytest tests/test_strangers_files.py
 """
@@ -19,12 +19,12 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_prepare_data import make_rows, read_jsonl, write_jsonl
+from test_prepare_data import REPOSITORY, make_rows, read_jsonl, write_jsonl
 
 import benchmark
 import prepare_data
 from legalqa import runlog
-from legalqa.data import duplicates, formats, layouts, records, sources
+from legalqa.data import formats, layouts, records, sources
 from legalqa.data.text import clean_text, leftovers_warning, without_thoughts
 from legalqa.errors import UserError, describe_os_error, os_advice
 from legalqa.files import read_json, user_folder
@@ -285,33 +285,13 @@ def test_training_is_warned_of_template_tokens():
     assert leftovers_warning(rows[2:], "t.jsonl") is None
 
 
+PIECES = "<think> </think> &lt; &amp; br> < /s> <| |> im_end _x000D_ \u200b а 12<sup> </sup> 1".split() + [
+    " "
+]
+
+
 @settings(max_examples=300, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                "<think>",
-                "</think>",
-                "&lt;",
-                "&amp;",
-                "br>",
-                "<",
-                "/s>",
-                "<|",
-                "|>",
-                "im_end",
-                "_x000D_",
-                "\u200b",
-                "а",
-                " ",
-                "12<sup>",
-                "</sup>",
-                "1",
-            ]
-        ),
-        max_size=14,
-    )
-)
+@given(st.lists(st.sampled_from(PIECES), max_size=14))
 def test_clean_text_stays_as_it_is(pieces):
     text = clean_text("".join(pieces), is_answer=True).text
     assert clean_text(text, is_answer=True) == (text, frozenset())
@@ -351,7 +331,7 @@ def test_a_folder_lists_every_file(tmp_path, prepared):
     (raw / "read me.txt").write_text("x")
     (raw / ".git").mkdir()
     written, log, output = prepared(raw)
-    assert len(written) == 60 and log["summary"]["rows_in"] == 61
+    assert len(written) == 60 and log["summary"]["rows_in"] == 60
     named = outcome(log)
     for name in ("a.jsonl", "B.JSONL", "c.ndjson", "d.csv.gz", "f.jsonl.bz2", "g.jsonl"):
         assert named.pop(name) == ("read", 10), name
@@ -404,8 +384,7 @@ def test_a_kind_is_told_by_the_content_not_the_name(tmp_path):
 
 
 def test_saved_datasets_in_a_folder(tmp_path, prepared):
-    import datasets
-
+    datasets = pytest.importorskip("datasets")
     datasets.Dataset.from_list(make_rows(30)).save_to_disk(str(tmp_path / "raw" / "saved"))
     write_jsonl(tmp_path / "raw" / "more.jsonl", make_rows(30, seed=1))
     written, log, _ = prepared(tmp_path / "raw")
@@ -480,12 +459,16 @@ def test_parquet_cells(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["cp1251", "ascii", "latin-1"])
-def test_a_terminal_that_lacks_letters(tmp_path, run_script, encoding):
+def test_a_terminal_that_lacks_letters(tmp_path, encoding):
     source = write_jsonl(tmp_path / "raw.jsonl", make_rows(40, kazakh=0.6))
     flags = ("--train-file", tmp_path / "t", "--validation-file", tmp_path / "v", "--logs-dir", tmp_path)
-    done = run_script("prepare_data.py", source, *flags, env={"PYTHONIOENCODING": encoding, "COLUMNS": "80"})
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "prepare_data.py"), source, *flags],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "80"},
+        capture_output=True,
+    )
     assert done.returncode == 0 and (tmp_path / "t").is_file(), done.stderr
-    assert done.stdout.rstrip().endswith("read 40, kept 40, not used 0")
+    assert done.stdout.decode(encoding).rstrip().endswith("read 40, kept 40, not used 0")
 
 
 # ---- 9. Layouts
@@ -630,6 +613,7 @@ def test_the_reason_file_and_line_come_first(tmp_path, prepared, lines, first):
         "instruction|output\n{q}|{a}\n",
         "instruction\toutput\n{q}\t{a}\n",
         "\n\ninstruction,output\n{q},{a}\n",
+        "instruction;output;заметка, дата, место\n{q};{a};нет\n",
         '"instruction","output","дата;\nместо;время"\n{q},{a},\n',
     ],
 )
@@ -749,8 +733,14 @@ def test_the_same_question_in_other_letters_leaks(asked):
     assert records.without_leaks([{"instruction": asked, "input": "", "output": "б"}, other], train) == [
         other
     ]
-    split = {"instruction": "Какой срок у жалобы,", "input": asked.partition(",")[2], "output": "а"}
-    assert bool(records.without_leaks([split], train)) is False
+
+
+def test_a_question_in_two_fields_leaks_too():
+    train = [{"instruction": "Какой срок у жалобы?", "input": "", "output": "а"}]
+    assert (
+        records.without_leaks([{"instruction": "Какой срок", "input": "у жалобы", "output": "б"}], train)
+        == []
+    )
 
 
 def test_questions_without_words_are_not_one():
@@ -765,7 +755,7 @@ def test_keys_that_occur_twice(tmp_path):
     lines = [
         '{"instruction": "а", "output": "б", "output": "в"}',
         '{"instruction": "а", "output": "б", "source": {"act": "x", "act": "y"}}',
-        '{"messages": [{"role": "user", "content": "а", "content": "б"}, {"role": "assistant", "content": "в"}]}',
+        '{"messages": [{"role": "user", "content": "а", "content": "б"}, {"role": "model", "content": "в"}]}',
     ]
     (tmp_path / "raw.jsonl").write_text("\n".join(lines), "utf-8")
     reasons = [row.reason for row in sources.read_file(tmp_path / "raw.jsonl", {})]
@@ -819,8 +809,8 @@ def test_system_turns_and_histories_are_counted(tmp_path, prepared):
         ("Первая.<br/>Вторая.<BR>Третья.", "Первая.\nВторая.\nТретья."),
         ("<p class='x'>Первая.</p><p>Вторая.</p>", "Первая.\n\nВторая."),
         ('<b>Срок</b> — <a href="/ru">три года</a>', "Срок — три года"),
-        ("Первая._x000D_\nВторая.", "Первая.\n\nВторая."),
-        ("Первая._x000D__x000A_Вторая_x0009_.", "Первая.\n\nВторая ."),
+        ("Первая._x000D_\nВторая.", "Первая.\nВторая."),
+        ("Первая._x000D__x000A_Вторая_x0009_.", "Первая.\nВторая ."),
         ("Статья 12<sup>1</sup> закона", "Статья 12-1 закона"),
         ("<td>Срок</td><td>Три года</td>", "Срок Три года"),
         ("AT&T и ?a=1&copy=2, x<y>z, <Указ>", "AT&T и ?a=1&copy=2, x<y>z, <Указ>"),
@@ -859,5 +849,6 @@ def test_a_folder_for_a_user_without_a_home(monkeypatch, tmp_path):
     assert user_folder("XDG_STATE_HOME", ".local/state").is_absolute()
 
 
+@pytest.mark.slow
 def test_a_trailing_slash_names_no_other_model(tiny_model):
     assert check_model_name(f"{tiny_model}/") == str(tiny_model) == check_model_name(str(tiny_model))

@@ -205,8 +205,9 @@ def buckets(fingerprints: list[Fingerprint], threshold: float, advance: Advance)
         band = signatures[:, start : start + width]
         keys = (band * weights).sum(axis=1) + numbers * np.uint64(MIXER)
         order = np.argsort(keys, kind="stable")
-        ends = np.flatnonzero(np.diff(keys[order])) + 1
-        yield from (rows.tolist() for rows in np.split(order, ends) if len(rows) > 1)
+        bounds = np.concatenate(([0], np.flatnonzero(np.diff(keys[order])) + 1, [len(order)]))
+        for place in np.flatnonzero(np.diff(bounds) > 1):
+            yield order[bounds[place] : bounds[place + 1]].tolist()
 
 
 def minhash_signatures(fingerprints: list[Fingerprint], advance: Advance):

@@ -4,6 +4,7 @@ accounted for."""
 import csv
 import io
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ COMPRESSED = (".gz", ".bz2", ".xz")
 SAVED_DATASET = ("state.json", "dataset_dict.json")  # what `datasets.save_to_disk` leaves in its folder
 DELIMITERS = ",;\t|"
 ROWS_AT_ONCE = 1000
+PROBED_ROWS = 20  # of a CSV, to tell its delimiter by
 
 READ, SKIPPED, UNKNOWN = "read", "skipped", "unknown"
 
@@ -245,7 +247,7 @@ def parse_json(path: Path, content: bytes) -> Iterator[Parsed]:
 
 
 def parse_csv(path: Path, content: bytes) -> Iterator[Parsed]:
-    """Rows under a header; the delimiter is what divides the header most, or what Excel's line `sep=;`
+    """Rows under a header; the delimiter is what divides header and rows alike, or what Excel's line `sep=;`
     names."""
     try:
         text = content.decode("utf-8")
@@ -257,7 +259,7 @@ def parse_csv(path: Path, content: bytes) -> Iterator[Parsed]:
     if named.lower().startswith("sep=") and len(named) == 5:
         text, delimiter, skipped_lines = rest, named[4], 1
     else:
-        delimiter, skipped_lines = max(DELIMITERS, key=lambda mark: len(header_of(text, mark))), 0
+        delimiter, skipped_lines = max(DELIMITERS, key=lambda mark: fit_of(mark, text)), 0
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         columns = check_header(path, next(filter(None, reader), []))
@@ -272,8 +274,16 @@ def parse_csv(path: Path, content: bytes) -> Iterator[Parsed]:
         raise UserError(f"{path}: line {reader.line_num + skipped_lines}: not CSV: {error}") from error
 
 
-def header_of(text: str, delimiter: str) -> list[str]:
-    return next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)), [])
+def fit_of(delimiter: str, text: str) -> tuple[bool, float, int]:
+    """How well a delimiter fits: whether it divides the header; the share of rows of that size; into how many."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    sizes = []
+    try:
+        sizes += (len(fields) for fields in islice(filter(None, reader), PROBED_ROWS))
+    except csv.Error:
+        sizes = sizes[:1]
+    columns = sizes[0] if sizes else 0
+    return columns > 1, sizes.count(columns) / max(1, len(sizes)), columns
 
 
 def check_header(path: Path, columns: list[str]) -> list[str]:

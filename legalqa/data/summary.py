@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from legalqa.data import records
 from legalqa.data.text import LATIN_IN_CYRILLIC, split_words
@@ -117,85 +118,77 @@ def describe(train, validation, max_tokens, tokenizer=None, advance=lambda steps
     return summary
 
 
-def print_tables(summary, console):
-    """The summary for people. `rows_in`, `dropped` and `kept` are added by prepare_data.py."""
-    from rich.table import Table
+class Table(NamedTuple):
+    """A table for people: its first column are names, the others are figures."""
 
-    def table(title, columns, lines):
-        grid = Table(title=title, title_justify="left", min_width=len(title))
+    title: str
+    columns: list[str]
+    lines: list[tuple]
+
+
+def print_tables(summary: dict, console) -> None:
+    """The summary for people. `rows_in`, `dropped`, `changed` and `kept` are added by prepare_data.py."""
+    from rich import table
+
+    for title, columns, lines in (*row_tables(summary), length_table(summary), *text_tables(summary)):
+        grid = table.Table(title=title, title_justify="left", min_width=len(title))
         for number, column in enumerate(columns):
             grid.add_column(column, justify="right" if number else "left", overflow="fold")
         for line in lines:
             grid.add_row(*map(str, line))
         console.print(grid)
 
+
+def row_tables(summary: dict) -> list[Table]:
     kept = summary["kept"]
-    table(
-        "Rows",
-        ["", "rows"],
-        [
-            ("in", summary["rows_in"]),
-            *((f"dropped: {reason}", size) for reason, size in summary["dropped"].items()),
-            ("kept", kept),
-            *((f"changed: {what}", size) for what, size in summary["changed"].items()),
-            ("train", summary["train"]),
-            ("validation", summary["validation"]),
-            *(
-                (f"validation about {name} articles", size)
-                for name, size in summary["by_seen_article"].items()
-            ),
-        ],
-    )
-    table(
-        "Language of the question",
-        ["", "train", "validation", "share"],
-        [
-            (language, size["train"], size["validation"], percent(sum(size.values()), kept))
-            for language, size in summary["by_language"].items()
-        ],
-    )
-    table(
-        "Cited act",
-        ["", "rows", "share"],
-        [(act, size, percent(size, kept)) for act, size in summary["by_cited_act"].items()],
-    )
+    rows = {
+        "in": summary["rows_in"],
+        **{f"dropped: {reason}": size for reason, size in summary["dropped"].items()},
+        "kept": kept,
+        **{f"changed: {what}": size for what, size in summary["changed"].items()},
+        "train": summary["train"],
+        "validation": summary["validation"],
+        **{f"validation about {name} articles": size for name, size in summary["by_seen_article"].items()},
+    }
+    languages = [
+        (language, size["train"], size["validation"], percent(sum(size.values()), kept))
+        for language, size in summary["by_language"].items()
+    ]
+    return [
+        Table("Rows", ["", "rows"], list(rows.items())),
+        Table("Language of the question", ["", "train", "validation", "share"], languages),
+        share_table("Cited act", summary["by_cited_act"], kept),
+    ]
+
+
+def length_table(summary: dict) -> Table:
     lengths = {
         "question, words": summary["question_words"],
         "answer, words": summary["answer_words"],
         "question and answer, tokens": summary.get("tokens"),
     }
-    table(
-        "Length",
-        ["", *summary["answer_words"]],
-        [(name, *values.values()) for name, values in lengths.items() if values],
+    lines = [(name, *values.values()) for name, values in lengths.items() if values]
+    return Table("Length", ["", *summary["answer_words"]], lines)
+
+
+def text_tables(summary: dict) -> list[Table]:
+    kept = summary["kept"]
+    oddities = {f"answers of {name}": size for name, size in summary["short_answers"].items()}
+    oddities["same question, other answer"] = summary["other_answers"]
+    oddities["Latin letter inside a Cyrillic word"] = summary["latin_in_cyrillic"]
+    if "tokens" in summary:
+        oddities["more tokens than max_seq_length"] = summary["over_max_seq_length"]
+    return [
+        share_table("Answers and oddities", oddities, kept),
+        share_table("Most frequent first words", summary["first_words"], kept),
+        share_table(f"Most frequent {OPENING_WORDS}-word openings", summary["openings"], kept),
+    ]
+
+
+def share_table(title: str, sizes: dict[str, int], kept: int) -> Table:
+    return Table(
+        title, ["", "rows", "share"], [(name, size, percent(size, kept)) for name, size in sizes.items()]
     )
-    table(
-        "Answers and oddities",
-        ["", "rows", "share"],
-        [
-            (name, size, percent(size, kept))
-            for name, size in {
-                **{f"answers of {name}": size for name, size in summary["short_answers"].items()},
-                "same question, other answer": summary["other_answers"],
-                "Latin letter inside a Cyrillic word": summary["latin_in_cyrillic"],
-                **(
-                    {"more tokens than max_seq_length": summary["over_max_seq_length"]}
-                    if "tokens" in summary
-                    else {}
-                ),
-            }.items()
-        ],
-    )
-    openings = {
-        "Most frequent first words": "first_words",
-        f"Most frequent {OPENING_WORDS}-word openings": "openings",
-    }
-    for title, key in openings.items():
-        table(
-            title,
-            ["", "rows", "share"],
-            [(text, size, percent(size, kept)) for text, size in summary[key].items()],
-        )
 
 
 def percent(part, whole):

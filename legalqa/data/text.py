@@ -96,7 +96,8 @@ def without_thoughts(answer: str) -> str:
     """Without `<think>...</think>`; what stands before a lone `</think>` is a thought too, and so is what
     follows a lone `<think>`."""
     start, ends = THINK_START.search(answer), list(THINK_END.finditer(answer))
-    before = answer[: start.start()] if start else ""
+    starts_inside = ends and not (start and start.start() < ends[0].start())
+    before = answer[: start.start()] if start and not starts_inside else ""
     after = answer[ends[-1].end() :] if ends else "" if start else answer
     return before + after
 
@@ -133,8 +134,8 @@ def leftovers_warning(records: list[dict], path: str) -> str | None:
         return None
     counts = ", ".join(f"{rows} with {what}" for what, rows in found.items())
     return (
-        f"{path}: rows that hold what a chat template adds by itself ({counts}): the model would learn to write "
-        f"it as text; take it out with: python prepare_data.py {path}"
+        f"{path}: rows that hold what a chat template adds by itself ({counts}): the model would learn to "
+        f"write it as text; take it out with: python prepare_data.py {path}"
     )
 
 
