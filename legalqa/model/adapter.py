@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,13 +93,17 @@ class AdapterSettings:
 def answer_settings(
     name: str | Path, config: Mapping[str, Any], flags: Mapping[str, Any] | None = None
 ) -> AnswerSettings:
-    """How answers of the model or adapter `name` are made."""
-    saved = AdapterSettings.load(name) if is_adapter(name) else AdapterSettings()
-    return resolve(flags or {}, saved.as_config(), config)
+    """How answers of the model or adapter `name` are made; a merged folder may keep its adapter's legalqa.json."""
+    return resolve(flags or {}, AdapterSettings.load(name).as_config(), config)
 
 
 def is_adapter(folder):
     return (Path(folder) / ADAPTER_FILES[0]).is_file()
+
+
+def has_tokenizer(folder: str | Path) -> bool:
+    """Whether an adapter folder brings its tokenizer; without one the library takes the base model's."""
+    return (Path(folder) / "tokenizer_config.json").is_file()
 
 
 def newest_adapter():
@@ -119,7 +124,7 @@ def check_adapter(folder):
                 "a save was cut off: python train_8b.py --resume finishes it; the adapter before it is "
                 f"{cut_off}"
                 if is_adapter(cut_off)
-                else f"train one: python train_8b.py --output-dir {folder}"
+                else f"train one: python train_8b.py --output-dir {shlex.quote(str(folder))}"
             )
         )
     if not (folder / ADAPTER_FILES[1]).is_file():

@@ -266,13 +266,13 @@ def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage:
             language_model = PeftModel.from_pretrained(
                 language_model, name, config=lora, use_safetensors=True
             )
-        check_prompt(name, tokenizer)
         if not any(
             parameter.any() for key, parameter in language_model.named_parameters() if "lora_B" in key
         ):
             raise UserError(
                 f"{name}: the adapter changes nothing (every lora_B is zero); train again: python train_8b.py"
             )
+    check_prompt(name, tokenizer)
     import unsloth
 
     unsloth.FastLanguageModel.for_inference(language_model)
