@@ -10,7 +10,6 @@ Writes  nothing by itself; /save FILE writes the chat, or a training row
 """
 
 import argparse
-import codecs
 import contextlib
 import io
 import json
@@ -20,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO, cast
 
 from legalqa import cli
 from legalqa.chat import terminal
@@ -33,12 +32,6 @@ from legalqa.model.adapter import check_adapter, newest_adapter
 from legalqa.model.base import DEMO_MODEL_DIR, check_model_name
 
 KEYS = ("language", "system_prompt", *SETTINGS, "load_in_4bit")
-BYTE_ORDER_MARKS = {  # the longer first: UTF-32's begins with UTF-16's
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -104,16 +97,15 @@ class Line(NamedTuple):
 
 
 def piped_lines(stdin: io.BufferedReader) -> Iterator[Line]:
-    """Every line that is not empty, as it arrives: UTF-8, or what a byte order mark says."""
+    """Every line that is not empty, as it arrives: UTF-8, or what the first bytes say."""
     start = stdin.peek(4)
-    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
-    if not encoding and b"\0" in start:
+    encoding = json.detect_encoding(start)
+    if encoding == "utf-8" and b"\0" in start:
         likely = "utf-16le" if start.index(b"\0") % 2 else "utf-16be"
         raise UserError(f"stdin: not UTF-8, zero bytes in it; convert it, e.g. iconv -f {likely} -t utf-8")
-    errors = (
-        "replace" if encoding else "surrogateescape"
-    )  # the latter, which clean_text counts, is UTF-8's alone
-    lines = io.TextIOWrapper(stdin, encoding or "utf-8-sig", errors, newline="\n")
+    # What cannot be read: clean_text replaces it and says so, but only UTF-8 can hand it over.
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+    lines = io.TextIOWrapper(stdin, encoding, errors, newline="\n")
     for number, line in enumerate(lines, 1):
         text, damaged = terminal.clean_text(line.strip())
         if text:
@@ -246,14 +238,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     config = cli.effective_config(args, announce=False, choices={"language": LANGUAGES})
     dialogue = make_dialogue(args, config)
-    for stream in (sys.stdout, sys.stderr):
+    stdin, stdout, stderr = (cast(io.TextIOWrapper, stream) for stream in (sys.stdin, sys.stdout, sys.stderr))
+    for stream in (stdout, stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")
     if args.question is not None:
         question, _ = terminal.clean_text(args.question.strip())
         return answer_plainly(dialogue, [Line(question)], args.json)
-    if args.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return answer_plainly(dialogue, piped_lines(sys.stdin.buffer), args.json)
-    sys.stdin.reconfigure(errors="surrogateescape")
+    if args.json or not (stdin.isatty() and stdout.isatty()):
+        return answer_plainly(dialogue, piped_lines(cast(io.BufferedReader, stdin.buffer)), args.json)
+    stdin.reconfigure(errors="surrogateescape")
     return run_chat(dialogue)
 
 

@@ -84,9 +84,7 @@ class Dialogue:
 
     def __init__(self, name: str, config: Mapping[str, Any], flags: Mapping[str, Any]):
         self.name = name
-        self.base = (
-            check_adapter(name) if is_adapter(name) else None
-        )  # what the adapter is on; None without one
+        self.base = check_adapter(name) if is_adapter(name) else None  # the adapter's; None without one
         self.saved = AdapterSettings.load(name)
         self.settings = answer_settings(name, config, flags)
         self.decoding, self.seed = self.settings.decoding, config["seed"]
