@@ -416,7 +416,7 @@ def test_status(dialogue):
         "max_new_tokens 60",
         "256 ток.",
         "ток. за ",
-        "GB",
+        "ГБ",
     ):
         assert wanted in shown
 

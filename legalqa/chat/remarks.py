@@ -119,7 +119,7 @@ def status_rows(dialogue: Dialogue) -> dict[str, str | None]:
         "changed": changed_settings(dialogue),
         "limit": saved.max_seq_length and say(language, "tokens", count=saved.max_seq_length),
         "last": speed(language, turns[-1]) if turns else None,
-        "memory": f"{decimal(language, peak_memory_bytes() / 1e9)} GB",
+        "memory": f"{decimal(language, peak_memory_bytes() / 1e9)} {say(language, 'gigabyte')}",
     }
     if not saved.decoding:  # made elsewhere, or a base: there is nothing to differ from
         del rows["changed"]
