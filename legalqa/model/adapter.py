@@ -93,7 +93,7 @@ class AdapterSettings:
 def answer_settings(
     name: str | Path, config: Mapping[str, Any], flags: Mapping[str, Any] | None = None
 ) -> AnswerSettings:
-    """How answers of the model or adapter `name` are made; a merged folder may keep its adapter's legalqa.json."""
+    """How the model or adapter `name` answers. A merged folder may keep its adapter's legalqa.json."""
     return resolve(flags or {}, AdapterSettings.load(name).as_config(), config)
 
 
