@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from legalqa.model import prompt, untrusted
 from legalqa.model.settings import DECODING_KEYS, MODEL_KEYS, AnswerSettings, Decoding, resolve
 
 ADAPTER_FILES = (untrusted.ADAPTER_CONFIG, untrusted.ADAPTER_WEIGHTS)
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")  # a tokenizer has one of them
 SETTINGS_FILE = "legalqa.json"
 
 
@@ -102,8 +104,15 @@ def is_adapter(folder):
 
 
 def has_tokenizer(folder: str | Path) -> bool:
-    """Whether an adapter folder brings its tokenizer; without one the library takes the base model's."""
-    return (Path(folder) / "tokenizer_config.json").is_file()
+    return any((Path(folder) / name).is_file() for name in TOKENIZER_FILES)
+
+
+def tokenizer_folder(folder: str, base: str) -> str:
+    """Where the tokenizer of an adapter is: an adapter made elsewhere may leave it to its base model."""
+    if has_tokenizer(folder):
+        return folder
+    print(f"{folder}: no tokenizer in it; the base model's is used", file=sys.stderr)
+    return base
 
 
 def newest_adapter():

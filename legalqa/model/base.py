@@ -8,7 +8,13 @@ from legalqa import cli
 from legalqa.errors import UserError, first_line
 from legalqa.libraries import quiet
 from legalqa.model import prompt, untrusted
-from legalqa.model.adapter import check_adapter, check_adapter_applies, check_prompt, is_adapter
+from legalqa.model.adapter import (
+    check_adapter,
+    check_adapter_applies,
+    check_prompt,
+    is_adapter,
+    tokenizer_folder,
+)
 from legalqa.model.device import tune_cpu_process, why_no_cuda
 from legalqa.model.settings import AnswerSettings
 
@@ -258,7 +264,7 @@ def load_for_inference(name: str, settings: AnswerSettings, report=lambda stage:
         report("adapter")
         from peft import LoraConfig, PeftModel
 
-        tokenizer = load_tokenizer(name)
+        tokenizer = load_tokenizer(tokenizer_folder(name, base_name))
         check_vocabulary(tokenizer, language_model.get_input_embeddings().num_embeddings, name)
         untrusted.check_fit(language_model, name)
         lora = LoraConfig(**untrusted.lora_settings(name)[1], task_type="CAUSAL_LM", inference_mode=True)
