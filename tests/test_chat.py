@@ -1,9 +1,11 @@
-"""chat.py on a tiny Qwen3 that has learnt four answers by heart, so that greedy transcripts are exact. Run: make test
+"""chat.py on a tiny Qwen3 that has learnt four answers by heart, so that greedy transcripts are exact.
 
-UPDATE_FIXTURES=1 writes tests/fixtures/chat_session.txt anew from what the terminal shows; look at the difference.
+UPDATE_FIXTURES=1 writes tests/fixtures/chat_session.txt anew from what the terminal shows; look at the
+difference.
 """
 
 import copy
+import dataclasses
 import io
 import json
 import os
@@ -13,8 +15,9 @@ import signal
 import string
 import subprocess
 import sys
-from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 import tiny
 import tmux
@@ -22,30 +25,34 @@ from conftest import REPOSITORY, folders
 
 import chat
 from legalqa import cli
+from legalqa.chat import commands, remarks, terminal, words
 from legalqa.chat import dialogue as talk
-from legalqa.chat import terminal, words
+from legalqa.chat.dialogue import Question, Turn
 from legalqa.data import records
 from legalqa.errors import UserError
+from legalqa.law.citations import Citation
 from legalqa.model import prompt
+from legalqa.model.base import load_tokenizer
 from legalqa.model.generate import Answer, generate_batch
-from legalqa.model.settings import Decoding
 
 SESSION_FILE = REPOSITORY / "tests" / "fixtures" / "chat_session.txt"
 LEARNT = {
-    "Сколько дней длится отпуск?": "Не менее 24 календарных дней: статья 88 Трудового кодекса Республики Казахстан.",
+    "Сколько дней длится отпуск?": "Не менее 24 календарных дней: статья 88 Трудового кодекса Республики "
+    "Казахстан.",
     "Демалыс қанша күн?": "Еңбек кодексінің 88-бабы бойынша кемінде 24 күн.",
-    "Какой срок давности?": "Три года (ст. 178 Гражданского кодекса РК). О сроках в статье 999 Трудового кодекса ничего нет.",
+    "Какой срок давности?": "Три года (ст. 178 Гражданского кодекса РК). О сроках в статье 999 Трудового "
+    "кодекса ничего нет.",
     "Привет": "Задайте вопрос о законе.",
 }
 LEAVE, KAZAKH, TERM, HELLO = LEARNT
 
 
-# ---------------------------------------------------------------------------------------------------------- fixtures
+# --------------------------------------------------------------------------------------------------- fixtures
 
 
 @pytest.fixture(scope="module")
 def adapter(run_script, tmp_path_factory):
-    """An adapter, made by train_8b.py, of a tiny model whose output layer is scaled up: then it can learn by heart."""
+    """An adapter, made by train_8b.py, of a tiny model whose output layer is scaled up to learn by heart."""
     from safetensors.torch import load_file, save_file
 
     path = tmp_path_factory.mktemp("chat")
@@ -95,12 +102,13 @@ def loaded(adapter):
 def dialogue(loaded):
     """A dialogue without a past, on the one loaded model."""
     fresh = copy.copy(loaded)
-    fresh.turns, fresh.decoding, fresh.config = [], dict(loaded.decoding), dict(loaded.config)
+    fresh.turns = []
     return fresh
 
 
 def run_lines(dialogue, *lines, stream=None):
-    """What a person sees who types `lines`, then Ctrl-D; blanks at the end of a line are not seen. An exception among the lines is raised where it stands."""
+    """What a person sees who types `lines`, then Ctrl-D; blanks at the end of a line are not seen.
+    An exception among the lines is raised where it stands."""
     stream, waiting = stream or io.StringIO(), list(lines)
 
     def read_line(mark):
@@ -114,7 +122,7 @@ def run_lines(dialogue, *lines, stream=None):
         stream.write(line + "\n")
         return line
 
-    chat.Chat(dialogue, stream, read_line, lambda: None).run()
+    commands.Chat(dialogue, stream, read_line, lambda: None).run()
     return re.sub(" +\n", "\n", stream.getvalue())
 
 
@@ -123,7 +131,7 @@ def reply(dialogue, *lines):
     return re.sub(r"(\[.*\] )*> $", "", run_lines(dialogue, *lines).rsplit(lines[-1] + "\n", 1)[1]).strip()
 
 
-# ------------------------------------------------------------------------------------------------------- transcripts
+# ------------------------------------------------------------------------------------------------ transcripts
 
 
 def test_transcript(dialogue):
@@ -180,17 +188,17 @@ def test_a_failed_load_ends_the_chat(dialogue):
     def wait():
         raise EOFError
 
-    chat.Chat(dialogue, stream, lambda mark: LEAVE, wait).run()
+    commands.Chat(dialogue, stream, lambda mark: LEAVE, wait).run()
     assert stream.getvalue() == ""
 
 
 def test_kazakh_by_config(dialogue):
-    dialogue.config["language"] = dialogue.language = "kk"
+    dialogue.usual_language = dialogue.language = "kk"
     assert "бап бар" in run_lines(dialogue, LEAVE)
 
 
 def test_english_by_config(dialogue):
-    dialogue.config["language"] = dialogue.language = "en"
+    dialogue.usual_language = dialogue.language = "en"
     shown = run_lines(dialogue, KAZAKH)
     assert (
         "  + art. 88, Трудовой кодекс Республики Казахстан: article exists\nThis is not legal advice" in shown
@@ -204,7 +212,8 @@ def test_session_in_a_terminal(adapter, tmp_path):
     command = [
         "sh",
         "-c",
-        f"'{sys.executable}' '{REPOSITORY / 'chat.py'}' --profile demo --max-new-tokens 60; echo exit code $?; sleep 1000",
+        f"'{sys.executable}' '{REPOSITORY / 'chat.py'}' --profile demo --max-new-tokens 60; "
+        "echo exit code $?; sleep 1000",
     ]
     with tmux.Terminal(
         command, tmp_path, env={"XDG_STATE_HOME": tmp_path / "state", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -252,7 +261,7 @@ def test_session_in_a_terminal(adapter, tmp_path):
     assert f"+{LEAVE}\n" in typed and "+/save rows.jsonl\n" in typed
 
 
-# ---------------------------------------------------------------------------------------------------------- commands
+# --------------------------------------------------------------------------------------------------- commands
 
 
 @pytest.mark.parametrize(
@@ -276,7 +285,8 @@ def test_session_in_a_terminal(adapter, tmp_path):
         ),
         (
             ["/set"],
-            "temperature         0.0\ntop_p               1.0\nrepetition_penalty  1.0\nmax_new_tokens      60\nseed                3407",
+            "temperature         0.0\ntop_p               1.0\nrepetition_penalty  1.0\n"
+            "max_new_tokens      60\nseed                3407",
         ),
         (["/set temperature 0,7"], "temperature 0.7"),
         (["/set temperature"], "Нужны ключ и значение: /set temperature 0.7"),
@@ -284,7 +294,12 @@ def test_session_in_a_terminal(adapter, tmp_path):
             ["/set temperature -1"],
             "temperature: -1 не подходит, нужно число от 0 до 5 (0 — без случайности).",
         ),
-        (["/set top_p nan"], "top_p: nan не подходит, нужно число больше 0 и не больше 1."),
+        (["/set temperature 6"], "temperature: 6 не подходит, нужно число от 0 до 5 (0 — без случайности)."),
+        (["/set top_p nan"], "top_p: nan не подходит, нужно число от 0.001 до 1."),
+        (
+            ["/set max_new_tokens 131073"],
+            "max_new_tokens: 131073 не подходит, нужно целое число от 1 до 131072.",
+        ),
         (
             ["/set temprature 1"],
             "Нет настройки temprature. Может быть, temperature? Есть: temperature, top_p,\n"
@@ -302,7 +317,7 @@ def test_commands(dialogue, lines, expected):
 
 
 def test_every_command_is_in_the_help_of_every_language(dialogue):
-    names = {*chat.Chat(dialogue, io.StringIO(), None, None).commands, "/exit"} - {"/save!"}
+    names = {*commands.Chat(dialogue, io.StringIO(), None, None).commands, "/exit"} - {"/save!"}
     for language in chat.LANGUAGES:
         assert [word.split()[0] for word in words.TEXTS[language]["help"]] == [
             word.split()[0] for word in words.TEXTS["ru"]["help"]
@@ -356,10 +371,10 @@ def test_save(dialogue, tmp_path):
 
 **Ответ**
 
-{dialogue.turns[0]["output"]}
+{dialogue.turns[0].answer.text}
 
 """
-        + "".join(f"_{note}_\n\n" for note in talk.answer_notes("ru", dialogue.turns[0], "cut_off_plain"))
+        + "".join(f"_{note}_\n\n" for note in remarks.answer_notes("ru", dialogue.turns[0], "cut_off_plain"))
         + ("_Это не юридическая консультация: проверьте ответ по действующему тексту закона._\n")
     )
 
@@ -375,7 +390,7 @@ def test_save_keeps_citations(dialogue):
 - ст. 178, Гражданский кодекс Республики Казахстан (Общая часть): статья есть
 - ст. 999, Трудовой кодекс Республики Казахстан: такой статьи нет
 
-_Это не""" in talk.transcript(dialogue)
+_Это не""" in remarks.transcript(dialogue)
 
 
 def test_save_refuses_what_would_spoil_a_file(dialogue, tmp_path):
@@ -386,7 +401,7 @@ def test_save_refuses_what_would_spoil_a_file(dialogue, tmp_path):
         shown == f"{bad}: не JSONL, дописывать не стану (1: not JSON (Expecting value))."
         and bad.read_text("utf-8") == "не строка\n"
     )
-    dialogue.decoding["max_new_tokens"] = 3
+    dialogue.decoding = dataclasses.replace(dialogue.decoding, max_new_tokens=3)
     shown = reply(dialogue, LEAVE, f"/save {tmp_path / 'new.jsonl'}").replace("\n", " ")
     assert shown == "Последний ответ пуст, остановлен или оборван: строкой для обучения он не станет."
     assert "cannot write" in reply(dialogue, f"/save {tmp_path}/bad.jsonl/x.md")
@@ -401,7 +416,7 @@ def test_status(dialogue):
         "max_new_tokens 60",
         "256 ток.",
         "ток. за ",
-        "GB",
+        "ГБ",
     ):
         assert wanted in shown
 
@@ -418,19 +433,18 @@ def test_compare_switches_the_adapter_off_and_on(dialogue):
 
 def test_history_is_off_until_asked_for_and_oldest_turns_go_first(dialogue):
     run_lines(dialogue, LEAVE)
-    record = {"instruction": TERM, "input": ""}
-    assert dialogue.prepare(record, dialogue.turns)[0] == prompt.render_prompt(record, dialogue.tokenizer)
+    record, question = {"instruction": TERM, "input": ""}, Question(TERM)
+    assert dialogue.prepare(question, dialogue.turns).text == prompt.render_prompt(record, dialogue.tokenizer)
     run_lines(dialogue, "/history on")
-    text, tokens, notes = dialogue.prepare(record, dialogue.turns)
+    text, tokens, notes = dialogue.prepare(question, dialogue.turns)
     assert (
         LEARNT[LEAVE] in text
         and text.endswith(prompt.render_prompt(record, dialogue.tokenizer))
         and notes == []
     )
-    dialogue.turns = [
-        {"instruction": f"Вопрос {number}", "input": "", "output": "слово " * 20} for number in range(9)
-    ]
-    text, tokens, notes = dialogue.prepare(record, dialogue.turns)
+    answer = Answer("слово " * 20, 20, cut_off=False)
+    dialogue.turns = [Turn(Question(f"Вопрос {number}"), answer, []) for number in range(9)]
+    text, tokens, notes = dialogue.prepare(question, dialogue.turns)
     assert tokens <= 256 - 60 and "Вопрос 8" in text and "Вопрос 0" not in text
     assert notes == [
         f"Диалог не поместился (предел в токенах: 196); самых старых вопросов, которых модель не видит: "
@@ -438,7 +452,7 @@ def test_history_is_off_until_asked_for_and_oldest_turns_go_first(dialogue):
     ]
 
 
-# ------------------------------------------------------------------------------------------------ what must not crash
+# ---------------------------------------------------------------------------------------- what must not crash
 
 
 class PressesCtrlC(io.StringIO):
@@ -457,9 +471,9 @@ class PressesCtrlC(io.StringIO):
 
 def test_ctrl_c_in_mid_answer_keeps_the_chat(dialogue, tmp_path):
     shown = run_lines(dialogue, LEAVE, f"/save {tmp_path}/rows.jsonl", HELLO, stream=PressesCtrlC("менее"))
-    answer = dialogue.turns[0]["output"]
+    answer = dialogue.turns[0].answer.text
     assert LEARNT[LEAVE].startswith(answer) and "Не менее" in answer and answer != LEARNT[LEAVE]
-    assert dialogue.turns[0]["stopped"] and not dialogue.turns[0]["cut_off"]
+    assert dialogue.turns[0].answer.stopped and not dialogue.turns[0].answer.cut_off
     assert f"{answer}\nОстановлено.\n" in shown.replace(
         "\n24", " 24"
     ) and "строкой для обучения он не станет" in shown.replace("\n", " ")
@@ -478,7 +492,7 @@ def test_ctrl_c_before_the_first_word_and_at_the_prompt(dialogue, monkeypatch):
     monkeypatch.setattr(dialogue.language_model, "generate", press_first)
     shown = run_lines(dialogue, LEAVE, KeyboardInterrupt(), HELLO)
     assert shown.startswith(f"> {LEAVE}\n\n\nОстановлено.\n\n>\nCtrl-D или /exit завершает чат.\n> {HELLO}\n")
-    assert [turn["output"] for turn in dialogue.turns] == [LEARNT[HELLO]]
+    assert [turn.answer.text for turn in dialogue.turns] == [LEARNT[HELLO]]
 
 
 def test_a_paste_of_20000_characters(dialogue):
@@ -503,8 +517,8 @@ def test_odd_questions(dialogue, text):
     shown = run_lines(dialogue, text, HELLO)
     special = [token for token in (*tiny.SPECIAL, *tiny.ADDED) if token in text]
     if special:
-        ids = dialogue.tokenizer(dialogue.prepare({"instruction": text, "input": ""}, [])[0]).input_ids
-        plain = dialogue.tokenizer(dialogue.prepare({"instruction": "x", "input": ""}, [])[0]).input_ids
+        ids = dialogue.tokenizer(dialogue.prepare(Question(text), []).text).input_ids
+        plain = dialogue.tokenizer(dialogue.prepare(Question("x"), []).text).input_ids
         for token in dialogue.tokenizer.convert_tokens_to_ids(special):
             assert ids.count(token) == plain.count(token)
     assert LEARNT[HELLO] in shown and len(dialogue.turns) == 2
@@ -553,25 +567,18 @@ def test_streamed_pieces_are_the_answer_of_the_benchmark(dialogue):
 
     for seed in range(4):
         torch.manual_seed(seed)
-        record = {
-            "instruction": "".join(chr(0x430 + int(number)) for number in torch.randint(0, 32, (12,))),
-            "input": "",
-        }
-        text, _, _ = dialogue.prepare(record, [])
+        question = Question("".join(chr(0x430 + int(number)) for number in torch.randint(0, 32, (12,))))
+        prepared = dialogue.prepare(question, [])
         pieces = []
-        turn = dialogue.answer(record, text, pieces.append)
-        assert "".join(pieces) == turn["output"]
+        answer = dialogue.answer(question, prepared, pieces.append).answer
+        assert "".join(pieces) == answer.text
         (made,) = generate_batch(
-            dialogue.language_model, dialogue.tokenizer, [text], Decoding.of(dialogue.decoding)
+            dialogue.language_model, dialogue.tokenizer, [prepared.text], dialogue.decoding
         )
-        assert (turn["output"], turn["new_tokens"], turn["cut_off"]) == (
-            made.text,
-            made.new_tokens,
-            made.cut_off,
-        )
+        assert (answer.text, answer.new_tokens, answer.cut_off) == (made.text, made.new_tokens, made.cut_off)
 
 
-# --------------------------------------------------------------------------------------------------- not a terminal
+# --------------------------------------------------------------------------------------------- not a terminal
 
 
 def test_piped_json(adapter, tmp_path):
@@ -621,7 +628,7 @@ def test_piped_json(adapter, tmp_path):
     assert answers[4]["answer"] == LEARNT[KAZAKH] and answers[4]["language"] == "kk"
     stderr = done.stderr.decode("utf-8").splitlines()
     assert "Строка 4: не UTF-8; нечитаемые байты заменены знаком \ufffd." in stderr
-    assert [line for line in stderr if line.startswith("error: ")] and stderr[-1].startswith(
+    assert len([line for line in stderr if line.startswith("error: ")]) == 1 and stderr[-1].startswith(
         "Бұл заң кеңесі емес"
     )
     assert not [line for line in stderr if "nsloth" in line or "it/s" in line or "Traceback" in line]
@@ -651,8 +658,10 @@ def test_one_question(adapter, capsys):
         (["--question", " "], "error: --question is empty; give it a text"),
         (
             ["--temperature", "9", "--language", "de", "--question", "x"],
-            "error: --temperature must be from 0 to 5, not 9.0; --language must be one of ru, kk, en, not 'de'",
+            "error: --temperature must be from 0 to 5, not 9.0; "
+            "--language must be one of ru, kk, en, not 'de'",
         ),
+        (["--temperature", "6"], "error: --temperature must be from 0 to 5, not 6.0"),
         (["--quesiton", "x"], "error: unknown argument --quesiton; did you mean --question?"),
         (
             ["--model", "nowhere", "--question", "x"],
@@ -669,7 +678,162 @@ def test_user_errors(run_script, tmp_path, arguments, message):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message + "\n")
 
 
-# ------------------------------------------------------------------------------------------------------------ pieces
+# ---------------------------------------------------------------------------------- what comes through a pipe
+
+
+def lines_of(data):
+    return list(chat.piped_lines(io.BufferedReader(io.BytesIO(data))))
+
+
+READABLE = st.characters(exclude_characters="\n\0\ufeff", exclude_categories=["Cs"])
+
+
+@hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+@hypothesis.given(
+    texts=st.lists(st.text(READABLE, max_size=20), max_size=6),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-be", "utf-32-be"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_piped_lines_in_every_unicode_encoding(texts, encoding, end):
+    mark = "\ufeff" if encoding.endswith("-be") else ""  # Python writes the others' by itself
+    lines = lines_of((mark + end.join(texts)).encode(encoding))
+    asked = [(text.strip(), number) for number, text in enumerate(texts, 1) if text.strip()]
+    assert [(line.text, line.number) for line in lines] == asked
+    assert not any(line.damaged for line in lines)
+
+
+@pytest.mark.parametrize("encoding, advised", [("utf-16-le", "utf-16le"), ("utf-16-be", "utf-16be")])
+def test_utf_16_without_its_mark_is_refused_with_the_right_advice(encoding, advised):
+    for text in (TERM, "Демалыс\n"):
+        with pytest.raises(UserError, match=f"iconv -f {advised} -t utf-8"):
+            lines_of(text.encode(encoding))
+    assert lines_of("1. Срок?".encode(encoding)) == [chat.Line("1. Срок?", 1)]  # ASCII first: it can be told
+
+
+@pytest.mark.parametrize("text, encoding", [(TERM, "cp1251"), (TERM, "koi8-r"), (KAZAKH, "kz1048")])
+def test_a_line_in_another_encoding_is_refused(dialogue, text, encoding):
+    broken, whole = lines_of(text.encode(encoding) + b"\n" + HELLO.encode())
+    assert broken.is_unreadable() and not whole.damaged
+    with pytest.raises(UserError, match="^Строка 1: не UTF-8, прочитать нельзя"):
+        chat.answer_line(dialogue, broken)
+
+
+def test_a_line_with_a_broken_byte_is_read():
+    (line,) = lines_of("Привет".encode()[:-1])
+    assert line == chat.Line("Приве\ufffd", 1, damaged=True) and not line.is_unreadable()
+    assert lines_of("\ufffd\ufffd".encode()) == [chat.Line("\ufffd\ufffd", 1, damaged=False)]
+
+
+def test_a_piped_line_is_there_before_the_next_is_written():
+    reading, writing = os.pipe()
+    with open(reading, "rb") as stdin, open(writing, "wb", buffering=0) as pipe:
+        pipe.write("\ufeffраз\n".encode("utf-16-le"))
+        lines = chat.piped_lines(stdin)
+        assert next(lines).text == "раз"
+        pipe.write("два\n".encode("utf-16-le"))
+        assert next(lines).text == "два"
+
+
+# ------------------------------------------------------------------------------ which model, and its settings
+
+
+def make_dialogue(*flags):
+    args = chat.parse_args(["--profile", "demo", *map(str, flags)])
+    return chat.make_dialogue(args, cli.effective_config(args))
+
+
+@pytest.mark.parametrize(
+    "name, key",
+    [
+        ("models/demo", "no_adapter"),
+        ("./models/demo/", "no_adapter"),
+        ("unsloth/Qwen3-8B-unsloth-bnb-4bit", "no_adapter"),
+        ("merged by hand", "as_is"),
+        ("somebody/merged-or-base", "as_is"),
+        ("merged", None),
+    ],
+)
+def test_only_a_known_base_is_called_untrained(tmp_path, monkeypatch, name, key):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(chat, "check_model_name", lambda name: name)
+    for folder in ("models/demo", "merged by hand", "merged"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").write_text("{}")
+    settings = {"run": "20260101_000000", "system_prompt": "Юрист", "max_seq_length": 99}
+    (tmp_path / "merged" / "legalqa.json").write_text(json.dumps(settings))
+    made = make_dialogue("--model", name)
+    assert made.opening_notes() == ([words.say("ru", key)] if key else [])
+    assert (made.system, made.settings.max_seq_length) == (("", 1024) if key else ("Юрист", 99))
+
+
+def test_a_merged_folder_whose_prompt_is_another_is_refused(adapter, tmp_path):
+    shutil.copytree(adapter.parent / "model", tmp_path / "merged")
+    settings = json.loads((adapter / "legalqa.json").read_text("utf-8"))
+    settings_file = tmp_path / "merged" / "legalqa.json"
+    settings_file.write_text(json.dumps(settings), "utf-8")
+    merged = make_dialogue("--model", tmp_path / "merged")
+    merged.load()
+    assert merged.base is None and merged.settings.max_seq_length == 256
+    settings_file.write_text(json.dumps(settings | {"prompt_sha256": "0" * 64}), "utf-8")
+    with pytest.raises(UserError, match="its prompt is not the one it was trained with"):
+        make_dialogue("--model", tmp_path / "merged").load()
+
+
+def test_an_adapter_without_a_tokenizer_takes_the_base_models_and_says_so(adapter, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(adapter, bare, ignore=shutil.ignore_patterns("token*", "chat_template*"))
+    made = make_dialogue("--model", bare)
+    assert made.opening_notes() == ["В папке адаптера нет токенизатора: взят токенизатор исходной модели."]
+    made.load()
+    assert made.tokenizer(KAZAKH).input_ids == load_tokenizer(str(adapter))(KAZAKH).input_ids
+    assert make_dialogue("--model", adapter).opening_notes() == []
+
+
+@pytest.mark.parametrize("temperature", [50, 5.5, -1, "0"])
+def test_limits_hold_for_what_an_adapter_saved(adapter, tmp_path, temperature):
+    shutil.copytree(adapter, tmp_path / "adapter")
+    settings = json.loads((adapter / "legalqa.json").read_text("utf-8"))
+    settings["decoding"]["temperature"] = temperature
+    (tmp_path / "adapter" / "legalqa.json").write_text(json.dumps(settings), "utf-8")
+    with pytest.raises(UserError, match=f"temperature must be from 0 to 5, not {temperature}"):
+        make_dialogue("--model", tmp_path / "adapter")
+
+
+def test_load_in_4bit_reaches_the_loader(adapter, monkeypatch):
+    asked = []
+
+    def load(name, settings, report):
+        asked.append(settings.load_in_4bit)
+        raise UserError("enough")
+
+    monkeypatch.setattr(talk, "load_for_inference", load)
+    for flags in ([], ["--load-in-4bit", "false"]):
+        with pytest.raises(UserError, match="enough"):
+            make_dialogue("--model", adapter, *flags).load()
+    assert asked == [True, False]
+
+
+def test_what_is_not_as_trained_is_said(adapter, dialogue):
+    shown = reply(dialogue, "/system Кратко", "/set top_p 0.5", "/status")
+    assert "load_in_4bit true" in shown.replace("\n", " ")
+    changed = " ".join(shown.split("не как при обучении")[1].split("длина при обучении")[0].split())
+    assert changed == (
+        "top_p 0.5 (при обучении 1.0), max_new_tokens 60 (при обучении 192), "
+        "system_prompt 'Кратко' (при обучении '')"
+    )
+    made = make_dialogue("--model", adapter, "--system-prompt", "Кратко", "--load-in-4bit", "false")
+    assert made.opening_notes() == [words.say("ru", "system_differs")]
+    assert ("load_in_4bit", False, True) in made.changed()
+
+
+def test_a_printed_command_can_be_pasted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my adapter").mkdir()
+    with pytest.raises(UserError, match="python train_8b.py --output-dir 'my adapter'$"):
+        make_dialogue("--model", "my adapter")
+
+
+# ----------------------------------------------------------------------------------------------------- pieces
 
 
 def test_flags_win_over_the_adapter_and_the_adapter_over_config(adapter):
@@ -678,8 +842,8 @@ def test_flags_win_over_the_adapter_and_the_adapter_over_config(adapter):
     )
     config = cli.effective_config(args) | {"repetition_penalty": 1.7}
     made = chat.make_dialogue(args, config)
-    assert made.decoding["temperature"] == 0.5 and made.decoding["repetition_penalty"] == 1.0
-    assert made.system == "s" and made.trained_system == "" and made.trained_length == 256
+    assert made.decoding.temperature == 0.5 and made.decoding.repetition_penalty == 1.0
+    assert made.system == "s" and made.trained_system == "" and made.settings.max_seq_length == 256
 
 
 def test_loader_hands_over_what_went_wrong(dialogue, monkeypatch, capsys):
@@ -776,46 +940,36 @@ def test_history_file_is_private_and_not_needed(monkeypatch, tmp_path):
     [
         (
             "ru",
-            ("labor_code", "ТК", "28", "1", "2", True),
+            ("labor_code", "ТК", "28", "1", "2"),
             "  + ст. 28, п. 1, пп. 2, Трудовой кодекс Республики Казахстан: статья есть",
         ),
         (
             "kk",
-            ("labor_code", "ЕК", "28", "1", "2", True),
+            ("labor_code", "ЕК", "28", "1", "2"),
             "  + 28-бап, 1-тармақ, 2) тармақша, Қазақстан Республикасының Еңбек кодексі: бап бар",
         ),
         (
             "ru",
-            ("labor_code", "ТК", "117", None, None, False),
+            ("labor_code", "ТК", "117", None, None),
             "  - ст. 117, Трудовой кодекс Республики Казахстан: статья исключена",
         ),
         (
             "ru",
-            (None, "Закона о туризме", "5", None, None, None),
+            (None, "Закона о туризме", "5", None, None),
             "  ? ст. 5, Закона о туризме: акта нет в перечне, не проверено",
         ),
-        ("en", (None, None, "5", None, None, None), "  ? art. 5: no act named, not checked"),
+        ("en", (None, None, "5", None, None), "  ? art. 5: no act named, not checked"),
     ],
 )
 def test_citation_lines(language, citation, expected):
-    keys = ("act", "act_text", "article", "paragraph", "subparagraph", "exists")
-    assert talk.citation_lines(language, {"citations": [dict(zip(keys, citation))] * 2})[1:] == [expected]
+    lines = remarks.citation_lines(language, [Citation(*citation, "", 0, 0)] * 2)
+    assert [line.plain() for line in lines] == [expected]
 
 
 def test_long_lists_of_citations_are_cut():
-    cited = [
-        {
-            "act": None,
-            "act_text": None,
-            "article": str(number),
-            "paragraph": None,
-            "subparagraph": None,
-            "exists": None,
-        }
-        for number in range(30)
-    ]
-    lines = talk.citation_lines("ru", {"citations": cited})
-    assert len(lines) == 14 and lines[-1] == "    и ещё 18"
+    cited = [Citation(None, None, str(number), None, None, "", 0, 0) for number in range(30)]
+    lines = remarks.citation_lines("ru", cited)
+    assert len(lines) == 13 and lines[-1].plain() == "    и ещё 18"
 
 
 def test_texts_say_the_same_in_every_language():
@@ -825,9 +979,8 @@ def test_texts_say_the_same_in_every_language():
         return sorted(name for _, name, _, _ in string.Formatter().parse(value) if name)
 
     assert shape(words.TEXTS["ru"]) == shape(words.TEXTS["kk"]) == shape(words.TEXTS["en"])
-    source = "".join(
-        Path(REPOSITORY / name).read_text("utf-8") for name in ("chat.py", "legalqa/chat/dialogue.py")
-    )
+    files = [REPOSITORY / "chat.py", *(REPOSITORY / "legalqa" / "chat").glob("*.py")]
+    source = "".join(path.read_text("utf-8") for path in files if path.name != "words.py")
     unused = [
         key
         for key in words.TEXTS["ru"]

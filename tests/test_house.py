@@ -8,7 +8,15 @@ from pathlib import Path
 from conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "legalqa"
-FLOORS = [{"errors"}, {"files"}, {"libraries", "runlog", "typed_json"}, {"cli"}, {"law"}, {"data"}, {"model", "scoring"}]
+FLOORS = [
+    {"errors"},
+    {"files"},
+    {"libraries", "runlog", "typed_json"},
+    {"cli"},
+    {"law"},
+    {"data"},
+    {"model", "scoring"},
+]
 FLOORS += [{"training", "report", "chat"}]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 WITH_TORCH = {"legalqa.training.trainer", "legalqa.training.progress"}

@@ -6,8 +6,8 @@ import time
 
 
 class Terminal:
-    """`columns` x `rows`; runs `command`, a list that does not end by itself, in `folder`. A context manager: its server ends
-    with it."""
+    """`columns` x `rows`; runs `command`, a list that does not end by itself, in `folder`.
+    A context manager: its server ends with it."""
 
     def __init__(self, command, folder, columns=60, rows=40, env=None):
         self.socket = f"legalqa-test-{os.getpid()}-{time.monotonic_ns()}"

@@ -1,203 +1,230 @@
-"""One conversation with one model: settings, context, turns, and what a question becomes. Knows no terminal."""
+"""One conversation with one model: settings, turns, and what a question becomes. Knows no terminal."""
 
 import contextlib
 import time
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from config import CONFIG, PROFILES
 from legalqa import cli
-from legalqa.chat.words import citation_name, citation_status, say
+from legalqa.chat.words import say
 from legalqa.data import records
 from legalqa.errors import UserError
-from legalqa.law import citations
-from legalqa.model import prompt
-from legalqa.model.adapter import AdapterSettings, answer_settings, check_adapter, is_adapter
-from legalqa.model.base import load_for_inference, merge_unpacked
-from legalqa.model.device import find_device, is_out_of_memory
-from legalqa.model.generate import generate_stream
-from legalqa.model.settings import Decoding
+from legalqa.law.citations import Citation, citation_as_dict, parse_citations
+from legalqa.model.adapter import AdapterSettings, answer_settings, check_adapter, has_tokenizer, is_adapter
+from legalqa.model.base import DEMO_MODEL_DIR, load_for_inference, merge_unpacked
+from legalqa.model.device import Device, find_device, is_out_of_memory
+from legalqa.model.generate import Answer, generate_stream
+from legalqa.model.prompt import render_prompt
+from legalqa.model.settings import DECODING_KEYS
 
-SHOWN_CITATIONS = 12
-DECODING = {
-    "temperature": float,
-    "top_p": float,
-    "repetition_penalty": float,
-    "max_new_tokens": int,
-    "seed": int,
-}
+SETTINGS = (*DECODING_KEYS, "seed")  # what /set changes
+
+
+class Question(NamedTuple):
+    """What is asked. `context`: the text it is about, `input` of a row; may be empty."""
+
+    text: str
+    context: str = ""
+
+    def as_row(self) -> dict[str, str]:
+        return {"instruction": self.text, "input": self.context}
+
+
+class Prompt(NamedTuple):
+    """The text that the model continues, its length in tokens, and what a person should know of it."""
+
+    text: str
+    tokens: int
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question, its answer, and the norms that the answer cites."""
+
+    question: Question
+    answer: Answer
+    citations: list[Citation]
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """After the first token; None where it was the only one."""
+        seconds = (self.answer.generation_sec or 0) - (self.answer.first_token_sec or 0)
+        more = self.answer.new_tokens - 1
+        return round(more / seconds, 2) if more and seconds else None
+
+    def as_row(self) -> dict[str, str]:
+        return {**self.question.as_row(), "output": self.answer.text}
+
+    def as_json(self, model: str) -> dict[str, Any]:
+        """What --json prints."""
+        return {
+            "model": model,
+            "question": self.question.text,
+            "input": self.question.context,
+            "answer": self.answer.text,
+            "language": records.detect_language(records.user_turn(self.question.as_row())),
+            "citations": [citation_as_dict(citation) for citation in self.citations],
+            "prompt_tokens": self.answer.prompt_tokens,
+            "new_tokens": self.answer.new_tokens,
+            "cut_off": self.answer.cut_off,
+            "stopped": self.answer.stopped,
+            "first_token_sec": self.answer.first_token_sec,
+            "generation_sec": self.answer.generation_sec,
+            "tokens_per_second": self.tokens_per_second,
+        }
 
 
 class Dialogue:
-    """`name`: adapter folder, merged folder or hub id; `given`: the settings that the command line names, which win over
-    those saved with the adapter, which win over `config`."""
+    """`name`: adapter folder, merged folder or hub id. `flags`: the settings that the command line names.
+    They win over those saved with the model, and these over `config`."""
 
-    def __init__(self, name, config, given):
-        self.name, self.config = name, config
-        self.base = check_adapter(name) if is_adapter(name) else None
-        saved = AdapterSettings.load(name) if self.base else AdapterSettings()
-        self.settings = answer_settings(name, config, given)
-        self.decoding = {**asdict(self.settings.decoding), "seed": config["seed"]}
+    def __init__(self, name: str, config: Mapping[str, Any], flags: Mapping[str, Any]):
+        self.name = name
+        self.base = check_adapter(name) if is_adapter(name) else None  # the adapter's; None without one
+        self.saved = AdapterSettings.load(name)
+        self.settings = answer_settings(name, config, flags)
+        self.decoding, self.seed = self.settings.decoding, config["seed"]
         self.system = self.settings.system_prompt
         self.trained_system = self.settings.overridden.get("system_prompt", self.system)
-        self.trained_length = self.settings.max_seq_length
-        self.run = saved.run
-        self.context, self.history_on, self.turns = "", False, []
-        self.language = config["language"]
-        self.language_model = self.tokenizer = self.device = None
+        self.context = ""
+        self.history_on = False
+        self.turns: list[Turn] = []
+        self.usual_language = self.language = config["language"]
+        self.language_model: Any = None
+        self.tokenizer: Any = None
+        self.device: Device | None = None
         self.load_sec = 0.0
 
     @property
-    def label(self):
+    def label(self) -> str:
         """The model's name as people say it: the folder's, or the hub id."""
         return Path(self.name).name if Path(self.name).is_dir() else self.name
 
-    def load(self, report=lambda stage: None):
+    def load(self, report: Callable[[str], None] = lambda stage: None) -> None:
         started = time.monotonic()
         self.language_model, self.tokenizer = load_for_inference(self.name, self.settings, report)
         self.device = find_device()
-        self.seed()
+        self.apply_seed()
         self.load_sec = time.monotonic() - started
 
-    def seed(self):
+    def apply_seed(self) -> None:
         from transformers import set_seed
 
-        set_seed(self.decoding["seed"])
+        set_seed(self.seed)
 
-    def set_language(self, question):
-        """The language of what is said about this question: the configured one; Kazakh for a Kazakh question unless English."""
-        if self.config["language"] == "ru":
+    def opening_notes(self) -> list[str]:
+        """What a person should know of the model before the first question."""
+        keys = []
+        if not self.base and not self.saved.run:  # a merged folder keeps the run of its adapter
+            keys.append("no_adapter" if is_known_base(self.name) else "as_is")
+        if self.base and not has_tokenizer(self.name):
+            keys.append("base_tokenizer")
+        if "system_prompt" in self.settings.overridden:
+            keys.append("system_differs")
+        return [say(self.language, key) for key in keys]
+
+    # ---------------------------------------------------------------------------------------- what may change
+
+    def set_language(self, question: str) -> None:
+        """What is said of a Kazakh question is said in Kazakh, where Russian is usual."""
+        if self.usual_language == "ru":
             self.language = records.detect_language(question)
 
-    def set_decoding(self, name, text):
+    def current(self) -> dict[str, Any]:
+        """{setting: value} of what /set changes."""
+        return {**asdict(self.decoding), "seed": self.seed}
+
+    def set(self, name: str, text: str) -> bool:
         """False if `text` is no fitting value of the setting."""
         try:
-            value = DECODING[name](text.replace(",", "."))
+            value = type(CONFIG[name])(text.replace(",", "."))
         except ValueError:
             return False
         if cli.out_of_limits({name: value}):
             return False
-        self.decoding[name] = value
-        if name == "seed" and self.language_model is not None:
-            self.seed()
+        if name != "seed":
+            self.decoding = replace(self.decoding, **{name: value})
+            return True
+        self.seed = value
+        if self.language_model is not None:
+            self.apply_seed()
         return True
 
-    def prepare(self, record, turns):
-        """(prompt, its tokens, notes): the prompt with as many of the earlier `turns` as fit, and what a person should know.
+    def changed(self) -> list[tuple[str, Any, Any]]:
+        """(setting, value, value in training) of what is not as the model was trained."""
+        now = {
+            **asdict(self.decoding),
+            "system_prompt": self.system,
+            "load_in_4bit": self.settings.load_in_4bit,
+        }
+        trained = self.saved.as_config()
+        return [(key, now[key], trained[key]) for key in now if key in trained and now[key] != trained[key]]
 
-        Turns stay within the length of the training rows; a question alone may take all that the model itself can read.
+    # ------------------------------------------------------------------------------------------------- a turn
+
+    def new_question(self, text: str) -> Question:
+        return Question(text, self.context)
+
+    def prepare(self, question: Question, turns: list[Turn]) -> Prompt:
+        """The prompt with as many of the earlier `turns` as fit.
+
+        Turns stay within the length of training rows; a question alone may take all that the model can read.
         """
-        room = self.trained_length - self.decoding["max_new_tokens"]
-        history = [(turn, turn["output"]) for turn in turns] if self.history_on else []
-        text, tokens = self.render(record, history)
-        kept = history
+        new_tokens = self.decoding.max_new_tokens
+        room = self.settings.max_seq_length - new_tokens
+        limit = self.language_model.config.get_text_config().max_position_embeddings - new_tokens
+        kept = list(turns) if self.history_on else []
+        count = len(kept)
+        text, tokens = self.render(question, kept)
         while kept and tokens > room:
             kept = kept[1:]
-            text, tokens = self.render(record, kept)
-        notes, limit = (
-            [],
-            self.language_model.config.get_text_config().max_position_embeddings
-            - self.decoding["max_new_tokens"],
-        )
-        if len(kept) < len(history):
-            notes.append(say(self.language, "dropped", limit=room, count=len(history) - len(kept)))
+            text, tokens = self.render(question, kept)
+        notes = []
+        if len(kept) < count:
+            notes.append(say(self.language, "dropped", limit=room, count=count - len(kept)))
         if tokens > limit:
             raise UserError(say(self.language, "too_long", tokens=tokens, limit=max(limit, 0)))
-        if tokens > self.trained_length:
-            notes.append(say(self.language, "long", tokens=tokens, limit=self.trained_length))
-        return text, tokens, notes
+        trained = self.saved.max_seq_length
+        if trained and tokens > trained:
+            notes.append(say(self.language, "long", tokens=tokens, limit=trained))
+        return Prompt(text, tokens, notes)
 
-    def render(self, record, history):
-        text = prompt.render_prompt(record, self.tokenizer, self.system, history)
+    def render(self, question: Question, turns: list[Turn]) -> tuple[str, int]:
+        history = [(turn.question.as_row(), turn.answer.text) for turn in turns]
+        text = render_prompt(question.as_row(), self.tokenizer, self.system, history)
         return text, len(self.tokenizer(text).input_ids)
 
-    def answer(self, record, text, on_text=lambda piece: None, stop=lambda: False, base=False):
-        """A turn: the record with its answer as `output`, citations and numbers. `base`: with the adapter off."""
+    def answer(
+        self,
+        question: Question,
+        prompt: Prompt,
+        on_text: Callable[[str], None] = lambda piece: None,
+        stop: Callable[[], bool] = lambda: False,
+        base: bool = False,
+    ) -> Turn:
+        """The turn that `prompt` begins, handed to `on_text` as it comes. `base`: with the adapter off."""
         adapter = self.language_model.disable_adapter() if base else contextlib.nullcontext()
         try:
             with adapter:
-                made = generate_stream(
-                    self.language_model, self.tokenizer, text, Decoding.of(self.decoding), on_text, stop
+                answer = generate_stream(
+                    self.language_model, self.tokenizer, prompt.text, self.decoding, on_text, stop
                 )
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise UserError(
-                say(self.language, "out_of_memory", tokens=len(self.tokenizer(text).input_ids))
-            ) from error
+            raise UserError(say(self.language, "out_of_memory", tokens=prompt.tokens)) from error
         finally:
             if base:
                 merge_unpacked(self.language_model)
-        rest = made.generation_sec - made.first_token_sec
-        rate = round((made.new_tokens - 1) / rest, 2) if made.new_tokens > 1 and rest else None
-        cited = [citations.citation_as_dict(citation) for citation in citations.parse_citations(made.text)]
-        return {
-            **record,
-            "output": made.text,
-            "language": records.detect_language(records.user_turn(record)),
-            "citations": cited,
-            "prompt_tokens": made.prompt_tokens,
-            "new_tokens": made.new_tokens,
-            "cut_off": made.cut_off,
-            "stopped": made.stopped,
-            "first_token_sec": made.first_token_sec,
-            "generation_sec": made.generation_sec,
-            "tokens_per_second": rate,
-        }
+        return Turn(question, answer, parse_citations(answer.text))
 
 
-# ------------------------------------------------------------------------------------------------ what is said of a turn
-
-
-def answer_notes(language, turn, cut_off="cut_off"):
-    notes = (
-        [say(language, cut_off, tokens=turn["new_tokens"], longer=2 * turn["new_tokens"])]
-        if turn["cut_off"]
-        else []
-    )
-    notes += [say(language, "stopped")] if turn["stopped"] else []
-    return notes + ([say(language, "empty")] if not turn["output"] and not turn["stopped"] else [])
-
-
-def citation_lines(language, turn):
-    """A heading and a line for every norm cited: a mark (+ - ?), its name, and whether acts.json has the article."""
-    lines = {}
-    for citation in turn["citations"]:
-        status = citation_status(citation)
-        mark = {"exists": "+", "missing": "-", "repealed": "-"}.get(status, "?")
-        lines[f"  {mark} {citation_name(language, citation)}: {say(language, status)}"] = None
-    shown = list(lines)[:SHOWN_CITATIONS]
-    if len(lines) > len(shown):
-        shown.append("    " + say(language, "more", count=len(lines) - len(shown)))
-    return [say(language, "citations"), *shown] if shown else []
-
-
-def transcript(dialogue):
-    """The chat as Markdown: every question with its context, answer and citations."""
-    language, parts = dialogue.language, []
-    for turn in dialogue.turns:
-        parts.append(f"## {say(language, 'question')}\n\n{turn['instruction']}")
-        if turn["input"]:
-            parts.append(
-                f"**{say(language, 'context')}**\n\n"
-                + "\n".join(f"> {line}" for line in turn["input"].split("\n"))
-            )
-        parts.append(f"**{say(language, 'answer')}**\n\n{turn['output']}")
-        notes = answer_notes(language, turn, "cut_off_plain")
-        parts += ["\n".join(f"_{note}_" for note in notes)] if notes else []
-        heading, *lines = citation_lines(language, turn) or [""]
-        parts += [heading, "\n".join(f"- {line[4:]}" for line in lines)] if lines else []
-    return (
-        "\n\n".join(
-            [
-                f"# {say(language, 'transcript', model=dialogue.label)}",
-                *parts,
-                f"_{say(language, 'disclaimer')}_",
-            ]
-        )
-        + "\n"
-    )
-
-
-def turn_as_json(dialogue, turn):
-    renamed = {"instruction": "question", "output": "answer"}
-    return {"model": dialogue.label, **{renamed.get(key, key): value for key, value in turn.items()}}
+def is_known_base(name: str) -> bool:
+    """Whether the model is one that training starts from: the demo model, or a profile's."""
+    if Path(name).is_dir():
+        return Path(name).resolve() == Path(DEMO_MODEL_DIR).resolve()
+    return name in (DEMO_MODEL_DIR, CONFIG["model_name"], *(p.get("model_name") for p in PROFILES.values()))

@@ -1,4 +1,4 @@
-"""What the chat needs of a terminal: word-wise output, a spinner, an input line with history and completion."""
+"""What the chat needs of a terminal: output by words, a spinner, an input line with completion."""
 
 import contextlib
 import os
@@ -7,34 +7,38 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from legalqa.files import user_folder
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
 
 MAX_COLUMNS = 100  # longer lines are hard to read
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-def is_dumb():
+def is_dumb() -> bool:
     return os.environ.get("TERM", "") in ("dumb", "unknown", "") and sys.platform != "win32"
 
 
-def printable(text):
+def printable(text: str) -> str:
     """`text` without control characters, so that no answer moves the cursor or sets a title."""
     return "".join(character for character in text if character.isprintable() or character in "\n\t")
 
 
-def clean_text(text):
-    """(text without half surrogate pairs, whether it had any): what bytes that are not UTF-8 become in arguments and input."""
-    cleaned = (
-        text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        if re.search("[\udc80-\udcff]", text)
-        else text
-    )
+def clean_text(text: str) -> tuple[str, bool]:
+    """(text without half surrogate pairs, whether it had any): they stand for bytes that are not UTF-8."""
+    cleaned = text
+    if re.search("[\udc80-\udcff]", text):
+        cleaned = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     cleaned = cleaned.encode("utf-8", "replace").decode("utf-8")
     return cleaned, cleaned != text
 
 
-def columns(stream):
+def columns(stream: TextIO) -> int:
     """How wide to write on `stream`: its terminal's width within bounds, 80 where it has none."""
     try:
         return max(20, min(MAX_COLUMNS, os.get_terminal_size(stream.fileno()).columns or 80))
@@ -43,8 +47,8 @@ def columns(stream):
 
 
 @contextlib.contextmanager
-def quiet_keys():
-    """Keys pressed during an answer are not echoed into it; what was typed waits for the next prompt. Ctrl-C works."""
+def quiet_keys() -> Iterator[None]:
+    """Keys pressed during an answer are not echoed into it; they wait for the next prompt. Ctrl-C works."""
     try:
         import termios
 
@@ -61,9 +65,9 @@ def quiet_keys():
 
 
 @contextlib.contextmanager
-def stop_by_ctrl_c(begun):
-    """Yields a function that is true once Ctrl-C was pressed: the answer ends at the next token. Where none has `begun` yet, or
-    pressed again, Ctrl-C interrupts at once."""
+def stop_by_ctrl_c(begun: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """Yields a function that is true once Ctrl-C was pressed: the answer ends at the next token.
+    Before one has `begun`, or pressed again, Ctrl-C interrupts at once."""
     pressed = []
 
     def handler(*_):
@@ -81,11 +85,11 @@ def stop_by_ctrl_c(begun):
 class WordWriter:
     """Writes text as it comes, a word at a time, and breaks lines between words at `width` columns."""
 
-    def __init__(self, stream, width):
+    def __init__(self, stream: TextIO, width: int):
         self.stream, self.width = stream, width
         self.column, self.word, self.space = 0, "", ""
 
-    def write(self, text):
+    def write(self, text: str) -> None:
         for character in printable(text):
             if character.isspace():
                 self.put_word()
@@ -98,7 +102,7 @@ class WordWriter:
                 self.word += character
         self.stream.flush()
 
-    def put_word(self):
+    def put_word(self) -> None:
         from rich.cells import cell_len
 
         if not self.word:
@@ -111,7 +115,7 @@ class WordWriter:
         self.column += len(self.space) + length
         self.word, self.space = "", ""
 
-    def close(self):
+    def close(self) -> None:
         """Write the last word and end the line."""
         self.put_word()
         if self.column:
@@ -120,22 +124,26 @@ class WordWriter:
 
 
 class Spinner:
-    """One line that says what is going on, redrawn in place, gone afterwards. Nothing where the stream is no terminal; one plain
-    line on a dumb one."""
+    """One line that says what is going on, redrawn in place, gone afterwards.
+    One plain line on a dumb terminal; nothing where the stream is none.
 
-    def __init__(self, stream, text, unit):
+    Not rich's Status: that redirects sys.stdout, and so does the thread that loads the model meanwhile;
+    whichever ended last would leave the other's stream there.
+    """
+
+    def __init__(self, stream: TextIO, text: str, unit: str):
         self.stream, self.text, self.unit = stream, text, unit
         self.done = threading.Event()
         self.thread = threading.Thread(target=self.draw, daemon=True)
 
-    def __enter__(self):
+    def __enter__(self) -> "Spinner":
         if self.stream.isatty() and is_dumb():
             self.stream.write(self.text + " ...\n")
         elif self.stream.isatty():
             self.thread.start()
         return self
 
-    def draw(self):
+    def draw(self) -> None:
         started = time.monotonic()
         while not self.done.wait(0.1):
             elapsed = time.monotonic() - started
@@ -145,16 +153,16 @@ class Spinner:
         self.stream.write("\r\x1b[K")
         self.stream.flush()
 
-    def stop(self):
+    def stop(self) -> None:
         self.done.set()
         if self.thread.is_alive():
             self.thread.join()
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
-def history_file():
+def history_file() -> Path | None:
     """The file of what was typed, readable by its owner alone; None where it cannot be written."""
     path = user_folder("XDG_STATE_HOME", ".local/state") / "legalqa" / "chat_history"
     try:
@@ -165,8 +173,10 @@ def history_file():
     return path
 
 
-def make_session(commands, settings, toolbar):
-    """A prompt_toolkit session: history across chats, Alt+Enter for a new line, completion of commands after a slash."""
+def make_session(
+    commands: Iterable[str], settings: Iterable[str], toolbar: Callable[[], str]
+) -> "PromptSession":
+    """An input line: history across chats, Alt+Enter for a new line, completion of commands after a slash."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.application import get_app
     from prompt_toolkit.completion import Completer, Completion
@@ -205,3 +215,9 @@ def make_session(commands, settings, toolbar):
         enable_history_search=False,
         style=Style.from_dict({"bottom-toolbar": "noreverse", "prompt": "bold"}),
     )
+
+
+def leave_prompt(session: "PromptSession") -> None:
+    """End the input line of `session` as Ctrl-D does; from any thread."""
+    if session.app.is_running and session.app.loop:
+        session.app.loop.call_soon_threadsafe(lambda: session.app.exit(exception=EOFError))

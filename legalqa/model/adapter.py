@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
+import shlex
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from legalqa.model import prompt, untrusted
 from legalqa.model.settings import DECODING_KEYS, MODEL_KEYS, AnswerSettings, Decoding, resolve
 
 ADAPTER_FILES = (untrusted.ADAPTER_CONFIG, untrusted.ADAPTER_WEIGHTS)
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")  # a tokenizer has one of them
 SETTINGS_FILE = "legalqa.json"
 
 
@@ -89,13 +92,24 @@ class AdapterSettings:
 def answer_settings(
     name: str | Path, config: Mapping[str, Any], flags: Mapping[str, Any] | None = None
 ) -> AnswerSettings:
-    """How answers of the model or adapter `name` are made."""
-    saved = AdapterSettings.load(name) if is_adapter(name) else AdapterSettings()
-    return resolve(flags or {}, saved.as_config(), config)
+    """How the model or adapter `name` answers. A merged folder may keep its adapter's legalqa.json."""
+    return resolve(flags or {}, AdapterSettings.load(name).as_config(), config)
 
 
 def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / ADAPTER_FILES[0]).is_file()
+
+
+def has_tokenizer(folder: str | Path) -> bool:
+    return any((Path(folder) / name).is_file() for name in TOKENIZER_FILES)
+
+
+def tokenizer_folder(folder: str, base: str) -> str:
+    """Where the tokenizer of an adapter is: an adapter made elsewhere may leave it to its base model."""
+    if has_tokenizer(folder):
+        return folder
+    print(f"{folder}: no tokenizer in it; the base model's is used", file=sys.stderr)
+    return base
 
 
 def newest_adapter() -> str | None:
@@ -116,7 +130,7 @@ def check_adapter(folder: str | Path) -> str:
                 "a save was cut off: python train_8b.py --resume finishes it; the adapter before it is "
                 f"{cut_off}"
                 if is_adapter(cut_off)
-                else f"train one: python train_8b.py --output-dir {folder}"
+                else f"train one: python train_8b.py --output-dir {shlex.quote(str(folder))}"
             )
         )
     if not (folder / ADAPTER_FILES[1]).is_file():

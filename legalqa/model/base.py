@@ -11,7 +11,13 @@ from legalqa.errors import UserError, first_line
 from legalqa.files import user_folder
 from legalqa.libraries import quiet
 from legalqa.model import prompt, untrusted
-from legalqa.model.adapter import check_adapter, check_adapter_applies, check_prompt, is_adapter
+from legalqa.model.adapter import (
+    check_adapter,
+    check_adapter_applies,
+    check_prompt,
+    is_adapter,
+    tokenizer_folder,
+)
 from legalqa.model.attention import use_grouped_decoding
 from legalqa.model.device import tune_cpu_process, why_no_cuda
 from legalqa.model.settings import AnswerSettings
@@ -270,7 +276,7 @@ def load_for_inference(
         report("adapter")
         from peft import LoraConfig, PeftModel
 
-        tokenizer = load_tokenizer(name)
+        tokenizer = load_tokenizer(tokenizer_folder(name, base_name))
         check_vocabulary(tokenizer, language_model.get_input_embeddings().num_embeddings, name)
         untrusted.check_fit(language_model, name)
         lora = LoraConfig(**untrusted.lora_settings(name)[1], task_type="CAUSAL_LM", inference_mode=True)
@@ -278,13 +284,13 @@ def load_for_inference(
             language_model = PeftModel.from_pretrained(
                 language_model, name, config=lora, use_safetensors=True
             )
-        check_prompt(name, tokenizer)
         if not any(
             parameter.any() for key, parameter in language_model.named_parameters() if "lora_B" in key
         ):
             raise UserError(
                 f"{name}: the adapter changes nothing (every lora_B is zero); train again: python train_8b.py"
             )
+    check_prompt(name, tokenizer)
     import unsloth
 
     unsloth.FastLanguageModel.for_inference(language_model)

@@ -6,7 +6,7 @@ from typing import Any
 
 from legalqa.errors import UserError, first_line
 from legalqa.files import read_json
-from legalqa.model.adapter import ADAPTER_FILES, check_adapter, check_prompt, is_adapter
+from legalqa.model.adapter import ADAPTER_FILES, check_adapter, check_prompt, is_adapter, tokenizer_folder
 from legalqa.model.answers import Generate
 from legalqa.model.base import check_model_name, load_tokenizer
 from legalqa.model.generate import Answer
@@ -47,17 +47,18 @@ def load(name: str, settings: AnswerSettings, config: Mapping[str, Any]) -> tupl
 
     base = check_adapter(name) if is_adapter(name) else None
     check_model_name(base or name)
-    tokenizer = load_tokenizer(name)
+    source = tokenizer_folder(name, base) if base else name
+    tokenizer = load_tokenizer(source)
+    check_prompt(name, tokenizer)
     options, adapter = {"quantization": "bitsandbytes"} if settings.load_in_4bit else {}, None
     if base:
-        check_prompt(name, tokenizer)
         rank = next(allowed for allowed in LORA_RANKS if allowed >= adapter_rank(name))
         options |= {"enable_lora": True, "max_lora_rank": rank}
         adapter = LoRARequest("adapter", 1, str(name))
     context = settings.max_seq_length + settings.decoding.max_new_tokens
     engine = LLM(
         model=base or name,
-        tokenizer=str(name),
+        tokenizer=str(source),
         max_model_len=context,
         gpu_memory_utilization=config["vllm_memory_share"],
         seed=config["seed"],
