@@ -45,6 +45,7 @@ from legalqa.law.units import (
     article_word,
 )
 
+MAX_GLOSS = 6  # tokens of «(кража)» inside a list of articles
 MAX_ARTICLE = 1999  # a higher number is a year or a sum
 NUMBER_WORDS_KK = ORDINALS_KK.keys() | TENS_KK.keys() | UNITS_KK.keys()
 THAT_RU = re.compile("(?:эт|т|данн|(?:выше)?указанн|(?:выше)?названн|настоящ)(?:ой|ей)")
@@ -161,12 +162,12 @@ def read_bracketed_parts(tokens: Tokens, i: int) -> tuple[list[Chain], int]:
     found, close = read_part_list(tokens, i + 1)
     if found and tokens.at(close) == ")":
         return chains_after(found), close + 1
-    gloss = tokens.closing(i)
-    if gloss and not found and all(tokens.kind[j] == "w" for j in range(i + 1, gloss)):
-        following = next_in_list(tokens, gloss + 1, AND_RU)
-        if following > gloss + 1 and tokens.is_number(following):
-            return [], gloss + 1
-    return [], i
+    close = i + 1
+    while close < i + MAX_GLOSS and tokens.is_word(close):
+        close += 1
+    following = next_in_list(tokens, close + 1, AND_RU)
+    goes_on = following > close + 1 and tokens.is_number(following)
+    return [], close + 1 if tokens.at(close) == ")" and goes_on else i
 
 
 def read_inner_parts(tokens: Tokens, i: int) -> tuple[list[Chain], int]:

@@ -255,8 +255,15 @@ def counts(word: str, in_list: bool) -> bool:
 def spread(first: str, last: str) -> list[str]:
     """Numbers from first to last as strings; the two ends alone where that is no short rising range."""
     if first.isdigit() and last.isdigit() and 0 <= int(last) - int(first) <= MAX_RANGE:
-        return [str(number) for number in range(int(first), int(last) + 1)]
+        return [*between(int(first) - 1, int(last) + 1, None)]
     return [first, last]
+
+
+@functools.lru_cache(maxsize=4096)
+def between(low: int, high: int, act: str | None) -> tuple[str, ...]:
+    """The numbers above low and below high; those of the act's articles, where it is known."""
+    numbers = map(str, range(low + 1, high))
+    return tuple(number for number in numbers if not act or article_exists(act, number) is not False)
 
 
 def write_out(parts: Sequence[tuple[str, str]], plural: bool, act: str | None) -> list[str]:
@@ -288,9 +295,7 @@ def write_out(parts: Sequence[tuple[str, str]], plural: bool, act: str | None) -
     if len(sides[0]) == 2 and sides[0][0] == sides[-1][0] and len(sides[-1]) == 2:
         return [f"{sides[0][0]}-{number}" for number in spread(sides[0][1], sides[-1][1])]
     low, high = int(sides[0][0]), int(sides[-1][0])
-    inner = [str(number) for number in range(low + 1, high)] if 0 < high - low <= MAX_RANGE else []
-    if act:
-        inner = [number for number in inner if article_exists(act, number) is not False]
+    inner = between(low, high, act) if 0 < high - low <= MAX_RANGE else ()
     return [first, *inner, last]
 
 
