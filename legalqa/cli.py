@@ -19,10 +19,12 @@ from legalqa.errors import UserError, describe_os_error
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
-def run_main(main: Callable[[], int]) -> NoReturn:
+def run_main(main: Callable[[], int | None]) -> NoReturn:
     """Run a stage's `main()` as a command: a UserError ends with one line and code 2, Ctrl-C with 130."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a terminal in cp1251 has no «қ», no box of a table
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal in cp1251 has no «қ» and no box of a table.
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main())
     except UserError as error:

@@ -59,8 +59,9 @@ def citation_name(language: str, citation: Citation) -> str:
         parts = [f"art. {article}", paragraph and f"para. {paragraph}", sub and f"sub-para. {sub}"]
     else:
         parts = [f"ст. {article}", paragraph and f"п. {paragraph}", sub and f"пп. {sub}"]
-    known = citation.act in acts.load_acts()
-    title = acts.act_title(citation.act, "kk" if language == "kk" else "ru") if known else citation.act_text
+    title = citation.act_text
+    if citation.act in acts.load_acts():
+        title = acts.act_title(citation.act, "kk" if language == "kk" else "ru")
     return ", ".join(part for part in [*parts, title] if part)
 
 

@@ -67,7 +67,9 @@ def read_row(row, mapping: dict[str, str]) -> Reading:
         notes += [NOT_A_NUMBER] if has_lost_number(row) else []
     if row and HALF_SURROGATE.search(json.dumps(further, ensure_ascii=False)):
         raise Unusable("half a surrogate pair in a further field")
-    return Reading({field: part.text for field, part in cleaned.items()} | further, None, tuple(notes))
+    return Reading(
+        {**{field: part.text for field, part in cleaned.items()}, **dict(further)}, None, tuple(notes)
+    )
 
 
 def check_keys(value) -> None:

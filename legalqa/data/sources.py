@@ -170,7 +170,7 @@ def read_file(
     try:
         for line, value, problem, size in parse_file(path):
             reading = layouts.Reading(None, problem) if problem else layouts.to_record(value, mapping)
-            usable |= reading.record is not None or not reading.reason.startswith("no field")
+            usable |= reading.record is not None or not str(reading.reason).startswith("no field")
             if not usable and isinstance(value, dict):
                 columns.update(dict.fromkeys(map(str, value)))
             advance(size)
@@ -275,7 +275,8 @@ def parse_csv(path: Path, content: bytes) -> Iterator[Parsed]:
 
 
 def fit_of(delimiter: str, text: str) -> tuple[bool, float, int]:
-    """How well a delimiter fits: whether it divides the header; the share of rows of that size; into how many."""
+    """How well a delimiter fits: whether it divides the header; the share of rows of that size; into how
+    many."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     sizes = []
     try:
