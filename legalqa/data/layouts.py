@@ -3,7 +3,7 @@ project."""
 
 import json
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from legalqa.data.records import FIELDS, HALF_SURROGATE, DoubledKeys, record_problem
 from legalqa.data.text import clean_text
@@ -67,9 +67,7 @@ def read_row(row, mapping: dict[str, str]) -> Reading:
         notes += [NOT_A_NUMBER] if has_lost_number(row) else []
     if row and HALF_SURROGATE.search(json.dumps(further, ensure_ascii=False)):
         raise Unusable("half a surrogate pair in a further field")
-    return Reading(
-        {**{field: part.text for field, part in cleaned.items()}, **dict(further)}, None, tuple(notes)
-    )
+    return Reading({field: part.text for field, part in cleaned.items()} | further, None, tuple(notes))
 
 
 def check_keys(value) -> None:
@@ -181,7 +179,7 @@ def squad_rows(value):
 # ---- Further fields: kept, as values that JSON has
 
 
-def as_json(value):
+def as_json(value) -> Any:
     """The value with texts for keys, null for NaN and infinity, and text for what JSON has no word for
     (dates, bytes)."""
     if isinstance(value, dict):
