@@ -70,6 +70,8 @@ def tiny_flags(tiny_model, tiny_data):
         4,
         "--max-steps",
         -1,
+        "--repetition-penalty",
+        1,
         "--logging-steps",
         1,
         "--save-steps",

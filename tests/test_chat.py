@@ -84,6 +84,8 @@ def adapter(run_script, tmp_path_factory):
         60,
         "--learning-rate",
         0.01,
+        "--repetition-penalty",
+        1,
         *folders(path),
     )
     assert done.returncode == 0, done.stderr
