@@ -647,7 +647,8 @@ def step_tiny_checks(check):
 def step_plain_peft(check):
     from bitsandbytes.functional import has_avx512bf16
 
-    # Where the CPU can, bitsandbytes multiplies by 4-bit weights in bfloat16, whatever the model's own type is.
+    # Where the CPU can, bitsandbytes multiplies by 4-bit weights in bfloat16, whatever the model's own type
+    # is.
     limit = 0.05 if check.args.device == "cuda" else 0.02 if has_avx512bf16() else 1e-3
     facts = check.worker("plain_peft")
     return facts, [] if facts["largest_difference"] < limit else [

@@ -57,7 +57,8 @@ def test_scores_every_row_once(tuned, tiny_data):
 
 
 def test_batched_answers_equal_single_ones(tiny_adapter, tiny_data):
-    """In float32: in bfloat16 the sums of a batch round otherwise, and a random model has no favourite token."""
+    """In float32: in bfloat16 the sums of a batch round otherwise, and a random model has no favourite
+    token."""
     import config
 
     language_model, tokenizer = load_for_inference(
