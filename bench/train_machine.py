@@ -1,15 +1,16 @@
 """What demo training takes of a CPU: memory over many steps, and speed beside a program that never stops.
 
-Memory: one run of train_8b.py, its resident memory read at every step of its history. It must not grow: the mean of
-the last 100 steps against that of steps 100 to 200. Speed: the same steps on free cores and beside one busy process,
-with the OpenMP threads spinning as the toolkit sets them and as OpenMP does by default. Prints both and, last, the
-same as JSON.
+Memory: one run of train_8b.py, its resident memory read at every step of its history. It must not grow: the
+mean of the last 100 steps against that of steps 100 to 200. Speed: the same steps on free cores and beside
+one busy process, with the OpenMP threads spinning as the toolkit sets them and as OpenMP does by default.
+Prints both and, last, the same as JSON.
 
   python bench/train_machine.py --memory-steps 700
   python bench/train_machine.py --memory-steps 0        speed alone, five minutes on two cores
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -76,7 +77,7 @@ def memory_of_steps(steps):
         process = start(folder, steps, {})
         while process.poll() is None:
             entries = history(folder)
-            if entries:
+            with contextlib.suppress(OSError, IndexError):  # it ended meanwhile
                 by_step[entries[-1]["step"]] = resident_bytes(process.pid)
             time.sleep(0.5)
         (path,) = folder.glob("logs/metrics_*.json")
