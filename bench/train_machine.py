@@ -102,9 +102,8 @@ def measure_speed():
     for label, environment in (("as set", {}), ("OpenMP's default", DEFAULT_SPINS)):
         free, busy = timed_sec(environment), timed_sec(environment, BUSY)
         results[label] = {"free_sec": free, "busy_sec": busy, "busy_share_of_free_speed": free / busy}
-        print(
-            f"{label:18}{TIMED_STEPS} steps: {free:6.1f} s free, {busy:6.1f} s busy: {100 * free / busy:.0f} %"
-        )
+        share = 100 * free / busy
+        print(f"{label:18}{TIMED_STEPS} steps: {free:6.1f} s free, {busy:6.1f} s busy: {share:.0f} %")
     return results
 
 
