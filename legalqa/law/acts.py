@@ -11,9 +11,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from legalqa.errors import UserError
 from legalqa.law.tokens import fold, normalize_word
 
-ACTS_FILE = Path(__file__).with_name("acts.json")
+ACTS_FILE = Path(__file__).with_name("acts.json")  # the built-in list
+acts_file = ACTS_FILE  # the list in use
+# fmt: off
+RECORD_KEYS = ("id", "kind", "in_force", "title_ru", "title_kk", "abbr_ru", "abbr_kk", "number", "adopted",
+               "articles", "repealed")
+# fmt: on
 CIVIL_CODE = "civil_code"  # both parts, as people cite them; `part_of_civil_code` tells which by the article
 LAST_GENERAL_ARTICLE = 405
 
@@ -100,10 +106,37 @@ def without_country(words: tuple[str, ...]) -> tuple[str, ...]:
     return words[2:] if words[:2] == ("казакст", "республ") else words
 
 
+def use(law_dir: str | Path) -> None:
+    """Check citations against the user's copy of the law from now on, where prepare_law.py has made one.
+
+    A stage calls it once, before it reads a citation: what was read is kept in caches.
+    """
+    global acts_file
+    users = Path(law_dir) / ACTS_FILE.name
+    acts_file = users if users.is_file() else ACTS_FILE
+    for table in (load_acts, articles_of, known_numbers, titles, abbreviations, numbers):
+        table.cache_clear()
+    load_acts()  # a damaged list is told of now
+
+
 @functools.cache
 def load_acts() -> dict[str, dict]:
     """{id: record of acts.json}."""
-    return {act["id"]: act for act in json.loads(ACTS_FILE.read_text("utf-8"))}
+    return read_acts(acts_file)
+
+
+def read_acts(path: Path) -> dict[str, dict]:
+    """{id: record} of a list of acts."""
+    try:
+        records = {act["id"]: act for act in json.loads(path.read_text("utf-8"))}
+        missing = [key for act in records.values() for key in RECORD_KEYS if key not in act]
+        if missing or not records:
+            raise ValueError(f"no {missing[0]}" if missing else "empty")
+        return records
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path}: no list of acts: {error!r}; make it again: python prepare_law.py SOURCES"
+        ) from error
 
 
 def expand(ranges: str) -> set[str]:
@@ -115,6 +148,22 @@ def expand(ranges: str) -> set[str]:
         end = (last or first).split("-")[-1]
         articles.update("-".join([*base, str(number)]) for number in range(int(start), int(end) + 1))
     return articles
+
+
+def article_key(article: str) -> tuple[int, ...]:
+    """ "7-1" -> (7, 1), by which articles are in order."""
+    return tuple(int(part) for part in article.split("-"))
+
+
+def ranges(articles: Iterable[str]) -> str:
+    """{"1", "2", "3", "3-1", "3-2"} -> "1..3 3-1..3-2"."""
+    runs = []  # [first, last], each as a key
+    for key in sorted(map(article_key, articles)):
+        if runs and key == (*runs[-1][1][:-1], runs[-1][1][-1] + 1):
+            runs[-1][1] = key
+        else:
+            runs.append([key, key])
+    return " ".join("..".join("-".join(map(str, key)) for key in dict.fromkeys(run)) for run in runs)
 
 
 @functools.cache
