@@ -2,10 +2,10 @@
 
 Reads any number of files or folders: pages saved from adilet.zan.kz (HTML), PDF, DOCX, TXT, and JSONL of
 articles, in Russian and Kazakh. Tells which act each is, takes its articles without editors' notes and page
-furniture, and prints a table with what is odd. A file that cannot be used is named with the reason, and the rest
+furniture, and prints a table and what is odd. A file that cannot be used is named with the reason, the rest
 goes on; of two versions of an act the newer is taken. Writes law/ACT.ru.jsonl, law/ACT.kk.jsonl and
-law/acts.json, all of it or nothing. Acts of the built-in list (legalqa/law/acts.json) that are not among the
-sources stay as they are there. --check shows what differs from that list.
+law/acts.json, all of it or nothing. Acts of the built-in list (legalqa/law/acts.json) that are not among
+the sources stay as they are there. --check shows what differs from that list.
 
     python prepare_law.py downloads/
     python prepare_law.py k1500000414.20-01-2026.rus.pdf "Закон о нотариате.html"
@@ -180,33 +180,31 @@ def texts_of(records: dict[str, dict]) -> dict[str, str]:
 
 
 def print_table(sources: list[Source]) -> None:
+    """A row for each act and language; under the table what is odd, and acts new to the built-in list."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
-    for column in ("act", "language", "articles", "with text", "repealed", "version date", "odd"):
-        number = column in ("articles", "with text", "repealed")
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
-    for source in sorted(sources, key=lambda source: source.key):
+    table, sources = Table(box=None, padding=(0, 1, 0, 0)), sorted(sources, key=lambda source: source.key)
+    for column in ("act", "language", "articles", "with\ntext", "repealed", "version date"):
+        number = column in ("articles", "with\ntext", "repealed")
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for source in sources:
         articles = source.text.articles
         numbers = (len(articles), sum(bool(a.text) for a in articles), sum(a.repealed for a in articles))
-        odd = source.text.odd if source.identity.known else ["new act", *source.text.odd]
-        act_id, language = source.key
-        table.add_row(act_id, language, *map(str, numbers), source.version, "; ".join(odd))
+        table.add_row(*source.key, *map(str, numbers), source.version)
     Console().print(table)
+    for source in sources:
+        if source.text.odd:
+            print(f"odd: {' '.join(source.key)}: {'; '.join(source.text.odd)}")
     for source in sources:
         if not source.identity.known:
             title = source.identity.record[f"title_{source.text.language}"]
-            advice = (
-                ""
-                if CYRILLIC.search(title)
-                else "; no title: write it above the text, citations go by it"
-            )
-            print(f"new act: {source.key[0]}: {title} ({source.text.path}){advice}")
+            advice = "" if CYRILLIC.search(title) else "; write its title above the text to have it cited"
+            print(f"new act: {' '.join(source.key)}: {title} ({source.text.path}){advice}")
 
 
 def check(law_dir: str) -> int:
-    """What differs from the built-in list, act by act. The exit code: 1 if a text is missing or was changed."""
+    """What differs from the built-in list, act by act. Exit code 1 if a text is missing or was changed."""
     list_file = Path(law_dir) / acts.ACTS_FILE.name
     if not list_file.is_file():
         raise UserError(f"{list_file}: no such file; make it with: python prepare_law.py SOURCES")

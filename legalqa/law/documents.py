@@ -72,14 +72,15 @@ def tidy(text: str) -> str:
     return re.sub(r"(?<=\() | (?=[),;:]|\.(?!\w))", "", text)
 
 
-def decode(data: bytes) -> str:
+def read_text(path: Path) -> str:
     """UTF-8, UTF-16 by its mark, or the Cyrillic code page of Windows."""
+    data = path.read_bytes()
     for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1251"):
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise UserError("neither UTF-8 nor Windows-1251 text")
+    raise UserError(f"{path}: neither UTF-8 nor Windows-1251 text; save it again as UTF-8")
 
 
 # ---------------------------------------------------------------- TXT and PDF: lines into paragraphs
@@ -87,7 +88,7 @@ def decode(data: bytes) -> str:
 
 def read_txt(path: Path) -> Document:
     """A blank line, an indent of two or a heading begins a paragraph; links of the page broke other lines."""
-    lines = decode(path.read_bytes()).splitlines()
+    lines = read_text(path).splitlines()
     return Document(path, join_lines(lines, lambda line, _: bool(re.match(r"\s{2}", line))))
 
 
@@ -205,7 +206,7 @@ def docx_is_red(paragraph) -> bool:
 def read_html(path: Path) -> Document:
     from lxml import html
 
-    text = re.sub(r"^\s*<\?xml[^>]*\?>", "", decode(path.read_bytes()))
+    text = re.sub(r"^\s*<\?xml[^>]*\?>", "", read_text(path))
     if not text.strip():
         raise UserError(f"{path}: empty; save the page again")
     page = html.document_fromstring(text)

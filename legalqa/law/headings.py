@@ -11,10 +11,11 @@ ARTICLE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 ROMAN = "IVXLCІХ"  # the last two are Cyrillic
+# Under «Глава 2» alone the title stands in the next line; «Глава 2 настоящего Закона» is a sentence.
+AFTER_CHAPTER = r"(?:\s*[.:]|\s*$|\s+(?=[А-ЯЁӘҒҚҢӨҰҮҺІ]))"
 CHAPTER = re.compile(
-    rf"(?:Глава|Раздел)\s+(?:{NUMBER}|[{ROMAN}]+)(?:\s*[.:]|\s*$|\s+(?=[А-ЯЁӘҒҚҢӨҰҮҺІ]))"
-    rf"|(?:{NUMBER}|[{ROMAN}]+)\s?[-–‑]?\s?(?:тарау|бөлім)(?:\s*[.:]|\s*$|\s+(?=[А-ЯЁӘҒҚҢӨҰҮҺІ]))",
-    re.IGNORECASE,
+    rf"(?i:Глава|Раздел)\s+(?:{NUMBER}|[{ROMAN}]+){AFTER_CHAPTER}"
+    rf"|(?:{NUMBER}|[{ROMAN}]+)\s?[-–‑]?\s?(?i:тарау|бөлім){AFTER_CHAPTER}"
 )
 # Headings between articles, in no article's text: parts of a code, subsections, paragraphs of a chapter.
 DIVISION = re.compile(
@@ -28,7 +29,7 @@ PENDING = re.compile(
     r"(?:Примечание\s+(?:ИЗПИ|РЦПИ)|(?:[А-ЯҚ]ҚАИ|ЗҚАИ)\s?-?\s?н[ыі]ң\s+ескертпесі)\s*[!.:]*\s*"
 )
 EDITORIAL = re.compile(
-    r"вводится\s+в\s+действие|вводятся\s+в\s+действие|предусм(?:отрен|атрива)|Данная\s+редакция|в\s+редакции\s+Закона"
+    r"ввод[ия]тся\s+в\s+действие|предусм(?:отрен|атрива)|Данная\s+редакция|в\s+редакции\s+Закона"
     r"|қолданысқа\s+енгізіл|көзделген|редакцияда"
 )
 ITEM = re.compile(rf"\"?{NUMBER}[.)]|\"?[а-яәі]\)")
@@ -37,7 +38,7 @@ EXCLUDED_ITEM = re.compile(rf"{NUMBER}[.)]\s+(?:исключен|утратил|
 SIGNATURE = re.compile(
     r"(?:Президент|Председатель\s+Верховного\s+Совета)(?:\s+Республики\s+Казахстан)?(?:\s+\w\.\s*\w+)?\s*$"
     r"|Қазақстан\s+Республикасының(?:\s+Президенті(?:\s+\w\.\s*\w+)?)?\s*$"
-    r"|(?:Приложение|ПРИЛОЖЕНИЕ)(?:\s+№?\s*\d+)?(?:\s+к\s+(?:\w+\s+)?(?:Закону|Кодексу|кодексу|Конституции)\b[^.]*)?$"
+    r"|П(?i:риложение)(?:\s+№?\s*\d+)?(?:\s+к\s+(?:\w+\s+)?(?:Закону|[Кк]одексу|Конституции)\b[^.]*)?$"
     r"|\S.*\s(?:Заңына|[Кк]одексіне)\s+(?:\d+-)?қосымша\s*$|©|Если\s+Вы\s+обнаружили\s+на\s+странице"
 )
 

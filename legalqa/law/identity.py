@@ -12,7 +12,7 @@ MONTHS = {  # their first letters
     "ru": ("янв", "фев", "мар", "апр", "мая", "июн", "июл", "авг", "сен", "окт", "ноя", "дек"),
     "kk": ("қаң", "ақп", "нау", "сәу", "мам", "мау", "шіл", "там", "қыр", "қаз", "қар", "жел"),
 }
-# «Закон Республики Казахстан от 6 апреля 2016 года № 480-V ЗРК», «... Заңы 2016 жылғы 6 сәуірдегі № 480-V ҚРЗ»
+# «Закон Республики Казахстан от 6 апреля 2016 года № 480-V ЗРК», «... Заңы 2016 жылғы 6 сәуір № 480-V ҚРЗ»
 REQUISITES = re.compile(
     r"(?:[Зз]акон|Кодекс|Указ)\b[^№«\"]{0,80}?\sот\s+(?P<day>\d{1,2})\s+(?P<month>[а-я]+)\s+(?P<year>\d{4})"
     r"\s*(?:года|г\.)?,?\s*(?:№|N)\s*(?P<number>\d+(?:-[IVXLCІХ]+)?)"
@@ -30,11 +30,10 @@ TITLE = re.compile(
 HEAD_LINES = 6  # of a text, among which its title, date and number are
 # fmt: off
 # Words of titles that people and files leave out.
-FILLERS = {"закон", "заңы", "республики", "республике", "казахстан", "рк", "қазақстан", "республикасының", "қр"}
-LATIN = {"а": "a", "б": "b", "в": "v", "г": "g", "д": "d", "е": "e", "ё": "e", "ж": "zh", "з": "z", "и": "i",
-         "й": "i", "к": "k", "л": "l", "м": "m", "н": "n", "о": "o", "п": "p", "р": "r", "с": "s", "т": "t", "у": "u",
-         "ф": "f", "х": "kh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ъ": "", "ы": "y", "ь": "", "э": "e",
-         "ю": "yu", "я": "ya", "ә": "a", "ғ": "g", "қ": "k", "ң": "n", "ө": "o", "ұ": "u", "ү": "u", "һ": "h", "і": "i"}
+FILLERS = {"закон", "заңы", "республики", "республике", "казахстан", "рк", "қазақстан", "республикасының",
+           "қр"}
+LATIN = {**dict(zip("абвгдеёзийклмнопрстуфыэәғқңөұүһі", "abvgdeeziiklmnoprstufyeagknouuhi")), "ж": "zh",
+         "х": "kh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ъ": "", "ь": "", "ю": "yu", "я": "ya"}
 # fmt: on
 
 
@@ -61,7 +60,7 @@ def identify(text: ActText) -> Identity:
 
 
 def known_act(text: ActText) -> str | None:
-    """Id of the act in the built-in list, or None. A number that no act there has is an act we do not know."""
+    """Id of the act in the built-in list, or None, as where the text gives a number that no act there has."""
     requisites = requisites_of(text)
     if requisites:
         same = [act["id"] for act in acts.load_acts().values() if numbered(act, requisites)]
@@ -132,13 +131,12 @@ def title_core(title: str) -> tuple[str, ...]:
     quoted = re.search('[«"](.+)[»"]', title)
     words = map(normalize_word, re.findall(r"\w+", quoted[1] if quoted else title))
     words = tuple(word for word in words if word not in FILLERS)
-    return (
-        words[1:] if words[:1] == ("кодекс",) else words
-    )  # «Кодекс ... об административных правонарушениях»
+    # «Кодекс Республики Казахстан об административных правонарушениях»
+    return words[1:] if words[:1] == ("кодекс",) else words
 
 
 def acts_named_in_file(path: Path) -> list[str]:
-    """Acts all of whose id's words are in the file's name, the most telling first: law_on_personal_data.txt."""
+    """Acts all of whose id's words are in the file's name, longest id first: law_on_personal_data.txt."""
     words = set(re.findall(r"[a-z]+|\d+", path.stem.lower()))
     named = [act for act in acts.load_acts() if set(act.split("_")) <= words]
     return sorted(named, key=lambda act: -len(act))
@@ -147,18 +145,16 @@ def acts_named_in_file(path: Path) -> list[str]:
 def new_record(text: ActText) -> dict:
     """A record of acts.json for an act that is not in the built-in list, as far as its text tells."""
     requisites = requisites_of(text)
-    database_id = DATABASE_ID.search(f"{text.path.stem} {text.hint}")
-    name = NAME_ENDING.sub("", DATE.sub("", text.path.stem).rstrip("-._ "))
     page_title = re.sub(r"\s+-\s+ИПС.*|saved from url=\S+|https?://\S+", "", text.hint).strip()
     titles = [requisites.title if requisites else "", *text.head[:1], page_title]
-    title = next((title for title in titles if TITLE.match(title)), name.replace("_", " "))
+    title = next((title for title in titles if TITLE.match(title)), name_of_file(text.path).replace("_", " "))
     is_code = requisites.kind == "code" if requisites else "кодекс" in title.lower()
     if re.match("Об? ", title):
         title = f"{'Кодекс' if is_code else 'Закон'} Республики Казахстан «{title}»"
     elif title.endswith("туралы"):
         title = f"«{title}» Қазақстан Республикасының {'Кодексі' if is_code else 'Заңы'}"
     return {
-        "id": new_id(database_id[0].rstrip("_") if database_id else name, requisites),
+        "id": new_id(text, is_code),
         "kind": "code" if is_code else "law",
         "in_force": True,
         "title_ru": title,
@@ -170,11 +166,27 @@ def new_record(text: ActText) -> dict:
     }
 
 
-def new_id(name: str, requisites: Requisites | None) -> str:
-    """ "Закон о чём-то" -> "zakon_o_chem_to", with the year where an act of the built-in list has that id."""
-    latin = "".join(LATIN.get(letter, letter) for letter in name.lower())
-    slug = re.sub("[^a-z0-9]+", "_", latin).strip("_") or "act"
-    return f"{slug}_{requisites.adopted[:4] if requisites else 'other'}" if slug in acts.load_acts() else slug
+def new_id(text: ActText, is_code: bool) -> str:
+    """ "law_2024_106" by year and number, so that texts of both languages agree; else the file's name."""
+    requisites = requisites_of(text)
+    database_id = DATABASE_ID.search(f"{text.path.stem} {text.hint}")
+    kind = "code" if is_code else "law"
+    if requisites:
+        return f"{kind}_{requisites.adopted[:4]}_{requisites.number.split('-')[0]}"
+    if database_id:
+        return f"{kind}_{full_year(database_id[2])}_{int(database_id[3].rstrip('_'))}"
+    latin = "".join(LATIN.get(letter, letter) for letter in name_of_file(text.path).lower())
+    slug = re.sub("[^a-z0-9]+", "_", latin).strip("_") or kind
+    return f"{slug}_other" if slug in acts.load_acts() else slug
+
+
+def full_year(digits: str) -> str:
+    return f"19{digits}" if digits > "50" else f"20{digits}"
+
+
+def name_of_file(path: Path) -> str:
+    """ "law_on_notaries" of law_on_notaries.20-01-2026.kaz.pdf."""
+    return NAME_ENDING.sub("", DATE.sub("", NAME_ENDING.sub("", path.stem)).rstrip("-._ "))
 
 
 def version_in(name: str) -> str | None:
