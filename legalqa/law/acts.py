@@ -114,8 +114,9 @@ def use(law_dir: str | Path) -> None:
     global acts_file
     users = Path(law_dir) / ACTS_FILE.name
     acts_file = users if users.is_file() else ACTS_FILE
-    for table in (load_acts, articles_of, known_numbers, titles, abbreviations, numbers):
-        table.cache_clear()
+    for table in globals().values():
+        if hasattr(table, "cache_clear"):
+            table.cache_clear()
     load_acts()  # a damaged list is told of now
 
 

@@ -11,8 +11,8 @@ ARTICLE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 ROMAN = "IVXLCІХ"  # the last two are Cyrillic
-# Under «Глава 2» alone the title stands in the next line; «Глава 2 настоящего Закона» is a sentence.
-AFTER_CHAPTER = r"(?:\s*[.:]|\s*$|\s+(?=[А-ЯЁӘҒҚҢӨҰҮҺІ]))"
+# Under «Глава 2» alone the title stands in the next line; «Глава 2 Закона применяется.» is a sentence.
+AFTER_CHAPTER = r"(?:\s*[.:]|\s*$|\s+(?=[А-ЯЁӘҒҚҢӨҰҮҺІ][^.;:]*$))"
 CHAPTER = re.compile(
     rf"(?i:Глава|Раздел)\s+(?:{NUMBER}|[{ROMAN}]+){AFTER_CHAPTER}"
     rf"|(?:{NUMBER}|[{ROMAN}]+)\s?[-–‑]?\s?(?i:тарау|бөлім){AFTER_CHAPTER}"
