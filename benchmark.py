@@ -22,6 +22,7 @@ from legalqa import cli, runlog
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json, text_sha256, write_json
+from legalqa.law import acts
 from legalqa.model import prompt
 from legalqa.model.adapter import (
     ADAPTER_FILES,
@@ -43,7 +44,7 @@ from legalqa.typed_json import json_problem
 # fmt: off
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
         "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "system_prompt",
-        "load_in_4bit", "max_seq_length", "logs_dir")
+        "load_in_4bit", "max_seq_length", "logs_dir", "law_dir")
 # fmt: on
 
 
@@ -230,6 +231,7 @@ def compare(args, config, console):
 def main(argv=None):
     args = parse_args(argv)
     config = cli.effective_config(args, announce=args.compare is None and not args.predictions)
+    acts.use(config["law_dir"])
     from rich.console import Console
 
     console = Console()

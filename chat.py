@@ -28,10 +28,11 @@ from legalqa.chat.dialogue import SETTINGS, Dialogue, Turn
 from legalqa.chat.remarks import answer_notes, citation_lines
 from legalqa.chat.words import LANGUAGES, TEXTS, say
 from legalqa.errors import UserError
+from legalqa.law import acts
 from legalqa.model.adapter import check_adapter, newest_adapter
 from legalqa.model.base import DEMO_MODEL_DIR, check_model_name
 
-KEYS = ("language", "system_prompt", *SETTINGS, "load_in_4bit")
+KEYS = ("language", "system_prompt", *SETTINGS, "load_in_4bit", "law_dir")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -237,6 +238,7 @@ def run_chat(dialogue: Dialogue) -> int:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     config = cli.effective_config(args, announce=False, choices={"language": LANGUAGES})
+    acts.use(config["law_dir"])
     dialogue = make_dialogue(args, config)
     stdin, stdout, stderr = (cast(io.TextIOWrapper, stream) for stream in (sys.stdin, sys.stdout, sys.stderr))
     for stream in (stdout, stderr):

@@ -62,7 +62,7 @@ CONFIG = {
     "repetition_penalty": 1.0,  # 1: off
     "language": "ru",  # of RESULTS.md, plots and the chat: ru or en
     # Paths
-    "law_dir": "law",  # the user's copy of the law, by prepare_law.py; where it is, citations are checked against it
+    "law_dir": "law",  # prepare_law.py's copy of the law; where it is, citations are checked against it
     "output_dir": "finetuned_qwen3_8b",  # the adapter
     "checkpoint_dir": "outputs",  # checkpoints of the run
     "logs_dir": "logs",  # JSON of every run

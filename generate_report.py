@@ -31,7 +31,7 @@ from legalqa.report.words import LANGUAGE_NAMES, PLOT_WORDS, checked_language
 from legalqa.scoring.metric_table import METRICS, metric_names
 from legalqa.scoring.results import Sample, invented_citations
 
-KEYS = ("language", "logs_dir", "plots_dir", "report_file")
+KEYS = ("language", "logs_dir", "plots_dir", "report_file", "law_dir")
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 NUM_EXAMPLES, MAX_INVENTED, SHOWN_CHARACTERS = 3, 20, 500
 
@@ -165,6 +165,7 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     config = cli.effective_config(args)
+    acts.use(config["law_dir"])
     language, report_file = checked_language(config["language"]), Path(config["report_file"])
     logs = choose(Shelf(config["logs_dir"]), args.run)
     pictures = current_pictures(config["plots_dir"], logs, report_file)

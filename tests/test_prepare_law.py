@@ -499,3 +499,10 @@ def test_no_source_is_one_line_on_stderr(run_script, tmp_path):
         and result.stderr.startswith("error: no source given")
         and result.stderr.count("\n") == 1
     )
+
+
+@pytest.mark.parametrize("stage", ["benchmark.py", "chat.py", "generate_report.py"])
+def test_stages_check_citations_against_the_users_law(stage, run_script, tmp_path):
+    write(tmp_path / "law" / "acts.json", "[]")
+    result = run_script(stage, cwd=tmp_path)
+    assert result.returncode == 2 and "acts.json: no list of acts" in result.stderr

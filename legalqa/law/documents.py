@@ -160,10 +160,11 @@ def join_lines(lines: list[str], begins) -> list[Paragraph]:
 
 def join_words(text: str, line: str, words: Counter) -> str:
     """Two lines of a paragraph as one: a hyphen at the end goes where the document has the whole word."""
-    if not re.search(r"\w-$", text):
-        return text if not line else text + ("" if text.endswith("/") else " ") + line
-    left, right = re.search(r"\w+(?=-$)", text)[0], re.match(r"\w*", line)[0]
-    hyphenated = right.islower() and (left + right).lower() in words
+    broken, following = re.search(r"(\w+)-$", text), re.match(r"\w*", line)
+    if not broken:
+        return text + ("" if text.endswith("/") else " ") + line
+    right = following[0] if following else ""
+    hyphenated = right.islower() and (broken[1] + right).lower() in words
     return (text[:-1] if hyphenated else text) + line
 
 

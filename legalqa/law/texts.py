@@ -260,9 +260,8 @@ def read_articles(path: Path) -> ActText:
         raise UserError(f"{path}: no article in it")
     kazakh = sum(character in "әғқңөұүһі" for article in articles for character in article.text[:500].lower())
     letters = sum(len(article.text[:500]) for article in articles)
-    doubles = [
-        a.number for a, b in zip(articles, articles[1:]) if article_key(a.number) >= article_key(b.number)
-    ]
+    pairs = zip(articles, articles[1:])
+    doubles = {one.number for one, two in pairs if article_key(one.number) >= article_key(two.number)}
     odd = oddities(articles, []) + ([f"double or out of order: {listed(doubles)}"] if doubles else [])
     return ActText(path, "kk" if kazakh > letters / 50 else "ru", articles, [], name, odd)
 
