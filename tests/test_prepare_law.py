@@ -315,6 +315,7 @@ def test_no_file_does_more_harm_than_a_line(tmp_path_factory, content, suffix):
             "Трудовой кодекс\nКодекс Республики Казахстан от 15 мая 2007 года № 251-III.",
             None,
         ),
+        ("any.txt", "Трудовой кодекс\nКодекс Республики Казахстан от 23 ноября 2010 года № 414-V.", None),
         ("garden.txt", "О городских садах", None),
         ("z2400009001.txt", "", None),
     ],
