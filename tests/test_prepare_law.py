@@ -226,6 +226,34 @@ def test_sentences_that_look_like_headings(tmp_path):
     assert article.text.count("\n") == 1
 
 
+def test_titles_that_begin_like_an_exclusion(tmp_path):
+    (article,) = read_text(
+        tmp_path, "Статья 1. Исключение садовника\n\n      Исключенный садовник уходит."
+    ).articles
+    assert (article.title, article.text, article.repealed) == (
+        "Исключение садовника",
+        "Исключенный садовник уходит.",
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "Глава 2. УХОД",
+        "Глава 2 УХОД",
+        "РАЗДЕЛ II Уход. Сады и парки",
+        "2-тарау. КҮТУ",
+        "ІІ тарау. КҮТУ",
+        "2-БӨЛІМ. КҮТУ",
+    ],
+)
+def test_chapter_headings(heading, tmp_path):
+    source = "Статья 1. Имя\n\n      Текст.\n\n{}\n\nСтатья 2. Имя\n\n      Текст."
+    one, two = read_text(tmp_path, source.format(heading)).articles
+    assert (one.text, one.chapter, two.chapter) == ("Текст.", "", heading)
+
+
 def test_words_broken_at_the_line_end():
     lines = [
         "  Предприятие обя-",

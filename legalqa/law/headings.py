@@ -3,16 +3,18 @@
 import re
 
 NUMBER = r"\d+(?:\s?[-–‑]\s?\d+)*"
+# «Исключена Законом ...», not «Исключение участника ...».
+EXCLUSION = r"исключен[аоы]?\b|утратил[аи]?\s+силу|алып\s+таста|күші\s+жой|күшін\s+жой"
 # «Статья 7-1. Название», «7-1-бап. Атауы»; without the full stop only where nothing or an exclusion follows:
 # «Статья 7 настоящего Закона» is a sentence.
 ARTICLE = re.compile(
     rf"(?:Статья\s+(?P<ru>{NUMBER})|(?P<kk>{NUMBER})\s?[-–‑]?\s?бап)"
-    r"(?:\s*[.:]\s*|\s+(?=исключен|утратил|алып\s+таста|күші\s+жой)|\s*$)(?P<title>.*)",
+    rf"(?:\s*[.:]\s*|\s+(?={EXCLUSION})|\s*$)(?P<title>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 ROMAN = "IVXLCІХ"  # the last two are Cyrillic
 # Under «Глава 2» alone the title stands in the next line; «Глава 2 Закона применяется.» is a sentence.
-AFTER_CHAPTER = r"(?:\s*[.:]|\s*$|\s+(?=[А-ЯЁӘҒҚҢӨҰҮҺІ][^.;:]*$))"
+AFTER_CHAPTER = r"(?:\s*[.:]|\s*$|\s+(?=[А-ЯЁӘҒҚҢӨҰҮҺІ])(?!.*[.;:]\s*$))"
 CHAPTER = re.compile(
     rf"(?i:Глава|Раздел)\s+(?:{NUMBER}|[{ROMAN}]+){AFTER_CHAPTER}"
     rf"|(?:{NUMBER}|[{ROMAN}]+)\s?[-–‑]?\s?(?i:тарау|бөлім){AFTER_CHAPTER}"
@@ -33,8 +35,8 @@ EDITORIAL = re.compile(
     r"|қолданысқа\s+енгізіл|көзделген|редакцияда"
 )
 ITEM = re.compile(rf"\"?{NUMBER}[.)]|\"?[а-яәі]\)")
-EXCLUDED = re.compile(r"исключен|утратил[аи]?\s+силу|алып\s+таста|күші\s+жойыл|күшін\s+жой", re.IGNORECASE)
-EXCLUDED_ITEM = re.compile(rf"{NUMBER}[.)]\s+(?:исключен|утратил|алып\s+таста|күші)", re.IGNORECASE)
+EXCLUDED = re.compile(EXCLUSION, re.IGNORECASE)
+EXCLUDED_ITEM = re.compile(rf"{NUMBER}[.)]\s+(?:{EXCLUSION})", re.IGNORECASE)
 SIGNATURE = re.compile(
     r"(?:Президент|Председатель\s+Верховного\s+Совета)(?:\s+Республики\s+Казахстан)?(?:\s+\w\.\s*\w+)?\s*$"
     r"|Қазақстан\s+Республикасының(?:\s+Президенті(?:\s+\w\.\s*\w+)?)?\s*$"
