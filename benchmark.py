@@ -18,7 +18,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from legalqa import cli, runlog
+from legalqa import cli, libraries, runlog
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json, text_sha256, write_json
@@ -72,6 +72,7 @@ def parse_args(argv=None):
     parser.add_argument(
         "--invented", action="store_true", help="print every cited article that does not exist"
     )
+    parser.add_argument("--verbose", action="store_true", help="show what libraries print as well")
     return parser.parse_args(argv)
 
 
@@ -238,31 +239,27 @@ def main(argv=None):
     if args.compare is not None:
         compare(args, config, console)
         return 0
-    answers_path = None
-    if args.predictions:
-        samples = read_predictions(args.predictions)
-        facts = {
-            "model": Path(args.predictions).stem,
-            "kind": "predictions",
-            "base_model": None,
-            "adapter": None,
-        }
-        validation_file, num_rows = args.predictions, len(samples)
-    else:
-        rows = choose_rows(config)
-        samples, facts, answers_path = run_model(args, config, rows)
-        validation_file, num_rows = (
-            config["validation_file"],
-            len(records.read_records(config["validation_file"])),
-        )
-    validation = {"file": validation_file, "sha256": file_sha256(validation_file), "num_rows": num_rows}
     with runlog.new_run(log_folder(args, config)) as run:
+        path = Path(args.output or Path(config["logs_dir"]) / f"benchmark_{run}.json")
+        if args.predictions:
+            samples, answers_path = read_predictions(args.predictions), None
+            facts = {
+                "model": Path(args.predictions).stem,
+                "kind": "predictions",
+                "base_model": None,
+                "adapter": None,
+            }
+            file, num_rows = args.predictions, len(samples)
+        else:
+            libraries.log_to(Path(config["logs_dir"]) / f"benchmark_{run}.log", args.verbose)
+            samples, facts, answers_path = run_model(args, config, choose_rows(config))
+            file, num_rows = config["validation_file"], len(records.read_records(config["validation_file"]))
+        validation = {"file": file, "sha256": file_sha256(file), "num_rows": num_rows}
         result: BenchmarkLog = {
             "meta": runlog.run_meta(run, seed=config["seed"], validation=validation, **facts),
             "summary": statistics.summarize(samples, config["seed"]),
             "samples": samples,
         }
-        path = Path(args.output or Path(config["logs_dir"]) / f"benchmark_{run}.json")
         write_json(path, result)
     if answers_path:
         answers_path.unlink(missing_ok=True)
