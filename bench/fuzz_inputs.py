@@ -39,7 +39,6 @@ import tiny
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-import benchmark
 import config
 import train_8b
 from legalqa import cli, runlog

@@ -55,7 +55,7 @@ def good_rows(part: str, path: str, errors: dict[str, list[str]]) -> Iterator[Pa
         if not line.strip():
             continue
         record, problem = records.parse_record(line)
-        if problem:
+        if record is None:
             errors[f"bad row in {part}"].append(f"{path}:{number} {problem}")
         else:
             is_empty = False
@@ -82,8 +82,10 @@ def judge_pair(one: PartRow, other: PartRow, is_duplicate: bool, threshold: floa
 
 def on_one_passage(one: PartRow, other: PartRow, threshold: float) -> bool:
     """Whether the two share their input alone: their instructions ask two things."""
-    marks = [duplicates.fingerprint(row.key.instruction) for row in (one, other)]
-    return bool(one.record["input"] and other.record["input"]) and not duplicates.alike(*marks, threshold)
+    if not (one.record["input"] and other.record["input"]):
+        return False
+    first, second = (duplicates.fingerprint(row.key.instruction) for row in (one, other))
+    return not duplicates.alike(first, second, threshold)
 
 
 def judge_answers(rows: list[PartRow], found: Findings) -> None:

@@ -136,14 +136,15 @@ def generation_summary(samples: list[Sample]) -> Generation | None:
     """Speed and cut-offs; None where the answers were not generated here."""
     seconds = [sample["generation_sec"] for sample in samples]
     tokens = [sample["new_tokens"] for sample in samples]
-    if None in seconds or None in tokens:
+    cut_off = [sample["cut_off"] for sample in samples]
+    if None in seconds or None in tokens or None in cut_off:
         return None
     return {
         "total_sec": round(sum(seconds), 2),
         "mean_sec_per_sample": sum(seconds) / len(samples),
         "new_tokens": sum(tokens),
         "tokens_per_second": sum(tokens) / sum(seconds) if sum(seconds) else None,
-        "cut_off_rate": sum(sample["cut_off"] for sample in samples) / len(samples),
+        "cut_off_rate": sum(cut_off) / len(samples),
     }
 
 
