@@ -87,7 +87,7 @@ def new_run_id(logs_dir: str | Path) -> str:
     return guard.enter_context(new_run(logs_dir))
 
 
-def package_versions():
+def package_versions() -> dict[str, str]:
     """{package: installed version}, for those that are installed; imports none of them."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -98,10 +98,10 @@ def package_versions():
     return versions
 
 
-def git_state():
+def git_state() -> dict[str, str | bool | None]:
     """{"commit", "dirty"} of this checkout; both None outside git, or where no git is installed."""
 
-    def git(*words):
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True)
 
     try:
@@ -114,12 +114,12 @@ def git_state():
     return {"commit": commit.stdout.strip(), "dirty": bool(status)}
 
 
-def command(*words) -> str:
+def command(*words: object) -> str:
     """A command of this repository to be pasted into a shell: spaces and dollar signs in paths are quoted."""
     return shlex.join(["python", *map(str, words)])
 
 
-def command_line(*more):
+def command_line(*more: str) -> str:
     """This process's command, to be pasted into a shell, with the flags `more` where it lacks them."""
     given = sys.argv[1:]
     return command(os.path.basename(sys.argv[0]), *given, *(flag for flag in more if flag not in given))

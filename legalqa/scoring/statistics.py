@@ -138,17 +138,18 @@ def seen_of(sample: Sample) -> list[str]:
 
 
 def generation_summary(samples: list[Sample]) -> Generation | None:
-    """Speed and cut-offs; None where an answer was not generated here."""
+    """Speed and cut-offs; None where the answers were not generated here."""
     seconds = [second for sample in samples if (second := sample["generation_sec"]) is not None]
     tokens = [count for sample in samples if (count := sample["new_tokens"]) is not None]
-    if len(seconds) < len(samples) or len(tokens) < len(samples):
+    cut_off = [flag for sample in samples if (flag := sample["cut_off"]) is not None]
+    if not len(seconds) == len(tokens) == len(cut_off) == len(samples):
         return None
     return {
         "total_sec": round(sum(seconds), 2),
         "mean_sec_per_sample": sum(seconds) / len(samples),
         "new_tokens": int(sum(tokens)),
         "tokens_per_second": sum(tokens) / sum(seconds) if sum(seconds) else None,
-        "cut_off_rate": sum(bool(sample["cut_off"]) for sample in samples) / len(samples),
+        "cut_off_rate": sum(cut_off) / len(samples),
     }
 
 
