@@ -40,6 +40,7 @@ class AdapterSettings:
     load_in_4bit: bool | None = None
     train_sha256: str | None = None  # of the training file
     decoding: Decoding | None = None
+    merged_adapter_sha256: str | None = None  # of the adapter in these weights (export_model.py)
 
     @classmethod
     def of_run(
@@ -98,6 +99,12 @@ def answer_settings(
 
 def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / ADAPTER_FILES[0]).is_file()
+
+
+def is_merged(folder: str | Path) -> bool:
+    """Whether it is a model folder into which an adapter was merged: it keeps the adapter's legalqa.json."""
+    saved = AdapterSettings.load(folder)
+    return not is_adapter(folder) and bool(saved.run or saved.merged_adapter_sha256)
 
 
 def has_tokenizer(folder: str | Path) -> bool:
