@@ -54,7 +54,8 @@ KEYS = (
     "num_epochs", "max_steps", "learning_rate", "warmup_ratio", "weight_decay", "optim", "lr_scheduler_type",
     "max_grad_norm", "seed", "gradient_checkpointing", "completion_only_loss", "padding_free",
     "group_by_length", "eval_samples", "eval_batch_size", "save_steps", "save_total_limit", "logging_steps",
-    "temperature", "top_p", "repetition_penalty", "max_new_tokens", "output_dir", "checkpoint_dir", "logs_dir",
+    "temperature", "top_p", "repetition_penalty", "max_new_tokens", "output_dir", "checkpoint_dir",
+    "logs_dir",
 )
 # fmt: on
 SHOWN_LONG_ROWS = 5
