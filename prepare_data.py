@@ -116,7 +116,9 @@ def drop_duplicates(rows: list[sources.Row], threshold: float, progress) -> tupl
     return Kept([usable[index].record for index in kept], groups, num_questions), exact + near
 
 
-def drop_exact_duplicates(rows):
+def drop_exact_duplicates(
+    rows: list[sources.Row],
+) -> tuple[dict[duplicates.RecordKey, sources.Row], list[Dropped]]:
     """({key: row to keep}, dropped): a row is dropped if an earlier one has the same words in all its
     parts."""
     first, dropped = {}, []
@@ -129,7 +131,9 @@ def drop_exact_duplicates(rows):
     return first, dropped
 
 
-def drop_near_duplicates(rows, pairs):
+def drop_near_duplicates(
+    rows: list[sources.Row], pairs: list[duplicates.Pair]
+) -> tuple[list[int], list[Dropped]]:
     """(indices to keep, dropped): the later row of a pair is dropped if the earlier one is kept."""
     earlier = defaultdict(list)
     for i, j in pairs:
@@ -236,7 +240,7 @@ def progress_bar(title, total):
         yield lambda steps: bars.update(task, advance=steps)
 
 
-def parse_mapping(pairs):
+def parse_mapping(pairs: list[str]) -> dict[str, str]:
     """{column: field} of `--map column=field`, each checked."""
     mapping = {}
     for pair in pairs:

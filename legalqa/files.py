@@ -7,22 +7,26 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from legalqa.errors import UserError, first_line, os_advice
 
+PathLike = str | Path
 
-def write_text(path, text):
+
+def write_text(path: PathLike, text: str) -> None:
     """Write through a temporary file, fsync and rename: `path` holds the old text or the new, never a
     part."""
     write_files({path: [text]})
 
 
-def write_bytes(path, data):
+def write_bytes(path: PathLike, data: bytes) -> None:
     write_files({path: [data]})
 
 
-def write_files(contents):
+def write_files(contents: Mapping[PathLike, Iterable[str | bytes]]) -> None:
     """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or
     none of them.
 
@@ -51,7 +55,7 @@ def write_files(contents):
 
 
 @contextlib.contextmanager
-def writing(what, advice):
+def writing(what: object, advice: str) -> Iterator[None]:
     """Turn whatever a library raises while it writes into one line. The except is broad on purpose: on a full
     disk torch raises RuntimeError, safetensors an error of its own, and tokenizers bare Exception."""
     try:
@@ -60,7 +64,7 @@ def writing(what, advice):
         raise UserError(f"cannot write {what}: {first_line(error)}; {advice}") from error
 
 
-def sync(*paths):
+def sync(*paths: PathLike) -> None:
     """Flush files, and the entries of folders, to the disk: what is renamed after this survives a power cut
     whole."""
     for path in paths:
@@ -71,11 +75,11 @@ def sync(*paths):
             os.close(descriptor)
 
 
-def write_json(path, data):
+def write_json(path: PathLike, data: Any) -> None:
     write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
 
 
-def read_json(path):
+def read_json(path: PathLike) -> dict[str, Any]:
     """The JSON of `path`; a UserError that names it when it cannot be read as a JSON object."""
     try:
         data = json.loads(Path(path).read_text("utf-8"))
@@ -86,17 +90,17 @@ def read_json(path):
     return data
 
 
-def file_sha256(path):
+def file_sha256(path: PathLike) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def text_sha256(text):
+def text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 @contextlib.contextmanager
-def lock(folder):
+def lock(folder: PathLike) -> Iterator[None]:
     """One run at a time in `folder`, while the block runs: the second gets a UserError that names the owner.
 
     Held by the file `folder`.lock. The kernel takes the lock from a process that dies, however it dies, so
@@ -122,7 +126,7 @@ def lock(folder):
             path.unlink(missing_ok=True)
 
 
-def beside(folder, suffix):
+def beside(folder: PathLike, suffix: str) -> Path:
     """`folder` + suffix, next to the real folder where `folder` is a link to it: on the same disk, so that a
     rename works."""
     folder = Path(folder).resolve()

@@ -563,6 +563,14 @@ def test_sharegpt_named_by_map_as_well(tmp_path, prepared):
     assert len(written) == 30
 
 
+@pytest.mark.parametrize("answers", [True, None, "б", [5], {"text": 5}, {}])
+def test_answers_of_another_shape_are_none(answers):
+    (row,) = layouts.squad_rows(
+        {"paragraphs": [{"context": "С.", "qas": [{"question": "а?", "answers": answers}]}]}
+    )
+    assert layouts.to_record(row, {}).reason == "a question without an answer"
+
+
 def test_nested_squad(tmp_path, prepared):
     rows = make_rows(40)
     paragraphs = [

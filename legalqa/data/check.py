@@ -82,10 +82,10 @@ def judge_pair(one: PartRow, other: PartRow, is_duplicate: bool, threshold: floa
 
 def on_one_passage(one: PartRow, other: PartRow, threshold: float) -> bool:
     """Whether the two share their input alone: their instructions ask two things."""
-    ours, theirs = (duplicates.fingerprint(row.key.instruction) for row in (one, other))
-    return bool(one.record["input"] and other.record["input"]) and not duplicates.alike(
-        ours, theirs, threshold
-    )
+    if not (one.record["input"] and other.record["input"]):
+        return False
+    first, second = (duplicates.fingerprint(row.key.instruction) for row in (one, other))
+    return not duplicates.alike(first, second, threshold)
 
 
 def judge_answers(rows: list[PartRow], found: Findings) -> None:

@@ -3,6 +3,7 @@ project."""
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from legalqa.data.records import FIELDS, HALF_SURROGATE, DoubledKeys, record_problem
@@ -154,26 +155,28 @@ def from_squad(question, context, answers: dict) -> dict:
     return {"instruction": question, "input": context, "output": texts[0]}
 
 
-def squad_rows(value):
-    """The rows of a nested SQuAD entry (paragraphs, each with its questions); any other value is one row
-    itself."""
+def squad_rows(value) -> Iterator[Any]:
+    """The rows of a nested SQuAD entry (paragraphs with questions each); another value is one row itself."""
     paragraphs = value.get("paragraphs") if isinstance(value, dict) else None
     if not isinstance(paragraphs, list):
         yield value
         return
     for paragraph in paragraphs:
         questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
-        for entry in questions if isinstance(questions, list) else [paragraph]:
-            if not isinstance(entry, dict) or entry is paragraph:
-                yield entry
-                continue
-            answers = entry.get("answers")
-            texts = [answer.get("text") for answer in answers or () if isinstance(answer, dict)]
-            yield {
-                "question": entry.get("question"),
-                "context": paragraph.get("context"),
-                "answers": {"text": texts},
-            }
+        if isinstance(questions, list):
+            yield from (with_passage(entry, paragraph.get("context")) for entry in questions)
+        else:
+            yield paragraph
+
+
+def with_passage(entry, context):
+    """A question of a SQuAD paragraph as a row: its passage beside it, its answers in one object."""
+    if not isinstance(entry, dict):
+        return entry
+    answers = entry.get("answers")
+    answers = answers if isinstance(answers, list) else []
+    texts = [answer.get("text") for answer in answers if isinstance(answer, dict)]
+    return {"question": entry.get("question"), "context": context, "answers": {"text": texts}}
 
 
 # ---- Further fields: kept, as values that JSON has

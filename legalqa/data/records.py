@@ -4,6 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 from legalqa.data import formats
 from legalqa.data.text import text_key
@@ -22,7 +23,7 @@ class DoubledKeys(dict):
     key = ""
 
 
-def load_json(text: str | bytes):
+def load_json(text: str | bytes) -> Any:
     """json.loads, with objects whose keys occur twice marked. Raises ValueError or RecursionError."""
     return json.loads(text, object_pairs_hook=json_object)
 
@@ -37,7 +38,7 @@ def json_object(pairs: list) -> dict:
     return doubled
 
 
-def read_records(path):
+def read_records(path: str | Path) -> list[dict]:
     """All records of a JSONL file, in file order; `input` is added where absent, further keys are kept.
 
     Every line is checked before anything is returned. UserError names the file and the first bad lines, and
@@ -63,7 +64,7 @@ def read_records(path):
     return records
 
 
-def read_lines(path) -> list[str]:
+def read_lines(path: str | Path) -> list[str]:
     """The lines of a UTF-8 text file, split at line feeds alone: U+2028 inside a JSON string is not a line
     end."""
     try:
@@ -89,7 +90,7 @@ def to_line(record: dict) -> str:
     return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def parse_record(line: str):
+def parse_record(line: str) -> tuple[dict | None, str | None]:
     """(record, None) or (None, what is wrong) of one JSONL line; `input` is added where absent."""
     try:
         record = load_json(line)
@@ -147,30 +148,30 @@ def prediction_problem(record: dict) -> str | None:
     return None
 
 
-def user_turn(record):
+def user_turn(record: dict) -> str:
     """What the user says: the instruction, then, if there is input, a blank line and the input."""
     instruction, text = record["instruction"].strip(), record["input"].strip()
     return f"{instruction}\n\n{text}" if text else instruction
 
 
-def question(record):
+def question(record: dict) -> str:
     """The question itself: the input where the instruction is a general one, else the instruction."""
     return record["input"].strip() or record["instruction"].strip()
 
 
-def detect_language(text):
+def detect_language(text: str) -> str:
     """ "kk" if a letter of the Kazakh alphabet that Russian lacks occurs in the question, else "ru"."""
     return "ru" if KAZAKH_LETTERS.isdisjoint(text.lower()) else "kk"
 
 
-def asked(record) -> str:
+def asked(record: dict) -> str:
     """What a record asks, for comparing: how its letters are composed, case, spaces and punctuation make no
     difference."""
     turn = user_turn(record)
     return text_key(turn) or turn
 
 
-def without_leaks(validation, train):
+def without_leaks(validation: list[dict], train: list[dict]) -> list[dict]:
     """The validation records that no training record asks too: the same words in the user's turn."""
     taken = {asked(record) for record in train}
     return [record for record in validation if asked(record) not in taken]

@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
     file: str
     line: int  # of the file; the number of the row in JSON lists, Parquet and saved datasets
-    record: dict | None
+    record: Any  # a dict, or None where there is a reason
     reason: str | None
     notes: tuple[str, ...] = ()
 
@@ -170,7 +170,7 @@ def read_file(
     try:
         for line, value, problem, size in parse_file(path):
             reading = layouts.Reading(None, problem) if problem else layouts.to_record(value, mapping)
-            usable |= reading.record is not None or not str(reading.reason).startswith("no field")
+            usable |= not (reading.reason or "").startswith("no field")
             if not usable and isinstance(value, dict):
                 columns.update(dict.fromkeys(map(str, value)))
             advance(size)
@@ -275,8 +275,7 @@ def parse_csv(path: Path, content: bytes) -> Iterator[Parsed]:
 
 
 def fit_of(delimiter: str, text: str) -> tuple[bool, float, int]:
-    """How well a delimiter fits: whether it divides the header; the share of rows of that size; into how
-    many."""
+    """How well a delimiter fits: whether it divides the header, the share of rows of that size, that size."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     sizes = []
     try:

@@ -4,14 +4,16 @@ import math
 import multiprocessing
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from legalqa.data import records
 from legalqa.data.text import LATIN_IN_CYRILLIC, split_words
 from legalqa.errors import UserError
 
+Advance = Callable[[int], object]  # told how many more rows are done
 PERCENTILES = (5, 25, 50, 75, 95, 100)
 SHORT_ANSWERS = (3, 10)  # words
 OPENING_WORDS = 4
@@ -22,7 +24,7 @@ CITES = re.compile(r"(?<![^\W\d_])(?:ст(?:ат|ст|(?![^\W\d_]))|ба[пб])"
 WORTH_PROCESSES = 5000  # rows from which on reading their citations is shared out among the cores
 
 
-def load_tokenizer(folder):
+def load_tokenizer(folder: str | Path) -> Any:
     """The tokenizer in a model's folder, by the `tokenizers` package alone: nothing else of the model is
     read."""
     from tokenizers import Tokenizer
@@ -36,7 +38,7 @@ def load_tokenizer(folder):
         raise UserError(f"{path}: cannot be read as a tokenizer: {error}") from error
 
 
-def count_tokens(rows, tokenizer, advance):
+def count_tokens(rows: list[dict], tokenizer, advance: Advance) -> list[int]:
     """Tokens of each row's question and answer, without those of the chat template."""
     counts = []
     for start in range(0, len(rows), TOKENIZE_AT_ONCE):
@@ -47,7 +49,7 @@ def count_tokens(rows, tokenizer, advance):
     return counts
 
 
-def percentiles(values):
+def percentiles(values: list[int]) -> dict[str, float]:
     """{"p5": ..., "p100": ...} by nearest rank, and the mean; {} of nothing."""
     if not values:
         return {}
@@ -56,7 +58,7 @@ def percentiles(values):
     return ranks | {"mean": round(sum(values) / len(values), 1)}
 
 
-def all_cited_acts(texts):
+def all_cited_acts(texts: list[str]) -> Iterator[set[str]]:
     """`cited_acts` of each text, in order; of many, on all cores, because a reading takes most of a
     millisecond."""
     if len(texts) < WORTH_PROCESSES:
@@ -67,7 +69,7 @@ def all_cited_acts(texts):
         yield from workers.map(cited_acts, texts, chunksize=500)
 
 
-def cited_acts(text):
+def cited_acts(text: str) -> set[str]:
     """The acts that a text cites an article of: ids of acts.json, or in words that there is none."""
     from legalqa.law.citations import parse_citations
 
@@ -75,7 +77,9 @@ def cited_acts(text):
     return {citation.act or "an act not in acts.json" for citation in cited} or {"no act"}
 
 
-def describe(train, validation, max_tokens, tokenizer=None, advance=lambda steps: None):
+def describe(
+    train: list[dict], validation: list[dict], max_tokens: int, tokenizer, advance: Advance
+) -> dict[str, Any]:
     """The dict that `print_tables` shows: rows by language and cited act, lengths, openings, oddities."""
     rows = [*train, *validation]
     acts, languages = Counter(), {}
@@ -108,7 +112,7 @@ def describe(train, validation, max_tokens, tokenizer=None, advance=lambda steps
             Counter(" ".join(words[:OPENING_WORDS]) for words in questions).most_common(SHOWN_OPENINGS)
         ),
         "latin_in_cyrillic": sum(
-            bool(LATIN_IN_CYRILLIC.search(" ".join(map(row.get, records.FIELDS)))) for row in rows
+            bool(LATIN_IN_CYRILLIC.search(" ".join(row[field] for field in records.FIELDS))) for row in rows
         ),
     }
     if tokenizer:
@@ -191,5 +195,5 @@ def share_table(title: str, sizes: dict[str, int], kept: int) -> Table:
     )
 
 
-def percent(part, whole):
+def percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
