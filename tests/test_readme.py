@@ -18,6 +18,7 @@ WRITTEN_BY_RUNS = (
     ".venv",
     "logs/metrics_<",
     "logs/train_<",
+    "law/",
     "logs/benchmark_<",
     "plots/*",
 )
