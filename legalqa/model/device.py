@@ -15,8 +15,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # glibc's <malloc.h>
 CPU_ENVIRONMENT = {
     # torch and oneDNN keep the compiled kernels of the last 1,024 shapes each, half a megabyte apiece, and
     # every micro-batch has a shape of its own: memory would grow by some 10 MB a step. A step needs about 50.
-    "LRU_CACHE_CAPACITY": "256",
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "512",
+    "LRU_CACHE_CAPACITY": "192",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "192",
     "THP_MEM_ALLOC_ENABLE": "1",  # huge pages: fewer page faults
     # How long an OpenMP thread spins for the others: by default for milliseconds, and beside another program
     # all wait for one that is not running. Passive waiting costs 5 % on free cores, this nothing.
