@@ -48,7 +48,7 @@ def read_content(path: Path) -> bytes:
     if kind in DECOMPRESS:
         try:
             content = DECOMPRESS[kind](content)
-        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
             raise UserError(f"{path}: damaged {kind} file: {error}") from error
         kind = kind_of(content)
     if kind and kind != PARQUET:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,13 +149,13 @@ def prediction_problem(record: dict) -> str | None:
     return None
 
 
-def user_turn(record: dict) -> str:
+def user_turn(record: Mapping[str, Any]) -> str:
     """What the user says: the instruction, then, if there is input, a blank line and the input."""
     instruction, text = record["instruction"].strip(), record["input"].strip()
     return f"{instruction}\n\n{text}" if text else instruction
 
 
-def question(record: dict) -> str:
+def question(record: Mapping[str, Any]) -> str:
     """The question itself: the input where the instruction is a general one, else the instruction."""
     return record["input"].strip() or record["instruction"].strip()
 
@@ -164,7 +165,7 @@ def detect_language(text: str) -> str:
     return "ru" if KAZAKH_LETTERS.isdisjoint(text.lower()) else "kk"
 
 
-def asked(record: dict) -> str:
+def asked(record: Mapping[str, Any]) -> str:
     """What a record asks, for comparing: how its letters are composed, case, spaces and punctuation make no
     difference."""
     turn = user_turn(record)
