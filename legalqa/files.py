@@ -26,7 +26,7 @@ def write_bytes(path: PathLike, data: bytes) -> None:
     write_files({path: [data]})
 
 
-def write_files(contents: Mapping[PathLike, Iterable[str | bytes]]) -> None:
+def write_files(contents: Mapping[Any, Iterable[str | bytes]]) -> None:
     """Write {path: pieces of text or bytes}: every file in full under a temporary name, then the renames; or
     none of them.
 
