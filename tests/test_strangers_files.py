@@ -192,6 +192,16 @@ def test_ids_of_runs_at_once_are_unique(tmp_path):
     assert all(path.read_text() in path.name for path in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", [".20260101_000000.claim", "benchmark_20260101_000000.json"])
+def test_an_id_taken_between_look_and_claim_is_left(tmp_path, monkeypatch, name):
+    ids = iter(["20260101_000000", "20260101_000000", "20260101_000001"])
+    monkeypatch.setattr(runlog, "next_run_id", lambda folder: next(ids))
+    (tmp_path / name).write_text("another's")
+    with runlog.new_run(tmp_path) as run:
+        assert run == "20260101_000001"
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "another's")]
+
+
 def test_six_benchmarks_in_a_loop_leave_six_logs(tmp_path, capsys):
     predictions = write_jsonl(tmp_path / "p.jsonl", [{**PAIR, "prediction": "Ответ."}])
     for _ in range(6):
