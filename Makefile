@@ -36,7 +36,7 @@ test: setup
 
 # No model and no torch: a minute after a clone.
 test-fast: .venv/light
-	$(PY) -m pytest -q -m "not slow"
+	$(PY) -m pytest -q -n auto -m "not slow"
 
 lint: setup
 	.venv/bin/ruff check .

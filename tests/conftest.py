@@ -15,6 +15,16 @@ os.environ.update(
 )
 
 
+# Whoever asks for one of these loads a model, or has one trained.
+MODEL_FIXTURES = {"tiny_model", "python", "adapter", "place", "gemma"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if MODEL_FIXTURES & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """Folder of a tiny random Qwen3."""

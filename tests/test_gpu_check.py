@@ -3,9 +3,11 @@
 import base64
 import json
 
+import pytest
 from conftest import REPOSITORY
 
 
+@pytest.mark.slow
 def test_all_steps_on_a_cpu(run_script, tmp_path):
     done = run_script(
         "bench/gpu_check.py",
@@ -38,6 +40,7 @@ def test_needs_a_gpu_and_says_so(run_script):
     )
 
 
+@pytest.mark.slow
 def test_qwen_tokenizer_from_its_vocabulary_file(tmp_path):
     """Bytes, then merges in the order of their ranks: the tokenizer makes the longest tokens that the ranks
     allow."""

@@ -199,6 +199,7 @@ def write_source(path, rows):
 
 
 @pytest.mark.parametrize("name", ["raw.csv", "raw.parquet", "raw.json", "raw.jsonl", "raw_saved"])
+@pytest.mark.slow
 def test_every_kind_of_source_gives_the_same_rows(tmp_path, run, parts, name):
     rows = make_rows(40)
     rows[3]["output"] = 'Ответ в две строки,\nс запятой; точкой с запятой и "кавычками".'

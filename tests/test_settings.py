@@ -364,6 +364,7 @@ def test_weight_bytes_follow_the_file(tmp_path):
 
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("scaling", [None, 0.1])
+@pytest.mark.slow
 def test_grouped_heads_give_what_torchs_attention_gives(masked, scaling):
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward

@@ -396,6 +396,7 @@ def test_a_kind_is_told_by_the_content_not_the_name(tmp_path):
         assert row.record == PAIR | {"input": ""}
 
 
+@pytest.mark.slow
 def test_saved_datasets_in_a_folder(tmp_path, prepared):
     datasets = pytest.importorskip("datasets")
     datasets.Dataset.from_list(make_rows(30)).save_to_disk(str(tmp_path / "raw" / "saved"))

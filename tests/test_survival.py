@@ -663,6 +663,7 @@ def test_a_local_model_needs_no_network(data, tmp_path):
     assert done.returncode == 0 and "NETWORK USED" not in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_fuzzed_inputs_end_in_success_or_one_line(tmp_path, capsys):
     handler = signal.getsignal(signal.SIGALRM)
     fuzz_inputs.make_good_files(tmp_path)

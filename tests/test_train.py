@@ -157,6 +157,7 @@ print(json.dumps(answers))
     assert json.loads(done.stdout.splitlines()[-1]) == ours
 
 
+@pytest.mark.slow
 def test_lora_of_qwen3_8b_has_the_published_size():
     from transformers import Qwen3Config
 
@@ -199,6 +200,7 @@ def test_help_is_there_without_torch(run_script, tmp_path, script):
 
 
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), budget=st.integers(0, 120))
+@pytest.mark.slow
 def test_split_padded_loses_nothing(lengths, budget):
     import torch
 

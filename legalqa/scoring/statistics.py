@@ -141,7 +141,7 @@ def generation_summary(samples: list[Sample]) -> Generation | None:
     """Speed and cut-offs; None where the answers were not generated here."""
     seconds = [second for sample in samples if (second := sample["generation_sec"]) is not None]
     tokens = [count for sample in samples if (count := sample["new_tokens"]) is not None]
-    cut_off = [flag for sample in samples if (flag := sample["cut_off"]) is not None]
+    cut_off = [flag for sample in samples if (flag := sample.get("cut_off")) is not None]
     if not len(seconds) == len(tokens) == len(cut_off) == len(samples):
         return None
     return {
