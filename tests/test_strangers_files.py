@@ -370,10 +370,10 @@ def test_a_folder_lists_every_file(tmp_path, prepared):
         ("raw.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         ("raw.csv", b"PK\x03\x04xl/workbook", "save it as CSV"),
         ("raw.jsonl.gz", b"\x1f\x8b\x08broken", "damaged gzip file"),
-        ("raw.jsonl.gz", gzip.compress(b"{}" * 99)[:-4], "damaged gzip file"),
+        ("raw.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-4], "damaged gzip file"),
         ("raw.csv.bz2", b"BZh91AY&SY", "damaged bzip2 file"),
         ("raw.json.xz", b"\xfd7zXZ\0", "damaged xz file"),
-        ("raw.json", gzip.compress(gzip.compress(b"[]")), "compressed twice"),
+        ("raw.json", gzip.compress(gzip.compress(b"[]", mtime=0), mtime=0), "compressed twice"),
         ("raw.parquet", b"%PDF-1.7", "a PDF"),
         ("raw.zip", b"PK\x03\x04", "unpack it"),
     ],
@@ -679,7 +679,7 @@ def test_csv_written_by_python_is_read(tmp_path_factory, delimiter, answer):
 @pytest.mark.parametrize("name", ["raw.jsonl", "raw.json", "raw.jsonl.gz"])
 def test_unicode_of_every_width_is_read(tmp_path, encoding, name):
     content = json.dumps(PAIR, ensure_ascii=False).encode(encoding)
-    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    (tmp_path / name).write_bytes(gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
     (row,) = sources.read_file(tmp_path / name, {})
     assert row.record["output"] == PAIR["output"]
 
@@ -696,7 +696,7 @@ def test_unicode_of_every_width_is_read(tmp_path, encoding, name):
             "looks like koi8_r.*iconv -f koi8_r",
         ),
         ((json.dumps(PAIR, ensure_ascii=False) + "\n").encode("utf-16"), "UTF-16.*prepare_data.py reads it"),
-        (gzip.compress(b"{}"), "not UTF-8 text but gzip; python prepare_data.py reads it"),
+        (gzip.compress(b"{}", mtime=0), "not UTF-8 text but gzip; python prepare_data.py reads it"),
         (b"PAR1\xff\xfe", "but Parquet; python prepare_data.py reads it"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer.*git lfs pull"),
         (b"PK\x03\x04\xff", "Excel"),
