@@ -25,7 +25,7 @@ from legalqa import cli
 from legalqa.chat import terminal
 from legalqa.chat.commands import Chat
 from legalqa.chat.dialogue import SETTINGS, Dialogue, Turn
-from legalqa.chat.remarks import answer_notes, citation_lines
+from legalqa.chat.remarks import answer_notes, citation_lines, citations_heading
 from legalqa.chat.words import LANGUAGES, TEXTS, say
 from legalqa.errors import UserError
 from legalqa.law import acts
@@ -162,7 +162,7 @@ def answer_line(dialogue: Dialogue, line: Line) -> tuple[Turn, list[str]]:
 
 def citation_notes(language: str, turn: Turn) -> list[str]:
     lines = citation_lines(language, turn.citations)
-    return [say(language, "citations"), *(line.plain() for line in lines)] if lines else []
+    return [citations_heading(language), *(line.plain() for line in lines)] if lines else []
 
 
 def print_json(value: dict[str, Any], stdout: TextIO) -> None:

@@ -30,6 +30,7 @@ from legalqa.chat import dialogue as talk
 from legalqa.chat.dialogue import Question, Turn
 from legalqa.data import records
 from legalqa.errors import UserError
+from legalqa.law import acts
 from legalqa.law.citations import Citation
 from legalqa.model import prompt
 from legalqa.model.base import load_tokenizer
@@ -966,6 +967,19 @@ def test_history_file_is_private_and_not_needed(monkeypatch, tmp_path):
 def test_citation_lines(language, citation, expected):
     lines = remarks.citation_lines(language, [Citation(*citation, "", 0, 0)] * 2)
     assert [line.plain() for line in lines] == [expected]
+
+
+def test_the_heading_names_the_list_of_articles(tmp_path, monkeypatch):
+    assert "на начало 2026 года" in remarks.citations_heading("ru")
+    (tmp_path / "law").mkdir()
+    shutil.copy(acts.ACTS_FILE, tmp_path / "law" / "acts.json")
+    monkeypatch.chdir(tmp_path)
+    acts.use("law")
+    try:
+        heading = remarks.citations_heading("ru")
+    finally:
+        acts.use(tmp_path)  # no list there: the built-in one again
+    assert heading == "Ссылки на нормы (сверены с вашим перечнем статей, law/acts.json):"
 
 
 def test_long_lists_of_citations_are_cut():

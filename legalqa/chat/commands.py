@@ -11,7 +11,7 @@ from typing import TextIO
 from config import LIMITS
 from legalqa.chat import terminal
 from legalqa.chat.dialogue import SETTINGS, Dialogue, Prompt, Question, Turn
-from legalqa.chat.remarks import answer_notes, citation_lines, status_rows, transcript
+from legalqa.chat.remarks import answer_notes, citation_lines, citations_heading, status_rows, transcript
 from legalqa.chat.words import TEXTS, say
 from legalqa.data import records
 from legalqa.errors import UserError
@@ -171,7 +171,7 @@ class Chat:
     def tell_citations(self, turn: Turn) -> None:
         lines = citation_lines(self.dialogue.language, turn.citations)
         if lines:
-            self.tell(self.say("citations"), "dim")
+            self.tell(citations_heading(self.dialogue.language), "dim")
             pairs = [(f"  {line.mark}", line.text) for line in lines]
             self.tell_pairs(pairs, ["bold" if line.mark == "-" else "dim" for line in lines], gap=1)
 

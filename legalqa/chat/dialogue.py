@@ -13,7 +13,14 @@ from legalqa.chat.words import say
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.law.citations import Citation, citation_as_dict, parse_citations
-from legalqa.model.adapter import AdapterSettings, answer_settings, check_adapter, has_tokenizer, is_adapter
+from legalqa.model.adapter import (
+    AdapterSettings,
+    answer_settings,
+    check_adapter,
+    has_tokenizer,
+    is_adapter,
+    is_merged,
+)
 from legalqa.model.base import DEMO_MODEL_DIR, load_for_inference, merge_unpacked
 from legalqa.model.device import Device, find_device, is_out_of_memory
 from legalqa.model.generate import Answer, generate_stream
@@ -119,7 +126,7 @@ class Dialogue:
     def opening_notes(self) -> list[str]:
         """What a person should know of the model before the first question."""
         keys = []
-        if not self.base and not self.saved.run:  # a merged folder keeps the run of its adapter
+        if not self.base and not is_merged(self.name):
             keys.append("no_adapter" if is_known_base(self.name) else "as_is")
         if self.base and not has_tokenizer(self.name):
             keys.append("base_tokenizer")

@@ -33,6 +33,12 @@ def citation_lines(language: str, citations: Iterable[Citation]) -> list[Citatio
     )
 
 
+def citations_heading(language: str) -> str:
+    """Which list the citations were checked against: the built-in one, of its date, or the user's."""
+    own = acts.acts_file != acts.ACTS_FILE
+    return say(language, "citations_own" if own else "citations", path=acts.acts_file)
+
+
 def citation_line(language: str, citation: Citation) -> CitationLine:
     standing = citation_standing(citation)
     text = f"{citation_name(language, citation)}: {say(language, standing)}"
@@ -95,7 +101,7 @@ def turn_as_markdown(language: str, turn: Turn) -> list[str]:
     if notes := answer_notes(language, turn, "cut_off_plain"):
         parts.append("\n".join(f"_{note}_" for note in notes))
     if lines := citation_lines(language, turn.citations):
-        parts += [say(language, "citations"), "\n".join(f"- {line.text}" for line in lines)]
+        parts += [citations_heading(language), "\n".join(f"- {line.text}" for line in lines)]
     return parts
 
 
