@@ -40,6 +40,9 @@ class AdapterSettings:
     load_in_4bit: bool | None = None
     train_sha256: str | None = None  # of the training file
     decoding: Decoding | None = None
+    merged_adapter_sha256: str | None = (
+        None  # of the weights that this folder has merged in (export_model.py)
+    )
 
     @classmethod
     def of_run(
@@ -98,6 +101,11 @@ def answer_settings(
 
 def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / ADAPTER_FILES[0]).is_file()
+
+
+def is_merged(folder: str | Path) -> bool:
+    """Whether it is a model folder into which export_model.py merged an adapter."""
+    return not is_adapter(folder) and AdapterSettings.load(folder).merged_adapter_sha256 is not None
 
 
 def has_tokenizer(folder: str | Path) -> bool:

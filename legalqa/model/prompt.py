@@ -68,6 +68,21 @@ def end_token(tokenizer: Any) -> str | None:
     return min(found)[1] if found else tokenizer.eos_token
 
 
+def prompt_messages(
+    record: Mapping[str, str],
+    tokenizer: Any,
+    system_prompt: str = "",
+    history: Iterable[tuple[Mapping[str, str], str]] = (),
+) -> list[dict[str, str]]:
+    """The turns of a prompt, as chat interfaces take them."""
+    messages = [{"role": "system", "content": plain_text(system_prompt, tokenizer)}] if system_prompt else []
+    for turn, answer in history:
+        messages.append({"role": "user", "content": plain_text(user_turn(turn), tokenizer)})
+        messages.append({"role": "assistant", "content": plain_text(answer, tokenizer)})
+    messages.append({"role": "user", "content": plain_text(user_turn(record), tokenizer)})
+    return messages
+
+
 def render_prompt(
     record: Mapping[str, str],
     tokenizer: Any,
@@ -76,11 +91,7 @@ def render_prompt(
 ) -> str:
     """The text the model continues: system turn and earlier (record, answer) turns if any, the user turn, the
     opening of the assistant's. `tokenizer(text)` gives it exactly one BOS where the model has one."""
-    messages = [{"role": "system", "content": plain_text(system_prompt, tokenizer)}] if system_prompt else []
-    for turn, answer in history:
-        messages.append({"role": "user", "content": plain_text(user_turn(turn), tokenizer)})
-        messages.append({"role": "assistant", "content": plain_text(answer, tokenizer)})
-    messages.append({"role": "user", "content": plain_text(user_turn(record), tokenizer)})
+    messages = prompt_messages(record, tokenizer, system_prompt, history)
     text = apply_template(tokenizer, messages, add_generation_prompt=True)
     adds_bos = tokenizer.bos_token and tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
     return text.removeprefix(tokenizer.bos_token) if adds_bos else text

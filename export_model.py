@@ -1,0 +1,245 @@
+"""Take a tuned model out of the toolkit, and prove that it still answers the same.
+
+Reads   an adapter (the newest finetuned_*), its 16-bit base, validation questions for the replay
+Writes  a folder: `merged` (safetensors for vLLM and transformers), `gguf` (llama.cpp) or `ollama` (GGUF and
+        Modelfile). It appears whole, after its answers were compared with the adapter's, or not at all
+
+  python export_model.py --dry-run                                         sizes, space and time
+  python export_model.py --base Qwen/Qwen3-8B                              a merged folder
+  python export_model.py --format gguf --quant q4_k_m --base Qwen/Qwen3-8B      one file for llama.cpp
+  python export_model.py --format ollama --base Qwen/Qwen3-8B              the same, and a Modelfile for Ollama
+"""
+
+import random
+import sys
+import time
+from pathlib import Path
+
+from legalqa import cli
+from legalqa.data import records
+from legalqa.errors import UserError
+from legalqa.files import lock, read_json, write_text
+from legalqa.model import llama_cpp, ollama, replay
+from legalqa.model.adapter import SETTINGS_FILE, AdapterSettings, answer_settings, newest_adapter, remove
+from legalqa.model.base import load_tokenizer
+from legalqa.model.export import Merge, check_space, plan_merge, put_in_place, scores_of, write_merged
+from legalqa.model.replay import Question, Replayed
+from legalqa.model.settings import Decoding
+
+KEYS = ("validation_file", "max_new_tokens", "seed", "logs_dir")
+FORMATS = ("merged", "gguf", "ollama")
+GGUF_FILE = "model.gguf"
+# Of two CPU cores: see bench/results/merge_memory.json.
+MERGE_BYTES_PER_SEC, QUANTIZED_WEIGHTS_PER_SEC = 150e6, 30e6
+EXIT_ANSWERS_DIFFER = 1
+
+
+class AnswersDiffer(Exception):
+    """Why the export is not what was tuned."""
+
+
+def parse_args(argv=None):
+    parser = cli.make_parser(__file__, __doc__, KEYS, profile=False)
+    parser.add_argument("--model", metavar="FOLDER", help="adapter folder (default: the newest finetuned_*)")
+    parser.add_argument("--format", choices=FORMATS, default="merged", help="what to write (default: merged)")
+    parser.add_argument(
+        "--quant", choices=llama_cpp.QUANTS, help="weights of the GGUF file (default: q8_0; ollama: q4_k_m)"
+    )
+    parser.add_argument(
+        "--base", metavar="NAME", help="16-bit base, hub id or folder, of an adapter trained on a 4-bit one"
+    )
+    parser.add_argument(
+        "--float32", action="store_true", help="keep merged weights unrounded, twice the size"
+    )
+    parser.add_argument("--output", metavar="FOLDER", help="the new folder (default: MODEL_FORMAT)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in --output")
+    parser.add_argument(
+        "--replay",
+        type=int,
+        default=8,
+        metavar="N",
+        help="validation questions to compare on; 0: none (default: 8)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
+    args = parser.parse_args(argv)
+    args.quant = (
+        None if args.format == "merged" else args.quant or ("q4_k_m" if args.format == "ollama" else "q8_0")
+    )
+    return args
+
+
+def find_output(args, model: str) -> Path:
+    """The folder to write; UserError when something is there that is no export, or no --overwrite is given."""
+    output = Path(args.output or f"{Path(model)}_{args.format}")
+    if output.resolve() == Path(model).resolve():
+        raise UserError(f"--output {output} is the adapter itself; give another folder")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        if (
+            not (output / SETTINGS_FILE).is_file()
+            or AdapterSettings.load(output).merged_adapter_sha256 is None
+        ):
+            raise UserError(f"--output {output} holds files that are no export; give another folder")
+        if not args.overwrite:
+            raise UserError(f"--output {output} holds an export; give another folder, or --overwrite")
+    return output
+
+
+def needed_bytes(merge: Merge, quant: str | None) -> int:
+    """What lies on the disk at the fullest moment: the merged folder, its exact GGUF, the quantized one."""
+    gguf = 0 if quant is None else merge.parameters * llama_cpp.QUANTS[quant]
+    exact = merge.total_bytes if quant not in (None, "f16") else 0
+    return int(1.02 * (merge.total_bytes + exact + gguf)) + 50_000_000
+
+
+def print_plan(merge: Merge, args, output: Path, needed: int) -> None:
+    kind = "float32" if merge.in_float32 else "16-bit"
+    gguf_bytes = merge.parameters * llama_cpp.QUANTS[args.quant] if args.quant else 0
+    seconds = merge.total_bytes * (2 if args.quant else 1) / MERGE_BYTES_PER_SEC
+    seconds += merge.parameters / QUANTIZED_WEIGHTS_PER_SEC if args.quant in ("q8_0", "q4_k_m") else 0
+    print(
+        f"adapter    {merge.adapter}: {len(merge.pairs)} of {len(merge.shapes)} tensors of {merge.base_name} change"
+    )
+    print(
+        f"write      {output}: {kind}, {merge.total_bytes / 1e9:.1f} GB"
+        if not args.quant
+        else f"write      {output}/{GGUF_FILE}: {args.quant}, about {gguf_bytes / 1e9:.1f} GB"
+    )
+    print(f"space      {needed / 1e9:.1f} GB at the fullest; memory: 6 GB are enough to write it")
+    print(
+        f"time       about {max(1, seconds / 60):.0f} min on two cores, and the replay of {args.replay} questions"
+    )
+
+
+def choose_rows(config, count: int) -> list[dict]:
+    """A seeded sample of the validation rows."""
+    rows = records.read_records(config["validation_file"]) if count > 0 else []
+    return random.Random(config["seed"]).sample(rows, min(count, len(rows)))
+
+
+def print_replay(kind: str, expected: Replayed, made: Replayed, base: Replayed) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"the adapter's answers and those of the export ({kind})", title_justify="left", box=box.SIMPLE
+    )
+    for column in (
+        "question",
+        "same prompt",
+        f"first {replay.FIRST_TOKENS} tokens, %",
+        "all tokens",
+        "word_f1, %",
+    ):
+        table.add_column(column, justify="right")
+    for number, pair in enumerate(zip(expected.replies, made.replies), 1):
+        agreement = replay.compare(*pair)
+        table.add_row(
+            str(number),
+            "yes" if agreement.same_prompt else "NO",
+            f"{100 * agreement.first_tokens:.0f}",
+            "equal" if agreement.identical else "differ",
+            f"{100 * agreement.word_f1:.0f}",
+        )
+    Console().print(table)
+    print(
+        f"replay     {100 * replay.mean_first_tokens(expected, made):.0f} % of the first {replay.FIRST_TOKENS} tokens "
+        f"are the adapter's; without the adapter the base gives {100 * replay.mean_first_tokens(expected, base):.0f} %"
+    )
+
+
+def report(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def write_gguf(args, folder: Path, merged: Path, settings: AdapterSettings, decoding: Decoding) -> None:
+    """model.gguf in `folder` of the merged folder, with its card and legalqa.json; for Ollama a Modelfile."""
+    report(f"gguf       {args.quant}")
+    llama_cpp.convert(merged, folder / GGUF_FILE, args.quant)
+    for pattern in (SETTINGS_FILE, "README.md", "LICENSE*", "NOTICE*"):
+        for path in merged.glob(pattern):
+            path.rename(folder / path.name)
+    if args.format == "ollama":
+        tokenizer = load_tokenizer(str(merged))
+        stops = tokenizer.convert_ids_to_tokens(read_json(merged / "generation_config.json")["eos_token_id"])
+        write_text(folder / "Modelfile", ollama.modelfile(GGUF_FILE, tokenizer, stops, settings, decoding))
+
+
+def check_answers(args, merge: Merge, folder: Path, questions: list[Question], decoding: Decoding) -> None:
+    """Ask both sides, print the table; AnswersDiffer when the export is not what was tuned."""
+    kind = args.quant or ("float32" if args.float32 else "16-bit")
+    expected, base = replay.replay_adapter(merge, questions, decoding, report)
+    report("replay     the export")
+    if args.quant:
+        made = llama_cpp.replay_gguf(folder / GGUF_FILE, questions, decoding, expected.end_ids)
+    else:
+        made = replay.replay_merged(folder, merge, questions, decoding)
+    print_replay(kind, expected, made, base)
+    problem = replay.find_problem(kind, expected, made, base)
+    if problem:
+        raise AnswersDiffer(problem)
+
+
+def write_export(
+    args, merge: Merge, folder: Path, settings: AdapterSettings, decoding: Decoding, logs_dir: str
+) -> None:
+    merged = folder / "merged.tmp" if args.quant else folder
+    merged.mkdir(exist_ok=True)
+    write_merged(merge, settings, merged, report, scores_of(merge.adapter, logs_dir))
+    if args.quant:
+        write_gguf(args, folder, merged, settings, decoding)
+        remove(merged)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    config = cli.effective_config(args)
+    args.model = args.model or newest_adapter()
+    if args.model is None:
+        raise UserError(
+            "no adapter here (finetuned_*); train one: python train_8b.py, or name one: --model FOLDER"
+        )
+    output = find_output(args, args.model)
+    if args.quant:
+        llama_cpp.check_packages()
+    merge = plan_merge(args.model, args.base, args.float32)
+    settings = AdapterSettings.load(args.model)
+    decoding = answer_settings(args.model, config, cli.given_flags(args)).decoding
+    rows = choose_rows(config, args.replay)
+    needed = needed_bytes(merge, args.quant)
+    print_plan(merge, args, output, needed)
+    check_space(output, needed)
+    if args.dry_run:
+        return 0
+    started = time.monotonic()
+    tokenizer = load_tokenizer(args.model)
+    questions = replay.make_questions(rows, tokenizer, settings.system_prompt or "")
+    try:
+        with lock(output), put_in_place(output) as folder:
+            write_export(args, merge, folder, settings, decoding, config["logs_dir"])
+            if questions:
+                check_answers(args, merge, folder, questions, decoding)
+    except AnswersDiffer as problem:
+        print(
+            f"error: the export answers otherwise: {problem}; nothing was kept (--replay 0 keeps it to look at)",
+            file=sys.stderr,
+        )
+        return EXIT_ANSWERS_DIFFER
+    print(
+        f"written    {output} in {time.monotonic() - started:.0f} s" + ("" if questions else ", not replayed")
+    )
+    print(f"next       {next_command(args, output)}")
+    return 0
+
+
+def next_command(args, output: Path) -> str:
+    name = Path(args.model).name
+    return {
+        "merged": f"vllm serve {output}",
+        "gguf": f"llama-server -m {output / GGUF_FILE} --jinja",
+        "ollama": f"cd {output} && ollama create {name} -f Modelfile && ollama run {name}",
+    }[args.format]
+
+
+if __name__ == "__main__":
+    cli.run_main(main)

@@ -1,0 +1,183 @@
+"""An export answers the same questions as the adapter did, and the answers are compared token by token.
+
+Both sides run as anyone else would run them: plain transformers and PEFT, the folder's own chat template,
+tokenizer and end tokens. Nothing of Unsloth, nothing of this repository's loading.
+"""
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from legalqa.model import untrusted
+from legalqa.model.base import load_tokenizer
+from legalqa.model.export import Merge, end_ids
+from legalqa.model.generate import generation_arguments
+from legalqa.model.prompt import prompt_messages, render_prompt
+from legalqa.model.settings import Decoding
+from legalqa.scoring.metrics import word_f1
+
+FIRST_TOKENS = 20
+# The least mean share of equal first tokens, by how far the weights are from the adapter's. Rounding flips a token
+# now and then where two are nearly as likely, and what follows differs; a wrong export agrees on next to none.
+LEAST_FIRST_TOKENS = {"float32": 1.0, "16-bit": 0.8, "f16": 0.8, "q8_0": 0.7, "q4_k_m": 0.4}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A validation question, as chat turns (the system turn is the template's), as text and as token ids."""
+
+    messages: list[dict[str, str]]
+    text: str
+    ids: list[int]
+
+
+class Reply(NamedTuple):
+    """What a model made of a question: the ids it read, the ids it wrote (the end token among them), their text."""
+
+    prompt_ids: list[int]
+    ids: list[int]
+    text: str
+
+
+class Replayed(NamedTuple):
+    """The replies of one side to all questions, and the tokens at which it stops."""
+
+    replies: list[Reply]
+    end_ids: list[int]
+
+
+class Agreement(NamedTuple):
+    """How one reply compares with the adapter's."""
+
+    same_prompt: bool
+    identical: bool  # every token, the end too
+    first_tokens: float  # the share of the first FIRST_TOKENS that is equal before one differs
+    word_f1: float
+
+
+def make_questions(records: Sequence[dict], tokenizer: Any, system_prompt: str) -> list[Question]:
+    texts = [render_prompt(record, tokenizer, system_prompt) for record in records]
+    return [
+        Question(prompt_messages(record, tokenizer), text, tokenizer(text).input_ids)
+        for record, text in zip(records, texts)
+    ]
+
+
+def compare(expected: Reply, made: Reply) -> Agreement:
+    first = expected.ids[:FIRST_TOKENS]
+    equal = next(
+        (i for i, (a, b) in enumerate(zip(first, made.ids)) if a != b), min(len(first), len(made.ids))
+    )
+    identical = expected.ids == made.ids
+    same_text = 1.0 if expected.text == made.text else word_f1(made.text, expected.text)
+    return Agreement(expected.prompt_ids == made.prompt_ids, identical, equal / max(1, len(first)), same_text)
+
+
+def mean_first_tokens(expected: Replayed, made: Replayed) -> float:
+    shares = [compare(*pair).first_tokens for pair in zip(expected.replies, made.replies)]
+    return sum(shares) / len(shares)
+
+
+def find_problem(kind: str, expected: Replayed, made: Replayed, base: Replayed) -> str | None:
+    """Why the export does not answer as the adapter did, or None. `base`: the answers without the adapter."""
+    agreements = [compare(*pair) for pair in zip(expected.replies, made.replies)]
+    wrong = [number for number, agreement in enumerate(agreements, 1) if not agreement.same_prompt]
+    if wrong:
+        return (
+            f"question {wrong[0]} becomes other tokens than in training ({len(wrong)} of {len(agreements)} do): "
+            "the chat template or the tokenizer is another one"
+        )
+    if not set(expected.end_ids) <= set(made.end_ids):
+        return (
+            f"it stops at the tokens {made.end_ids}, the adapter at {expected.end_ids}: answers would not end"
+        )
+    share, without = mean_first_tokens(expected, made), mean_first_tokens(expected, base)
+    if kind == "float32" and not all(agreement.identical for agreement in agreements):
+        return f"{sum(not a.identical for a in agreements)} of {len(agreements)} answers differ from the adapter's"
+    if share < LEAST_FIRST_TOKENS[kind] or (without < 1 and share <= without):
+        return (
+            f"{100 * share:.0f} % of the first {FIRST_TOKENS} tokens are the adapter's; {kind} weights should give "
+            f"{100 * LEAST_FIRST_TOKENS[kind]:.0f} % or more, and the base without the adapter gives {100 * without:.0f} %"
+        )
+    return None
+
+
+def replay_adapter(
+    merge: Merge, questions: list[Question], decoding: Decoding, report: Callable[[str], None]
+) -> tuple[Replayed, Replayed]:
+    """(the adapter's replies, those of its base alone), on the base that the export was made of."""
+    from peft import LoraConfig, PeftModel
+    from transformers import GenerationConfig
+
+    tokenizer = load_tokenizer(str(merge.adapter))
+    ends = end_ids(merge.base, tokenizer)
+    language_model = load_model(merge.base, merge)
+    language_model.generation_config = GenerationConfig(
+        eos_token_id=ends, pad_token_id=tokenizer.pad_token_id
+    )
+    lora = LoraConfig(**untrusted.lora_settings(merge.adapter)[1], task_type="CAUSAL_LM", inference_mode=True)
+    with untrusted.loading(f"the adapter {merge.adapter}"):
+        language_model = PeftModel.from_pretrained(
+            language_model, str(merge.adapter), config=lora, use_safetensors=True
+        ).eval()
+    report("replay     the adapter")
+    tuned = [reply(language_model, tokenizer, question.ids, decoding) for question in questions]
+    report("replay     its base alone")
+    short = replace(decoding, max_new_tokens=min(FIRST_TOKENS, decoding.max_new_tokens))
+    with language_model.disable_adapter():
+        plain = [reply(language_model, tokenizer, question.ids, short) for question in questions]
+    del language_model
+    gc.collect()
+    return Replayed(tuned, ends), Replayed(plain, ends)
+
+
+def replay_merged(folder: Path, merge: Merge, questions: list[Question], decoding: Decoding) -> Replayed:
+    """The replies of a merged folder, by what is in it alone."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    language_model = load_model(folder, merge)
+    ends = language_model.generation_config.eos_token_id
+    replies = [
+        reply(
+            language_model,
+            tokenizer,
+            tokenizer.apply_chat_template(question.messages, add_generation_prompt=True, return_dict=True)[
+                "input_ids"
+            ],
+            decoding,
+        )
+        for question in questions
+    ]
+    del language_model
+    gc.collect()
+    return Replayed(replies, ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
+def load_model(folder: Path, merge: Merge) -> Any:
+    """In float32 where that fits in memory: then only the rounding of the stored weights can differ."""
+    import psutil
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    on_gpu = torch.cuda.is_available()
+    memory = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
+    dtype = torch.float32 if merge.in_float32 or merge.parameters * 4 < 0.8 * memory else "auto"
+    with untrusted.loading(f"the model {folder}"):
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, device_map="auto" if on_gpu else "cpu", use_safetensors=True
+        ).eval()
+
+
+def reply(language_model: Any, tokenizer: Any, prompt_ids: list[int], decoding: Decoding) -> Reply:
+    """One question at a time: in a batch padding changes the last bits."""
+    import torch
+
+    ids = torch.tensor([prompt_ids], device=language_model.device)
+    arguments = generation_arguments(replace(decoding, temperature=0.0), tokenizer)
+    with torch.inference_mode():
+        made = language_model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **arguments)
+    new = made[0, len(prompt_ids) :].tolist()
+    return Reply(prompt_ids, new, tokenizer.decode(new, skip_special_tokens=True).strip())
