@@ -15,7 +15,7 @@ def go_template(tokenizer: Any) -> str:
 
     Turns come as .Messages: a system turn if any, then questions and answers by turns, a question last.
     """
-    first, second = {"instruction": FIRST}, {"instruction": SECOND}
+    first, second = ({"instruction": mark, "input": ""} for mark in (FIRST, SECOND))
     begin_system, system_to_first, end = split(render_prompt(first, tokenizer, SYSTEM), SYSTEM, FIRST)
     begin, to_answer, to_second, _ = split(
         render_prompt(second, tokenizer, history=[(first, ANSWER)]), FIRST, ANSWER, SECOND
