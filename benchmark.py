@@ -29,6 +29,7 @@ from legalqa.model.adapter import (
     answer_settings,
     check_adapter,
     is_adapter,
+    is_merged,
     newest_adapter,
 )
 from legalqa.model.answers import Answers, generate_all
@@ -45,6 +46,7 @@ KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens"
         "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "system_prompt",
         "load_in_4bit", "max_seq_length", "logs_dir")
 # fmt: on
+TUNED_KINDS = ("adapter", "merged")
 
 
 def parse_args(argv=None):
@@ -136,7 +138,7 @@ def run_model(args, config, rows):
     name, started = find_model(args), time.monotonic()
     settings = answer_settings(name, config, cli.given_flags(args))
     engine = load_engine(name, settings, config)
-    device, tuned = find_device(), is_adapter(name)
+    device = find_device()
     print(
         f"model {name} on {device.name}, loaded in {time.monotonic() - started:.0f} s; {len(rows)} rows, "
         f"{settings.decoding.max_new_tokens} tokens at most",
@@ -161,10 +163,7 @@ def run_model(args, config, rows):
         )
     ]
     facts = {
-        "model": Path(name).name if Path(name).exists() else name,
-        "kind": "adapter" if tuned else "base",
-        "base_model": check_adapter(name) if tuned else name,
-        "adapter": adapter_facts(name) if tuned else None,
+        **model_facts(name),
         "device": asdict(device),
         "decoding": asdict(settings.decoding),
         "load_in_4bit": settings.load_in_4bit,
@@ -176,22 +175,36 @@ def run_model(args, config, rows):
     return samples, facts, answers.path
 
 
-def adapter_facts(name):
-    return {"path": str(name), "sha256": fingerprint(name), "run": AdapterSettings.load(name).run}
+def model_facts(name):
+    """What answered: a base model, an adapter, or a folder into which one was merged; of which run."""
+    saved, kind = AdapterSettings.load(name), "base"
+    if is_adapter(name):
+        kind, base_model, sha256 = "adapter", check_adapter(name), fingerprint(name)
+    elif is_merged(name):
+        kind, base_model = "merged", saved.base_model
+        sha256 = saved.merged_adapter_sha256 or fingerprint(name)
+    tuned = kind != "base"
+    return {
+        "model": Path(name).name if Path(name).exists() else name,
+        "kind": kind,
+        "base_model": base_model if tuned else name,
+        "adapter": {"path": str(name), "sha256": sha256, "run": saved.run} if tuned else None,
+    }
 
 
 def read_predictions(path):
     return metrics.score_predictions(records.read_records(path), path)
 
 
-def newest_of_kind(logs_dir, kind):
-    """Path of the newest benchmark_*.json of a base model or an adapter."""
+def newest_of_kind(logs_dir, *kinds):
+    """Path of the newest benchmark_*.json of a base model, or of a tuned one."""
     for path in sorted(Path(logs_dir).glob("benchmark_*.json"), reverse=True):
-        if read_json(path).get("meta", {}).get("kind") == kind:
+        if read_json(path).get("meta", {}).get("kind") in kinds:
             return str(path)
-    wanted = "--model models/demo (or your base model)" if kind == "base" else ""
+    of_base = "base" in kinds
+    wanted = "--model models/demo (or your base model)" if of_base else ""
     raise UserError(
-        f"no benchmark of {'a base model' if kind == 'base' else 'an adapter'} in {logs_dir} to compare; "
+        f"no benchmark of {'a base model' if of_base else 'an adapter'} in {logs_dir} to compare; "
         f"make one: python benchmark.py {wanted}".rstrip()
     )
 
@@ -205,7 +218,7 @@ def compare(args, config, console):
     """Score nothing: read two results, print and save B minus A."""
     if len(args.compare) not in (0, 2):
         raise UserError(f"--compare takes two files or none, not {len(args.compare)}")
-    paths = args.compare or [newest_of_kind(config["logs_dir"], kind) for kind in ("base", "adapter")]
+    paths = args.compare or [newest_of_kind(config["logs_dir"], *kinds) for kinds in (("base",), TUNED_KINDS)]
     results = [read_json(path) for path in paths]
     for path, result in zip(paths, results):
         problem = json_problem(result, ComparedLog)
@@ -276,7 +289,7 @@ def main(argv=None):
             f"{generation['tokens_per_second']:.0f} tokens/s"
         )
     print(f"written    {path}")
-    if facts["kind"] == "adapter":
+    if facts["kind"] in TUNED_KINDS:
         print(
             f"next       {runlog.command('benchmark.py', '--model', facts['base_model'])}   "
             "(the base on the same rows, then --compare)"

@@ -4,10 +4,10 @@ Reads   an adapter (the newest finetuned_*), its 16-bit base, validation questio
 Writes  a folder: `merged` (safetensors for vLLM and transformers), `gguf` (llama.cpp) or `ollama` (GGUF and
         Modelfile). It appears whole, after its answers were compared with the adapter's, or not at all
 
-  python export_model.py --dry-run                                         sizes, space and time
-  python export_model.py --base Qwen/Qwen3-8B                              a merged folder
-  python export_model.py --format gguf --quant q4_k_m --base Qwen/Qwen3-8B      one file for llama.cpp
-  python export_model.py --format ollama --base Qwen/Qwen3-8B              the same, and a Modelfile for Ollama
+  python export_model.py --dry-run                                 sizes, space and time
+  python export_model.py --base Qwen/Qwen3-8B                      a merged folder
+  python export_model.py --base Qwen/Qwen3-8B --format gguf        one file for llama.cpp, 8 bits
+  python export_model.py --base Qwen/Qwen3-8B --format ollama      one of 4 bits, and a Modelfile
 """
 
 import random
@@ -22,15 +22,23 @@ from legalqa.files import lock, read_json, write_text
 from legalqa.model import llama_cpp, ollama, replay
 from legalqa.model.adapter import SETTINGS_FILE, AdapterSettings, answer_settings, newest_adapter, remove
 from legalqa.model.base import load_tokenizer
-from legalqa.model.export import Merge, check_space, plan_merge, put_in_place, scores_of, write_merged
+from legalqa.model.export import (
+    LICENCES,
+    adapter_tokenizer,
+    check_space,
+    put_in_place,
+    scores_of,
+    write_merged,
+)
+from legalqa.model.merge import Merge, plan_merge
 from legalqa.model.replay import Question, Replayed
 from legalqa.model.settings import Decoding
+from legalqa.report.tables import make_table
 
 KEYS = ("validation_file", "max_new_tokens", "seed", "logs_dir")
 FORMATS = ("merged", "gguf", "ollama")
 GGUF_FILE = "model.gguf"
-# Of two CPU cores: see bench/results/merge_memory.json.
-MERGE_BYTES_PER_SEC, QUANTIZED_WEIGHTS_PER_SEC = 150e6, 30e6
+MERGE_BYTES_PER_SEC, GGUF_WEIGHTS_PER_SEC = 150e6, 15e6  # on two cores: bench/results/merge_memory.json
 EXIT_ANSWERS_DIFFER = 1
 
 
@@ -69,7 +77,7 @@ def parse_args(argv=None):
 
 
 def find_output(args, model: str) -> Path:
-    """The folder to write; UserError when something is there that is no export, or no --overwrite is given."""
+    """The folder to write; UserError when something else is there, or an export without --overwrite."""
     output = Path(args.output or f"{Path(model)}_{args.format}")
     if output.resolve() == Path(model).resolve():
         raise UserError(f"--output {output} is the adapter itself; give another folder")
@@ -92,21 +100,21 @@ def needed_bytes(merge: Merge, quant: str | None) -> int:
 
 
 def print_plan(merge: Merge, args, output: Path, needed: int) -> None:
-    kind = "float32" if merge.in_float32 else "16-bit"
-    gguf_bytes = merge.parameters * llama_cpp.QUANTS[args.quant] if args.quant else 0
-    seconds = merge.total_bytes * (2 if args.quant else 1) / MERGE_BYTES_PER_SEC
-    seconds += merge.parameters / QUANTIZED_WEIGHTS_PER_SEC if args.quant in ("q8_0", "q4_k_m") else 0
+    kind, written = "float32" if merge.in_float32 else "16-bit", merge.total_bytes
+    seconds = merge.total_bytes / MERGE_BYTES_PER_SEC
+    if args.quant:
+        output, kind, written = (
+            output / GGUF_FILE,
+            args.quant,
+            merge.parameters * llama_cpp.QUANTS[args.quant],
+        )
+        seconds += merge.parameters / GGUF_WEIGHTS_PER_SEC
+    changed = f"{len(merge.pairs)} of {len(merge.shapes)} tensors"
+    print(f"adapter    {merge.adapter} changes {changed} of {merge.base_name}")
+    print(f"write      {output}, {kind}, {written / 1e9:.1f} GB")
+    print(f"space      {needed / 1e9:.1f} GB at the fullest; 6 GB of memory, without the replay")
     print(
-        f"adapter    {merge.adapter}: {len(merge.pairs)} of {len(merge.shapes)} tensors of {merge.base_name} change"
-    )
-    print(
-        f"write      {output}: {kind}, {merge.total_bytes / 1e9:.1f} GB"
-        if not args.quant
-        else f"write      {output}/{GGUF_FILE}: {args.quant}, about {gguf_bytes / 1e9:.1f} GB"
-    )
-    print(f"space      {needed / 1e9:.1f} GB at the fullest; memory: 6 GB are enough to write it")
-    print(
-        f"time       about {max(1, seconds / 60):.0f} min on two cores, and the replay of {args.replay} questions"
+        f"time       {max(1, seconds / 60):.0f} min on two cores, and the replay of {args.replay} questions"
     )
 
 
@@ -117,35 +125,23 @@ def choose_rows(config, count: int) -> list[dict]:
 
 
 def print_replay(kind: str, expected: Replayed, made: Replayed, base: Replayed) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(
-        title=f"the adapter's answers and those of the export ({kind})", title_justify="left", box=box.SIMPLE
-    )
-    for column in (
-        "question",
-        "same prompt",
-        f"first {replay.FIRST_TOKENS} tokens, %",
-        "all tokens",
-        "word_f1, %",
-    ):
-        table.add_column(column, justify="right")
+    title = f"the adapter's answers and those of the export ({kind})"
+    columns = ("question", "prompt", f"first {replay.FIRST_TOKENS} tokens, %", "all tokens", "word_f1, %")
+    table = make_table(title, *columns)
     for number, pair in enumerate(zip(expected.replies, made.replies), 1):
         agreement = replay.compare(*pair)
         table.add_row(
             str(number),
-            "yes" if agreement.same_prompt else "NO",
+            "same" if agreement.same_prompt else "DIFFERS",
             f"{100 * agreement.first_tokens:.0f}",
-            "equal" if agreement.identical else "differ",
+            "same" if agreement.identical else "differ",
             f"{100 * agreement.word_f1:.0f}",
         )
     Console().print(table)
-    print(
-        f"replay     {100 * replay.mean_first_tokens(expected, made):.0f} % of the first {replay.FIRST_TOKENS} tokens "
-        f"are the adapter's; without the adapter the base gives {100 * replay.mean_first_tokens(expected, base):.0f} %"
-    )
+    share, without = (100 * replay.mean_first_tokens(expected, side) for side in (made, base))
+    print(f"agreement  {share:.0f} % of the first tokens; the base without the adapter {without:.0f} %")
 
 
 def report(text: str) -> None:
@@ -156,7 +152,7 @@ def write_gguf(args, folder: Path, merged: Path, settings: AdapterSettings, deco
     """model.gguf in `folder` of the merged folder, with its card and legalqa.json; for Ollama a Modelfile."""
     report(f"gguf       {args.quant}")
     llama_cpp.convert(merged, folder / GGUF_FILE, args.quant)
-    for pattern in (SETTINGS_FILE, "README.md", "LICENSE*", "NOTICE*"):
+    for pattern in (SETTINGS_FILE, "README.md", *LICENCES):
         for path in merged.glob(pattern):
             path.rename(folder / path.name)
     if args.format == "ollama":
@@ -212,8 +208,7 @@ def main(argv=None):
     if args.dry_run:
         return 0
     started = time.monotonic()
-    tokenizer = load_tokenizer(args.model)
-    questions = replay.make_questions(rows, tokenizer, settings.system_prompt or "")
+    questions = replay.make_questions(rows, adapter_tokenizer(merge), settings.system_prompt or "")
     try:
         with lock(output), put_in_place(output) as folder:
             write_export(args, merge, folder, settings, decoding, config["logs_dir"])
@@ -221,7 +216,7 @@ def main(argv=None):
                 check_answers(args, merge, folder, questions, decoding)
     except AnswersDiffer as problem:
         print(
-            f"error: the export answers otherwise: {problem}; nothing was kept (--replay 0 keeps it to look at)",
+            f"error: the export answers otherwise: {problem}; it was not kept (--replay 0 keeps it)",
             file=sys.stderr,
         )
         return EXIT_ANSWERS_DIFFER

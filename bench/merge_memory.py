@@ -2,7 +2,7 @@
 
   python bench/merge_memory.py --size 8b --folder /tmp/merge      needs 34 GB of disk; --size 4b needs 17
 
-Writes  bench/results/merge_memory.json. The merge runs in a process of its own, whose peak is the kernel's figure.
+Writes  bench/results/merge_memory.json. The merge runs in a process of its own; its peak is the kernel's.
 """
 
 import argparse
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from legalqa import runlog
 from legalqa.files import write_json
 from legalqa.model.device import find_device, peak_memory_bytes
-from legalqa.model.export import Merge, plan_merge, write_weights
+from legalqa.model.merge import plan_merge, write_weights
 
 # hidden size, intermediate size, layers, query heads, whether the head is the embedding (Qwen3's config.json)
 SIZES = {"8b": (4096, 12288, 36, 32, False), "4b": (2560, 9728, 36, 32, True), "tiny": (64, 128, 2, 4, True)}
@@ -41,7 +41,9 @@ def tensor_shapes(size: str) -> tuple[dict[str, list[int]], dict[str, list[int]]
         "mlp.up_proj": [inner, hidden],
         "mlp.down_proj": [hidden, inner],
     }
-    layer_shapes = {f"model.layers.{i}.{name}": shape for i in range(layers) for name, shape in adapted.items()}
+    layer_shapes = {
+        f"model.layers.{i}.{name}": shape for i in range(layers) for name, shape in adapted.items()
+    }
     shapes = {"model.embed_tokens.weight": [VOCABULARY, hidden], "model.norm.weight": [hidden]}
     shapes |= {} if is_tied else {"lm_head.weight": [VOCABULARY, hidden]}
     return shapes | {f"{name}.weight": shape for name, shape in layer_shapes.items()}, layer_shapes
@@ -83,7 +85,7 @@ def make_adapter(folder: Path, base: Path, layers: dict[str, list[int]]) -> None
 def merge(folder: Path) -> dict[str, float]:
     """Plan and write: what export_model.py does but for the tokenizer and the replay."""
     started = time.monotonic()
-    plan: Merge = plan_merge(folder / "adapter", None, False)
+    plan = plan_merge(folder / "adapter", None, False)
     (folder / "merged").mkdir()
     write_weights(plan, folder / "merged", lambda text: None)
     seconds = time.monotonic() - started
@@ -101,7 +103,7 @@ def merge(folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="8b")
     parser.add_argument("--folder", type=Path, required=True, help="where the weights lie while it runs")
     parser.add_argument("--merge", action="store_true", help=argparse.SUPPRESS)

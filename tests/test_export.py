@@ -13,7 +13,7 @@ import export_model
 from config import CONFIG
 from legalqa.errors import UserError
 from legalqa.files import read_json, write_json
-from legalqa.model import export, llama_cpp, ollama, quantize, replay
+from legalqa.model import export, llama_cpp, merge, ollama, quantize, replay
 from legalqa.model.adapter import AdapterSettings, answer_settings, is_merged
 from legalqa.model.base import load_tokenizer
 from legalqa.model.settings import Decoding
@@ -159,24 +159,26 @@ def merged(place):
 
 
 def load_merge(place, float32=True):
-    return export.plan_merge(place / "adapter", None, float32)
+    return merge.plan_merge(place / "adapter", None, float32)
 
 
-def ask_both(place, folder, count=3):
-    """(adapter's replies, base's, the folder's)."""
-    merge = load_merge(place)
-    tokenizer = load_tokenizer(str(place / "adapter"))
-    questions = replay.make_questions(tiny.make_rows(count), tokenizer, SYSTEM_PROMPT)
-    expected, base = replay.replay_adapter(merge, questions, DECODING, lambda text: None)
-    return expected, base, replay.replay_merged(folder, merge, questions, DECODING)
+@pytest.fixture(scope="module")
+def place_replies(place):
+    """(the adapter's replies to the rows that the stage chooses, its base's)."""
+    rows = export_model.choose_rows(CONFIG | {"validation_file": place / "validation.jsonl"}, 2)
+    questions = replay.make_questions(rows, load_tokenizer(str(place / "adapter")), SYSTEM_PROMPT)
+    return replay.replay_adapter(load_merge(place), questions, DECODING, lambda text: None)
 
 
 # ------------------------------------------------------------------------------------------- merged
 
 
 @pytest.mark.slow
-def test_merged_in_float32_answers_token_by_token(place, merged):
-    expected, base, made = ask_both(place, merged)
+def test_merged_in_float32_answers_token_by_token(place, merged, place_replies):
+    expected, base = place_replies
+    rows = export_model.choose_rows(CONFIG | {"validation_file": place / "validation.jsonl"}, 2)
+    questions = replay.make_questions(rows, load_tokenizer(str(place / "adapter")), SYSTEM_PROMPT)
+    made = replay.replay_merged(merged, load_merge(place), questions, DECODING)
     assert [reply.ids for reply in made.replies] == [reply.ids for reply in expected.replies]
     assert replay.mean_first_tokens(expected, base) < 0.5  # the adapter does change the answers
     assert replay.find_problem("float32", expected, made, base) is None
@@ -190,7 +192,9 @@ def test_merged_folder_is_whole(place, merged):
     assert settings.run == "20260101_000000" and settings.base_model == str(place / "base")
     assert settings.load_in_4bit is False and settings.decoding == DECODING
     answers = answer_settings(merged, CONFIG)
-    assert answers.system_prompt == SYSTEM_PROMPT and answers.decoding == DECODING and not answers.load_in_4bit
+    assert (
+        answers.system_prompt == SYSTEM_PROMPT and answers.decoding == DECODING and not answers.load_in_4bit
+    )
     generation = read_json(merged / "generation_config.json")
     tokenizer = load_tokenizer(str(merged))
     assert generation["eos_token_id"] == [tokenizer.eos_token_id] and generation["temperature"] == 0.0
@@ -220,12 +224,14 @@ def test_sixteen_bits_and_shards(place, tmp_path):
     base = tmp_path / "base"
     shutil.copytree(place / "base", base)
     weights = load_file(base / "model.safetensors")
-    save_file({name: w.bfloat16() for name, w in weights.items()}, base / "model.safetensors", {"format": "pt"})
-    merge = export.plan_merge(place / "adapter", str(base), False)
-    export.write_weights(merge, tmp_path, lambda text: None, shard_bytes=100_000)
+    save_file(
+        {name: w.bfloat16() for name, w in weights.items()}, base / "model.safetensors", {"format": "pt"}
+    )
+    plan = merge.plan_merge(place / "adapter", str(base), False)
+    merge.write_weights(plan, tmp_path, lambda text: None, shard_bytes=100_000)
     files = sorted(tmp_path.glob("model-*.safetensors"))
     index = read_json(tmp_path / "model.safetensors.index.json")
-    assert len(files) > 2 and sum(path.stat().st_size for path in files) < merge.total_bytes + 20_000
+    assert len(files) > 2 and sum(path.stat().st_size for path in files) < plan.total_bytes + 20_000
     written = {name: tensor for path in files for name, tensor in load_file(path).items()}
     assert set(index["weight_map"]) == set(written) == set(weights)
     name = "model.layers.0.self_attn.q_proj.weight"
@@ -234,7 +240,7 @@ def test_sixteen_bits_and_shards(place, tmp_path):
     exact = weights[name].bfloat16().float() + 2.0 * b @ a
     assert torch.equal(written[name], exact.bfloat16())
     shutil.copy(base / "config.json", tmp_path)
-    assert AutoModelForCausalLM.from_pretrained(tmp_path).num_parameters() == merge.parameters
+    assert AutoModelForCausalLM.from_pretrained(tmp_path).num_parameters() == plan.parameters
 
 
 # ------------------------------------------------------------------------------------------- broken
@@ -267,7 +273,9 @@ def shuffle_tensor(folder):
 
     weights = load_file(folder / "model.safetensors")
     name = "model.layers.1.mlp.down_proj.weight"
-    weights[name] = weights[name][torch.randperm(len(weights[name]), generator=torch.Generator().manual_seed(0))]
+    weights[name] = weights[name][
+        torch.randperm(len(weights[name]), generator=torch.Generator().manual_seed(0))
+    ]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -282,15 +290,16 @@ BROKEN = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", BROKEN)
-def test_broken_export_is_caught(place, merged, what, monkeypatch, capsys):
+def test_broken_export_is_caught(place, merged, place_replies, what, monkeypatch, capsys):
     """The whole stage: exit 1, one clear line, and no folder left."""
     damage, words = BROKEN[what]
 
-    def write_and_damage(merge, settings, folder, *_):
+    def write_and_damage(plan, settings, folder, *_):
         shutil.copytree(merged, folder, dirs_exist_ok=True)
         damage(folder)
 
     monkeypatch.setattr(export_model, "write_merged", write_and_damage)
+    monkeypatch.setattr(export_model.replay, "replay_adapter", lambda *_: place_replies)
     output = place / f"broken {what}"
     assert export_model.main(flags(place, "--float32", "--output", output, "--replay", 2)) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
@@ -337,9 +346,11 @@ def test_what_is_refused(place, tmp_path, monkeypatch):
     four_bit = tmp_path / "Qwen3-bnb-4bit"
     shutil.copytree(place / "base", four_bit)
     model_config = read_json(four_bit / "config.json")
-    write_json(four_bit / "config.json", model_config | {"quantization_config": {"quant_method": "bitsandbytes"}})
+    write_json(
+        four_bit / "config.json", model_config | {"quantization_config": {"quant_method": "bitsandbytes"}}
+    )
     error = error_of(*flags(place, "--base", four_bit, "--output", tmp_path / "out"))
-    assert "4-bit weights alone" in error and f"--base {tmp_path / 'Qwen3'}" in error
+    assert "packed weights alone" in error and f"--base {tmp_path / 'Qwen3'}" in error
     other = tiny.make_model(tmp_path / "other", seed=5)
     norm_error = error_of(*flags(place, "--base", make_other(other), "--output", tmp_path / "out"))
     assert "is not the model that" in norm_error
@@ -397,30 +408,65 @@ def test_scores_of_this_adapter_alone(tmp_path):
 # ------------------------------------------------------------------------------------------- llama.cpp
 
 
+@pytest.fixture(scope="module")
+def gemma_replies(gemma):
+    """(plan, questions, the adapter's replies, its base's)."""
+    plan = merge.plan_merge(gemma / "adapter", None, False)
+    questions = replay.make_questions(tiny.make_rows(2), load_tokenizer(str(gemma / "adapter")), "")
+    return plan, questions, *replay.replay_adapter(plan, questions, DECODING, lambda text: None)
+
+
+def break_gguf_end(folder):
+    """The answer's end is an ordinary token of the file, and the text's end its only one."""
+    path = folder / "tokenizer_config.json"
+    write_json(path, read_json(path) | {"eos_token": "<eos>"})
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text("utf-8").replace("<end_of_turn>", "<end_of_tern>"), "utf-8")
+    path = folder / "chat_template.jinja"
+    path.write_text(path.read_text("utf-8").replace("<end_of_turn>", "<end_of_tern>"), "utf-8")
+
+
+BROKEN_GGUF = {
+    "end token": (break_gguf_end, "would not end"),
+    "adapter left out": (leave_adapter_out, "% of the first 20 tokens are the adapter's"),
+}
+
+
 @pytest.mark.slow
 @needs_llama_cpp
-@pytest.mark.parametrize("quant", ["f16", "q4_k_m"])
-def test_gguf_of_the_demos_kind(gemma, place, quant, capsys):
-    """Converted, quantized and asked in llama.cpp: the same prompt ids, the same end, the same first tokens."""
+@pytest.mark.parametrize("what", BROKEN_GGUF)
+def test_broken_gguf_is_caught(gemma, gemma_replies, what, tmp_path):
+    plan, questions, expected, base = gemma_replies
+    damage, words = BROKEN_GGUF[what]
+    folder = gemma / f"merged {what}"
+    folder.mkdir()
+    export.write_merged(plan, AdapterSettings.load(gemma / "adapter"), folder, lambda text: None, None)
+    damage(folder)
+    llama_cpp.convert(folder, tmp_path / "model.gguf", "f16")
+    made = llama_cpp.replay_gguf(tmp_path / "model.gguf", questions, DECODING, expected.end_ids)
+    assert words in replay.find_problem("f16", expected, made, base)
+
+
+@pytest.mark.slow
+@needs_llama_cpp
+def test_ollama_folder_of_the_demos_kind(gemma, capsys):
+    """Four bits, asked in llama.cpp: the same prompt ids, end and first tokens; and the Modelfile beside it."""
     tiny.write_rows(gemma / "validation.jsonl", tiny.make_rows(6))
-    output = gemma / f"out_{quant}"
-    more = ("--format", "gguf", "--quant", quant, "--output", output, "--replay", 2)
-    code = export_model.main(flags(gemma, *more))
-    text = capsys.readouterr()
-    assert code == 0, text
-    assert sorted(path.name for path in output.iterdir()) == ["NOTICE", "README.md", "legalqa.json", "model.gguf"]
+    code = export_model.main(flags(gemma, "--format", "ollama", "--output", gemma / "out", "--replay", 2))
+    assert code == 0, capsys.readouterr()
+    names = sorted(path.name for path in (gemma / "out").iterdir())
+    assert names == ["Modelfile", "NOTICE", "README.md", "legalqa.json", "model.gguf"]
 
 
 @pytest.mark.slow
 @needs_llama_cpp
 def test_gguf_of_qwens_real_vocabulary(tmp_path, capsys):
+    """Eight bits; the system prompt of the training comes from the file's own template."""
     make_qwen(tmp_path / "base")
     make_adapter(tmp_path / "base", tmp_path / "adapter", SYSTEM_PROMPT)
     tiny.write_rows(tmp_path / "validation.jsonl", tiny.make_rows(6))
-    code = export_model.main(flags(tmp_path, "--format", "ollama", "--output", tmp_path / "out", "--replay", 2))
-    text = capsys.readouterr()
-    assert code == 0, text
-    assert (tmp_path / "out" / "Modelfile").is_file()
+    code = export_model.main(flags(tmp_path, "--format", "gguf", "--output", tmp_path / "out", "--replay", 1))
+    assert code == 0, capsys.readouterr()
 
 
 def test_types_of_a_q4_k_m():
@@ -435,7 +481,10 @@ def test_types_of_a_q4_k_m():
     assert chosen("blk.0.attn_q.weight") == "Q4_K" and chosen("blk.35.ffn_down.weight") == "Q6_K"
     assert chosen("token_embd.weight") == "Q4_K" and chosen("token_embd.weight", tied=True) == "Q6_K"
     assert chosen("output.weight") == "Q6_K" and chosen("output.weight", row=640) == "Q8_0"
-    assert chosen("blk.4.ffn_up.weight", row=640) == "Q5_0" and chosen("blk.0.ffn_down.weight", row=640) == "Q8_0"
+    assert (
+        chosen("blk.4.ffn_up.weight", row=640) == "Q5_0"
+        and chosen("blk.0.ffn_down.weight", row=640) == "Q8_0"
+    )
     assert chosen("blk.0.attn_norm.weight") is None and chosen("blk.0.attn_q.weight", quant="q8_0") == "Q8_0"
     assert quantize.choose_type("blk.0.attn_q.bias", [256], 36, False, "q4_k_m") is None
 
@@ -457,7 +506,9 @@ def run_go_template(template, messages):
     begin, user = user.removeprefix("{{ if eq $i 0 }}").split("{{ end }}")
     parts = []
     for number, message in enumerate(messages):
-        form = {"system": system, "user": (begin if number == 0 else "") + user, "assistant": answer}[message["role"]]
+        form = {"system": system, "user": (begin if number == 0 else "") + user, "assistant": answer}[
+            message["role"]
+        ]
         parts.append(form.replace("{{ .Content }}", message["content"]))
     return "".join(parts) + end
 
@@ -484,8 +535,17 @@ def test_modelfile(place):
     tokenizer = load_tokenizer(str(place / "adapter"))
     settings = AdapterSettings.load(place / "adapter")
     lines = ollama.modelfile("model.gguf", tokenizer, ["<|im_end|>", "<|endoftext|>"], settings, DECODING)
-    assert lines.startswith('FROM ./model.gguf\nTEMPLATE """{{ range') and f'SYSTEM """{SYSTEM_PROMPT}"""' in lines
-    for line in ("temperature 0.0", "num_predict 24", "num_ctx 2072", 'stop "<|im_end|>"', 'stop "<|endoftext|>"'):
+    assert (
+        lines.startswith('FROM ./model.gguf\nTEMPLATE """{{ range')
+        and f'SYSTEM """{SYSTEM_PROMPT}"""' in lines
+    )
+    for line in (
+        "temperature 0.0",
+        "num_predict 24",
+        "num_ctx 2072",
+        'stop "<|im_end|>"',
+        'stop "<|endoftext|>"',
+    ):
         assert f"PARAMETER {line}\n" in lines
 
 

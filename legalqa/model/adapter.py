@@ -40,9 +40,7 @@ class AdapterSettings:
     load_in_4bit: bool | None = None
     train_sha256: str | None = None  # of the training file
     decoding: Decoding | None = None
-    merged_adapter_sha256: str | None = (
-        None  # of the weights that this folder has merged in (export_model.py)
-    )
+    merged_adapter_sha256: str | None = None  # of the adapter in these weights (export_model.py)
 
     @classmethod
     def of_run(
@@ -104,8 +102,9 @@ def is_adapter(folder: str | Path) -> bool:
 
 
 def is_merged(folder: str | Path) -> bool:
-    """Whether it is a model folder into which export_model.py merged an adapter."""
-    return not is_adapter(folder) and AdapterSettings.load(folder).merged_adapter_sha256 is not None
+    """Whether it is a model folder into which an adapter was merged: it keeps the adapter's legalqa.json."""
+    saved = AdapterSettings.load(folder)
+    return not is_adapter(folder) and bool(saved.run or saved.merged_adapter_sha256)
 
 
 def has_tokenizer(folder: str | Path) -> bool:

@@ -1,7 +1,7 @@
-"""llama.cpp: its own converter makes the GGUF file, its server answers from it. Each runs as a process of its own.
+"""llama.cpp: its own converter makes the GGUF file, its server answers from it, each in a process of its own.
 
-The packages lie apart (requirements-export.txt), because the converter brings a `gguf` of its own; a native crash
-or an abort there is one line here.
+The packages lie apart (requirements-export.txt), because the converter brings a `gguf` of its own; a native
+crash there is one line here.
 """
 
 import json
@@ -29,7 +29,7 @@ def check_packages() -> None:
 
 
 def run(what: str, *arguments: str | Path, text: str = "") -> str:
-    """stdout of a Python process that finds llama.cpp's packages first; UserError with the last line it wrote."""
+    """stdout of a Python process that finds llama.cpp's packages first; UserError with its last line."""
     root = Path(__file__).resolve().parent.parent.parent
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
@@ -46,7 +46,7 @@ def run(what: str, *arguments: str | Path, text: str = "") -> str:
 
 
 def convert(folder: Path, gguf_file: Path, quant: str) -> None:
-    """A merged folder as GGUF. Quantized files are made of one that holds the folder's 16 bits as they are."""
+    """A merged folder as GGUF. A quantized file is made of one that holds the folder's bits as they are."""
     write_sentencepiece(folder)
     exact = gguf_file if quant == "f16" else gguf_file.with_name("exact.gguf.tmp")
     outtype = "f16" if quant == "f16" else "auto"
@@ -57,8 +57,8 @@ def convert(folder: Path, gguf_file: Path, quant: str) -> None:
 
 
 def write_sentencepiece(folder: Path) -> None:
-    """tokenizer.model beside a tokenizer.json with byte fallback, which is a SentencePiece BPE whose tokens come in
-    the order of their scores: the converter knows such a vocabulary by that file alone (the demo's has none)."""
+    """tokenizer.model beside a tokenizer.json with byte fallback: that is a SentencePiece BPE, its tokens in
+    order of their scores, which the converter reads from that file alone (the demo model has none)."""
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text("utf-8"))
     if not tokenizer["model"].get("byte_fallback") or (folder / "tokenizer.model").exists():
@@ -85,7 +85,7 @@ def write_sentencepiece(folder: Path) -> None:
 def replay_gguf(
     gguf_file: Path, questions: list[Question], decoding: Decoding, end_ids: list[int]
 ) -> Replayed:
-    """The replies of a GGUF file in llama.cpp's server, asked as a chat: its template, its tokens, its end."""
+    """The replies of a GGUF file in llama.cpp's server, asked as a chat: its template, tokens and end."""
     longest = max(len(question.ids) for question in questions)
     asked: dict[str, Any] = {
         "end_ids": end_ids,

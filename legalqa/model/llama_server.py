@@ -1,7 +1,7 @@
-"""Questions on stdin, replies on stdout, by llama.cpp's own server: `python -m legalqa.model.llama_server FILE.gguf`.
+"""Questions on stdin, replies on stdout, by llama.cpp's own server; legalqa/model/llama_cpp.py starts it.
 
-A process of its own (legalqa/model/llama_cpp.py starts it). The chat goes the way of every client's: the file's
-template by llama.cpp's jinja, its tokenizer, greedy tokens until its end token.
+The chat goes the way of every client's: the file's template by llama.cpp's jinja, its tokenizer, greedy
+tokens until an end token.
 """
 
 import json

@@ -11,7 +11,7 @@ SYSTEM, FIRST, ANSWER, SECOND = (f"\u00a7{word}\u00a7" for word in ("system", "f
 
 
 def go_template(tokenizer: Any) -> str:
-    """The chat template as Ollama's: the text between the turns, taken from prompts that are rendered with marks.
+    """The chat template as Ollama's: what stands between the turns, found by rendering prompts of marks.
 
     Turns come as .Messages: a system turn if any, then questions and answers by turns, a question last.
     """

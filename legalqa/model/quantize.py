@@ -1,8 +1,8 @@
-"""GGUF weights in fewer bits, as llama-quantize does it: `python -m legalqa.model.quantize FROM TO q8_0|q4_k_m`.
+"""A GGUF file in fewer bits, as llama-quantize makes it: `python -m legalqa.model.quantize FROM TO q4_k_m`.
 
-The mixture of types is that of llama.cpp's src/llama-quant.cpp for a dense model, the numbers come from ggml's own
-kernels, which xllamacpp carries. (The ready llama-quantize builds on PyPI need a newer glibc than Debian 12 has.)
-Tensor by tensor: memory holds one.
+The mixture of types is that of llama.cpp's src/llama-quant.cpp for a dense model, the numbers come from
+ggml's own kernels, which xllamacpp carries. (The ready builds of llama-quantize on PyPI need a newer glibc
+than Debian 12 has.) Memory holds one tensor.
 """
 
 import ctypes
@@ -31,8 +31,6 @@ def choose_type(name: str, shape: list[int], num_layers: int, is_tied: bool, qua
     layer = re.match(r"blk\.(\d+)\.(attn_v|ffn_down)\.", name)
     more = has_more_bits(int(layer[1]), num_layers) if layer else False
     is_head = name == ("token_embd.weight" if is_tied else "output.weight")
-    if is_head and shape[0] % 256:
-        return "Q8_0" if shape[0] % 32 == 0 else "F16"
     wanted = "Q6_K" if more or is_head else "Q4_K"
     if shape[0] % 256 == 0:
         return wanted
@@ -50,7 +48,7 @@ def load_kernel() -> Any:
 
 
 def quantize_tensor(kernel: Any, data: Any, source_type: Any, target_type: Any, row_bytes: int) -> Any:
-    """The rows of a tensor as bytes of `target_type`, by all cores (ctypes lets go of the interpreter's lock)."""
+    """The rows of a tensor as bytes of `target_type`, by all cores (ctypes lets go of Python's lock)."""
     import gguf
     import numpy as np
 
