@@ -15,12 +15,19 @@ import sys
 import time
 from pathlib import Path
 
-from legalqa import cli
+from legalqa import cli, libraries
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import lock, read_json, write_text
 from legalqa.model import llama_cpp, ollama, replay
-from legalqa.model.adapter import SETTINGS_FILE, AdapterSettings, answer_settings, newest_adapter, remove
+from legalqa.model.adapter import (
+    SETTINGS_FILE,
+    AdapterSettings,
+    answer_settings,
+    check_prompt,
+    newest_adapter,
+    remove,
+)
 from legalqa.model.base import load_tokenizer
 from legalqa.model.export import (
     LICENCES,
@@ -36,7 +43,7 @@ from legalqa.model.settings import Decoding
 from legalqa.report.tables import make_table
 
 KEYS = ("validation_file", "max_new_tokens", "seed", "logs_dir")
-FORMATS = ("merged", "gguf", "ollama")
+FORMATS = {"merged": None, "gguf": "q8_0", "ollama": "q4_k_m"}  # with the --quant by default
 GGUF_FILE = "model.gguf"
 MERGE_BYTES_PER_SEC, GGUF_WEIGHTS_PER_SEC = 150e6, 15e6  # on two cores: bench/results/merge_memory.json
 EXIT_ANSWERS_DIFFER = 1
@@ -50,29 +57,20 @@ def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, KEYS, profile=False)
     parser.add_argument("--model", metavar="FOLDER", help="adapter folder (default: the newest finetuned_*)")
     parser.add_argument("--format", choices=FORMATS, default="merged", help="what to write (default: merged)")
-    parser.add_argument(
-        "--quant", choices=llama_cpp.QUANTS, help="weights of the GGUF file (default: q8_0; ollama: q4_k_m)"
-    )
-    parser.add_argument(
-        "--base", metavar="NAME", help="16-bit base, hub id or folder, of an adapter trained on a 4-bit one"
-    )
-    parser.add_argument(
-        "--float32", action="store_true", help="keep merged weights unrounded, twice the size"
-    )
+    quant_help = "weights of the GGUF file (default: q8_0; ollama: q4_k_m)"
+    parser.add_argument("--quant", choices=llama_cpp.QUANTS, help=quant_help)
+    base_help = "16-bit base, hub id or folder, of an adapter trained on a 4-bit one"
+    parser.add_argument("--base", metavar="NAME", help=base_help)
+    parser.add_argument("--float32", action="store_true", help="merged weights unrounded, twice the size")
     parser.add_argument("--output", metavar="FOLDER", help="the new folder (default: MODEL_FORMAT)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in --output")
-    parser.add_argument(
-        "--replay",
-        type=int,
-        default=8,
-        metavar="N",
-        help="validation questions to compare on; 0: none (default: 8)",
-    )
+    replay_help = "validation questions to compare on; 0: none (default: 8)"
+    parser.add_argument("--replay", type=int, default=8, metavar="N", help=replay_help)
     parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
     args = parser.parse_args(argv)
-    args.quant = (
-        None if args.format == "merged" else args.quant or ("q4_k_m" if args.format == "ollama" else "q8_0")
-    )
+    if args.quant and args.format == "merged":
+        raise UserError("--quant is of a GGUF file; add --format gguf or --format ollama")
+    args.quant = args.quant or FORMATS[args.format]
     return args
 
 
@@ -82,10 +80,7 @@ def find_output(args, model: str) -> Path:
     if output.resolve() == Path(model).resolve():
         raise UserError(f"--output {output} is the adapter itself; give another folder")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        if (
-            not (output / SETTINGS_FILE).is_file()
-            or AdapterSettings.load(output).merged_adapter_sha256 is None
-        ):
+        if AdapterSettings.load(output).merged_adapter_sha256 is None:
             raise UserError(f"--output {output} holds files that are no export; give another folder")
         if not args.overwrite:
             raise UserError(f"--output {output} holds an export; give another folder, or --overwrite")
@@ -100,22 +95,20 @@ def needed_bytes(merge: Merge, quant: str | None) -> int:
 
 
 def print_plan(merge: Merge, args, output: Path, needed: int) -> None:
-    kind, written = "float32" if merge.in_float32 else "16-bit", merge.total_bytes
-    seconds = merge.total_bytes / MERGE_BYTES_PER_SEC
+    written, minutes = merge.total_bytes, merge.total_bytes / MERGE_BYTES_PER_SEC / 60
     if args.quant:
-        output, kind, written = (
-            output / GGUF_FILE,
-            args.quant,
-            merge.parameters * llama_cpp.QUANTS[args.quant],
-        )
-        seconds += merge.parameters / GGUF_WEIGHTS_PER_SEC
+        output, written = output / GGUF_FILE, merge.parameters * llama_cpp.QUANTS[args.quant]
+        minutes += merge.parameters / GGUF_WEIGHTS_PER_SEC / 60
     changed = f"{len(merge.pairs)} of {len(merge.shapes)} tensors"
     print(f"adapter    {merge.adapter} changes {changed} of {merge.base_name}")
-    print(f"write      {output}, {kind}, {written / 1e9:.1f} GB")
+    print(f"write      {output}, {weights_kind(args)}, {written / 1e9:.1f} GB")
     print(f"space      {needed / 1e9:.1f} GB at the fullest; 6 GB of memory, without the replay")
-    print(
-        f"time       {max(1, seconds / 60):.0f} min on two cores, and the replay of {args.replay} questions"
-    )
+    print(f"time       {max(1, minutes):.0f} min on two cores, and the replay of {args.replay} questions")
+
+
+def weights_kind(args) -> str:
+    """The rounding of what is written, a key of replay.LEAST_FIRST_TOKENS."""
+    return args.quant or ("float32" if args.float32 else "16-bit")
 
 
 def choose_rows(config, count: int) -> list[dict]:
@@ -163,7 +156,7 @@ def write_gguf(args, folder: Path, merged: Path, settings: AdapterSettings, deco
 
 def check_answers(args, merge: Merge, folder: Path, questions: list[Question], decoding: Decoding) -> None:
     """Ask both sides, print the table; AnswersDiffer when the export is not what was tuned."""
-    kind = args.quant or ("float32" if args.float32 else "16-bit")
+    kind = weights_kind(args)
     expected, base = replay.replay_adapter(merge, questions, decoding, report)
     report("replay     the export")
     if args.quant:
@@ -190,6 +183,7 @@ def write_export(
 def main(argv=None):
     args = parse_args(argv)
     config = cli.effective_config(args)
+    libraries.log_to(None, verbose=False)
     args.model = args.model or newest_adapter()
     if args.model is None:
         raise UserError(
@@ -208,7 +202,9 @@ def main(argv=None):
     if args.dry_run:
         return 0
     started = time.monotonic()
-    questions = replay.make_questions(rows, adapter_tokenizer(merge), settings.system_prompt or "")
+    tokenizer = adapter_tokenizer(merge)
+    check_prompt(args.model, tokenizer)
+    questions = replay.make_questions(rows, tokenizer, settings.system_prompt or "")
     try:
         with lock(output), put_in_place(output) as folder:
             write_export(args, merge, folder, settings, decoding, config["logs_dir"])
@@ -220,9 +216,8 @@ def main(argv=None):
             file=sys.stderr,
         )
         return EXIT_ANSWERS_DIFFER
-    print(
-        f"written    {output} in {time.monotonic() - started:.0f} s" + ("" if questions else ", not replayed")
-    )
+    unchecked = "" if questions else ", its answers not compared"
+    print(f"written    {output} in {time.monotonic() - started:.0f} s{unchecked}")
     print(f"next       {next_command(args, output)}")
     return 0
 

@@ -122,8 +122,8 @@ def main() -> None:
         shutil.rmtree(args.folder, ignore_errors=True)
     device = find_device()
     result = {"size": args.size, "device": device.name, "memory_bytes": device.memory_bytes} | result
-    write_json(args.output, {"meta": runlog.run_meta(runlog.new_run_id()), **result})
     print(json.dumps(result, indent=2))
+    write_json(args.output, result | {"git": runlog.git_state(), "versions": runlog.package_versions()})
 
 
 if __name__ == "__main__":

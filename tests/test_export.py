@@ -450,8 +450,7 @@ def test_broken_gguf_is_caught(gemma, gemma_replies, what, tmp_path):
 @pytest.mark.slow
 @needs_llama_cpp
 def test_ollama_folder_of_the_demos_kind(gemma, capsys):
-    """Four bits, asked in llama.cpp: the same prompt ids, end and first tokens; and the Modelfile beside
-    it."""
+    """Four bits, asked in llama.cpp: the prompt ids, the end and the first tokens are the adapter's."""
     tiny.write_rows(gemma / "validation.jsonl", tiny.make_rows(6))
     code = export_model.main(flags(gemma, "--format", "ollama", "--output", gemma / "out", "--replay", 2))
     assert code == 0, capsys.readouterr()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from legalqa.libraries import quiet
 from legalqa.model import untrusted
 from legalqa.model.export import adapter_tokenizer, end_ids
 from legalqa.model.generate import generation_arguments
@@ -110,8 +111,9 @@ def replay_adapter(
     merge: Merge, questions: list[Question], decoding: Decoding, report: Callable[[str], None]
 ) -> tuple[Replayed, Replayed]:
     """(the adapter's replies, those of its base alone), on the base that the export was made of."""
-    from peft import LoraConfig, PeftModel
-    from transformers import GenerationConfig
+    with quiet():
+        from peft import LoraConfig, PeftModel
+        from transformers import GenerationConfig
 
     tokenizer = adapter_tokenizer(merge)
     ends = end_ids(merge.base, tokenizer)
@@ -163,7 +165,9 @@ def load_model(folder: Path, merge: Merge) -> Any:
     import psutil
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     on_gpu = torch.cuda.is_available()
     memory = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
     dtype = torch.float32 if merge.in_float32 or merge.parameters * 4 < 0.8 * memory else "auto"
