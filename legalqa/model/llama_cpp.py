@@ -65,9 +65,9 @@ def write_sentencepiece(folder: Path) -> None:
         return
     from sentencepiece import sentencepiece_model_pb2
 
-    kinds = sentencepiece_model_pb2.ModelProto.SentencePiece
+    kinds = sentencepiece_model_pb2.ModelProto.SentencePiece  # pyright: ignore
     added = {token["content"]: token["special"] for token in tokenizer["added_tokens"]}
-    model = sentencepiece_model_pb2.ModelProto()
+    model = sentencepiece_model_pb2.ModelProto()  # pyright: ignore
     model.trainer_spec.model_type = model.trainer_spec.BPE
     model.trainer_spec.byte_fallback = True
     for piece, token_id in sorted(tokenizer["model"]["vocab"].items(), key=lambda item: item[1]):

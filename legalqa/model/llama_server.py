@@ -12,7 +12,7 @@ from typing import Any
 
 
 def start_server(gguf_file: str, context: int) -> Any:
-    import xllamacpp
+    import xllamacpp  # pyright: ignore[reportMissingImports]
 
     parameters = xllamacpp.CommonParams()
     parameters.model.path = gguf_file

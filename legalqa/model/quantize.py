@@ -42,7 +42,7 @@ def choose_type(name: str, shape: list[int], num_layers: int, is_tied: bool, qua
 
 def load_kernel() -> Any:
     """ggml_quantize_chunk(type, source, target, first weight, rows, weights a row, importance) -> bytes."""
-    import xllamacpp.xllamacpp as library
+    import xllamacpp.xllamacpp as library  # pyright: ignore[reportMissingImports]
 
     kernel = ctypes.CDLL(library.__file__).ggml_quantize_chunk
     kernel.restype = ctypes.c_size_t
