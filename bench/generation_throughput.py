@@ -76,7 +76,7 @@ def parse_args():
 
 
 def measure(args):
-    """({label: (facts, answers, the batches' answers of the same rows)}, data type of the weights)."""
+    """({label: (measured, answers, the batches' answers of the same rows)}, data type of the weights)."""
     import config
     from legalqa.data import records
     from legalqa.model import attention, prompt
@@ -106,13 +106,13 @@ def measure(args):
     base = language_model.get_base_model() if hasattr(language_model, "get_base_model") else language_model
     if base.config.get_text_config()._attn_implementation == attention.NAME:
         base.set_attn_implementation("sdpa")
-        answers, facts = timed(language_model, tokenizer, prompts[::8], decoding, 1)
-        results["one at a time, sdpa"] = (facts, answers, batch_answers[::8])
-        answers, facts = timed(language_model, tokenizer, prompts, decoding, size)
-        results[f"batches of {size}, sdpa"] = (facts, answers, batch_answers)
-    for facts, answers, expected in results.values():
-        facts["ratio_tokens_per_second"] = batched["tokens_per_second"] / facts["tokens_per_second"]
-        facts["identical_share"] = sum(a.text == b.text for a, b in zip(answers, expected)) / len(answers)
+        answers, measured = timed(language_model, tokenizer, prompts[::8], decoding, 1)
+        results["one at a time, sdpa"] = (measured, answers, batch_answers[::8])
+        answers, measured = timed(language_model, tokenizer, prompts, decoding, size)
+        results[f"batches of {size}, sdpa"] = (measured, answers, batch_answers)
+    for measured, answers, expected in results.values():
+        measured["ratio_tokens_per_second"] = batched["tokens_per_second"] / measured["tokens_per_second"]
+        measured["identical_share"] = sum(a.text == b.text for a, b in zip(answers, expected)) / len(answers)
     return results, str(base.dtype).removeprefix("torch.")
 
 
@@ -123,18 +123,18 @@ def main():
     from legalqa.model.device import find_device
 
     print(f"{dtype:30}{'tokens/s':>10}{'seconds':>9}{'peak GB':>9}{'ratio':>7}{'identical':>11}")
-    for label, (facts, _, _) in results.items():
+    for label, (measured, _, _) in results.items():
         print(
-            f"{label:30}{facts['tokens_per_second']:10.1f}{facts['sec']:9.1f}"
-            f"{facts['peak_memory_bytes'] / 1e9:9.2f}{facts['ratio_tokens_per_second']:7.1f}"
-            f"{100 * facts['identical_share']:9.1f} %"
+            f"{label:30}{measured['tokens_per_second']:10.1f}{measured['sec']:9.1f}"
+            f"{measured['peak_memory_bytes'] / 1e9:9.2f}{measured['ratio_tokens_per_second']:7.1f}"
+            f"{100 * measured['identical_share']:9.1f} %"
         )
     summary = {
         "model": args.model,
         "rows": args.rows,
         "max_new_tokens": args.max_new_tokens,
         "dtype": dtype,
-        "results": {label: facts for label, (facts, _, _) in results.items()},
+        "results": {label: measured for label, (measured, _, _) in results.items()},
         "device": asdict(find_device()),
         "versions": runlog.package_versions(),
     }

@@ -99,19 +99,19 @@ def worker_make_big(work, settings):
         ),
         "longest": make_long_rows(tokenizer, longest, 8 * (WARM_UP_STEPS + TIMED_STEPS["longest"])),
     }
-    facts = {"tokenizer_length": len(tokenizer), "longest": longest}
+    measured = {"tokenizer_length": len(tokenizer), "longest": longest}
     for name, made in rows_of.items():
         tiny.write_rows(work / f"{name}.jsonl", made)
         examples = plan.render_rows(
             records.read_records(work / f"{name}.jsonl"), tokenizer, {"system_prompt": ""}
         )
         lengths = [example.tokens for example in examples]
-        facts[name] = {
+        measured[name] = {
             "lengths": lengths,
             "mean_tokens": sum(lengths) / len(lengths),
             "answer_share": sum(example.answer_tokens for example in examples) / sum(lengths),
         }
-    return facts
+    return measured
 
 
 def make_8b(folder, settings):
@@ -204,17 +204,17 @@ def worker_tiny_checks(work, settings):
     import tiny
     import torch
 
-    facts = {"unsloth_device": unsloth.DEVICE_TYPE}
+    measured = {"unsloth_device": unsloth.DEVICE_TYPE}
     if settings["device"] == "cuda":
-        facts["attention"] = attention_facts()
-    facts["losses"], facts["kernels"] = compare_batchings(work, settings)
+        measured["attention"] = attention_facts()
+    measured["losses"], measured["kernels"] = compare_batchings(work, settings)
     adapter = str(work / "train/adapter")
     language_model, tokenizer = load_for_inference(adapter, answer_settings(adapter, config.CONFIG))
     prompts = [prompt.render_prompt(row, tokenizer) for row in tiny.make_rows(32, seed=3)]
     decoding = greedy(16)
     batched = generate_batch(language_model, tokenizer, prompts, decoding)
     single = [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
-    facts["identical_answers"] = sum(a == b for a, b in zip(batched, single)) / len(prompts)
+    measured["identical_answers"] = sum(a == b for a, b in zip(batched, single)) / len(prompts)
     with torch.inference_mode():
         logits = [
             language_model(input_ids=tokenizer(text, return_tensors="pt").input_ids.to(language_model.device))
@@ -224,7 +224,7 @@ def worker_tiny_checks(work, settings):
             for text in prompts[:8]
         ]
     torch.save({"prompts": prompts, "logits": logits}, work / "logits.pt")
-    return facts
+    return measured
 
 
 def machine_facts(settings):
@@ -232,7 +232,7 @@ def machine_facts(settings):
 
     from legalqa.model.device import find_device, matrix_flops_per_sec
 
-    facts = {
+    measured = {
         **asdict(find_device()),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
@@ -244,12 +244,12 @@ def machine_facts(settings):
             capture_output=True,
             text=True,
         ).stdout.strip()
-        facts |= {
+        measured |= {
             "nvidia_smi": fields,
             "capability": torch.cuda.get_device_capability(),
             "bf16": torch.cuda.is_bf16_supported(),
         }
-    return facts | {"matmul_flops_per_sec": matrix_flops_per_sec(find_device())}
+    return measured | {"matmul_flops_per_sec": matrix_flops_per_sec(find_device())}
 
 
 def attention_facts():
@@ -400,7 +400,7 @@ def worker_generation(work, settings):
     ]
     decoding = greedy(8 if settings["tiny"] else 64)
     generate_batch(language_model, tokenizer, prompts[:2], greedy(4))
-    facts = {"vllm": importlib.util.find_spec("vllm") is not None}
+    measured = {"vllm": importlib.util.find_spec("vllm") is not None}
     for way, groups in (("single", [[text] for text in prompts[:4]]), ("batched", [prompts])):
         started, new_tokens = time.monotonic(), 0
         for texts in groups:
@@ -408,18 +408,18 @@ def worker_generation(work, settings):
                 answer.new_tokens for answer in generate_batch(language_model, tokenizer, texts, decoding)
             )
         seconds = time.monotonic() - started
-        facts[way] = {
+        measured[way] = {
             "batch_size": len(groups[0]),
             "new_tokens": new_tokens,
             "sec": seconds,
             "tokens_per_second": new_tokens / seconds,
         }
-    facts["ratio"] = facts["batched"]["tokens_per_second"] / facts["single"]["tokens_per_second"]
+    measured["ratio"] = measured["batched"]["tokens_per_second"] / measured["single"]["tokens_per_second"]
     if settings["device"] == "cuda":
         import torch
 
-        facts["peak_vram_bytes"] = torch.cuda.max_memory_reserved()
-    return facts
+        measured["peak_vram_bytes"] = torch.cuda.max_memory_reserved()
+    return measured
 
 
 # Steps: each returns (what it found, what is wrong with it).
@@ -501,8 +501,12 @@ class Check:
         started = time.monotonic()
         print(f"{time.monotonic() - self.started:5.0f} s  {name} ...", flush=True)
         try:
-            facts, problems = function(self)
-            self.steps[name] = {"status": "failed" if problems else "passed", "problems": problems, **facts}
+            measured, problems = function(self)
+            self.steps[name] = {
+                "status": "failed" if problems else "passed",
+                "problems": problems,
+                **measured,
+            }
         except FileNotFoundError as error:
             self.steps[name] = {"status": "not run", "problems": [str(error)]}
         except (TimeoutError, subprocess.TimeoutExpired):
@@ -536,16 +540,16 @@ def step_machine(check):
 
 
 def step_make_big(check):
-    facts = check.worker("make_big")
+    measured = check.worker("make_big")
     problems = (
         []
         if check.settings["tiny"] or check.settings["qwen_tiktoken"]
         else ["no qwen.tiktoken: the tiny tokenizer stands in"]
     )
     return {
-        "tokenizer_length": facts["tokenizer_length"],
-        "mean_tokens": facts["rows"]["mean_tokens"],
-        "answer_share": facts["rows"]["answer_share"],
+        "tokenizer_length": measured["tokenizer_length"],
+        "mean_tokens": measured["rows"]["mean_tokens"],
+        "answer_share": measured["rows"]["answer_share"],
     }, problems
 
 
@@ -559,7 +563,7 @@ def step_train_and_resume(check):
     resumed = check.train("resumed", "tiny", "tiny_train.jsonl", *TINY_FLAGS, "--resume")
     with safe_open(check.work / "train/adapter/adapter_model.safetensors", "pt") as file:
         dtypes = {str(file.get_slice(key).get_dtype()) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    facts = {
+    measured = {
         "initial_loss": whole["initial_loss"],
         "final_loss": whole["final_loss"],
         "resumed_final_loss": resumed["final_loss"],
@@ -574,7 +578,7 @@ def step_train_and_resume(check):
         problems.append("the resumed run ends with another loss")
     if check.args.device == "cuda" and dtypes != {"F32"}:
         problems.append(f"the adapter is not in float32: {dtypes}")
-    return facts, problems
+    return measured, problems
 
 
 def step_benchmark(check):
@@ -597,12 +601,12 @@ def step_benchmark(check):
     )
     (path,) = (check.work / "train/logs").glob("benchmark_*.json")
     result = json.loads(path.read_text())
-    facts = {
+    measured = {
         "samples": result["summary"]["num_samples"],
         "engine": result["meta"].get("engine"),
         "tokens_per_second": result["summary"]["generation"]["tokens_per_second"],
     }
-    return facts, [] if facts["samples"] == 8 else [f"8 samples expected, {facts['samples']} scored"]
+    return measured, [] if measured["samples"] == 8 else [f"8 samples expected, {measured['samples']} scored"]
 
 
 def step_chat(check):
@@ -624,10 +628,10 @@ def step_chat(check):
 
 
 def step_tiny_checks(check):
-    facts, problems = check.worker("tiny_checks"), []
+    measured, problems = check.worker("tiny_checks"), []
     cuda = check.args.device == "cuda"
-    loss = facts["losses"]["alone"]["loss"]
-    for way, result in facts["losses"].items():
+    loss = measured["losses"]["alone"]["loss"]
+    for way, result in measured["losses"].items():
         if abs(result["loss"] - loss) > (5e-3 if cuda else 1e-4) * loss or result.get(
             "gradient_difference", 0
         ) > (0.05 if cuda else 1e-3):
@@ -636,12 +640,15 @@ def step_tiny_checks(check):
                 f"off; alone {loss:.5f}"
             )
     if (
-        facts["identical_answers"] < 0.9
+        measured["identical_answers"] < 0.9
     ):  # a random model's best two tokens are nearly equal more often than a real one's
-        problems.append(f"batched answers differ: {100 * facts['identical_answers']:.0f} % identical")
-    if cuda and min(facts["kernels"][part] for part in ("qkv", "o", "mlp")) < facts["kernels"]["layers"]:
-        problems.append(f"Unsloth's fused kernels are not in every layer: {facts['kernels']}")
-    return facts, problems
+        problems.append(f"batched answers differ: {100 * measured['identical_answers']:.0f} % identical")
+    if (
+        cuda
+        and min(measured["kernels"][part] for part in ("qkv", "o", "mlp")) < measured["kernels"]["layers"]
+    ):
+        problems.append(f"Unsloth's fused kernels are not in every layer: {measured['kernels']}")
+    return measured, problems
 
 
 def step_plain_peft(check):
@@ -650,9 +657,9 @@ def step_plain_peft(check):
     # Where the CPU can, bitsandbytes multiplies by 4-bit weights in bfloat16, whatever the model's own type
     # is.
     limit = 0.05 if check.args.device == "cuda" else 0.02 if has_avx512bf16() else 1e-3
-    facts = check.worker("plain_peft")
-    return facts, [] if facts["largest_difference"] < limit else [
-        f"logits are {facts['largest_difference']:.1e} off; {limit} allowed"
+    measured = check.worker("plain_peft")
+    return measured, [] if measured["largest_difference"] < limit else [
+        f"logits are {measured['largest_difference']:.1e} off; {limit} allowed"
     ]
 
 
@@ -691,7 +698,7 @@ def timed_recipe(name, train_file, *flags):
         lengths = json.loads((check.work / "make_big.json").read_text())[train_file]["lengths"]
         order = plan.TrainingOrder(lengths, 8, 3407, False)
         step_sec, tokens_per_second = median_step(metrics["history"], order, range(WARM_UP_STEPS, steps))
-        facts = {
+        measured = {
             "samples_per_second": 8 / step_sec,
             "tokens_per_second": tokens_per_second,
             "timed_steps": TIMED_STEPS[name],
@@ -704,37 +711,37 @@ def timed_recipe(name, train_file, *flags):
         }
         flops_per_sec = check.steps["machine"].get("matmul_flops_per_sec")
         if not check.args.tiny:
-            facts["projected_hours"] = (
+            measured["projected_hours"] = (
                 REFERENCE_ROWS
                 * REFERENCE_EPOCHS
                 * REFERENCE_TOKENS_PER_ROW
-                / facts["tokens_per_second"]
+                / measured["tokens_per_second"]
                 / 3600
             )
         if flops_per_sec and not check.args.tiny:
             # 2 operations a weight and token forward, 2 back to the activations: the base's weights have no
             # gradient, and what checkpointing computes twice is not counted. The input embeddings multiply
             # nothing.
-            weights = facts["total_parameters"] - QWEN3_8B["vocab_size"] * QWEN3_8B["hidden_size"]
-            facts["model_flop_utilisation"] = 4 * weights * facts["tokens_per_second"] / flops_per_sec
+            weights = measured["total_parameters"] - QWEN3_8B["vocab_size"] * QWEN3_8B["hidden_size"]
+            measured["model_flop_utilisation"] = 4 * weights * measured["tokens_per_second"] / flops_per_sec
         expected = None if check.args.tiny else TRAINABLE_8B
         problems = (
             []
-            if expected in (None, facts["trainable_parameters"])
+            if expected in (None, measured["trainable_parameters"])
             else [f"{expected:,} trainable parameters expected"]
         )
         if name == "longest" and not check.args.tiny and metrics["peak_vram_bytes"] > 9e9:
             problems.append(f"{metrics['peak_vram_bytes'] / 1e9:.1f} GB at 2 x 2048, over the 9 GB goal")
-        return facts, problems
+        return measured, problems
 
     return step
 
 
 def step_generation(check):
-    facts = check.worker("generation")
+    measured = check.worker("generation")
     goal = 0 if check.args.tiny else 8
-    return facts, [] if facts["ratio"] >= goal else [
-        f"batched is {facts['ratio']:.1f} times single, under {goal}"
+    return measured, [] if measured["ratio"] >= goal else [
+        f"batched is {measured['ratio']:.1f} times single, under {goal}"
     ]
 
 
@@ -765,7 +772,7 @@ def all_steps(check):
     check.run("reference", timed_recipe("reference", "rows", "--profile", "reference"))
 
 
-# Of the recipes' table: head, key of a step's facts, width, format, what a value is multiplied with.
+# Of the recipes' table: head, key of a step's measured, width, format, what a value is multiplied with.
 TABLE = (
     ("samples/s", "samples_per_second", 10, ".2f", 1),
     ("tokens/s", "tokens_per_second", 10, ".0f", 1),
@@ -838,10 +845,10 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     if args.worker:
-        facts = globals()[f"worker_{args.worker}"](
+        measured = globals()[f"worker_{args.worker}"](
             args.work, json.loads((args.work / "settings.json").read_text())
         )
-        (args.work / f"{args.worker}.json").write_text(json.dumps(facts, default=str))
+        (args.work / f"{args.worker}.json").write_text(json.dumps(measured, default=str))
         return 0
     from legalqa import cli, runlog
     from legalqa.errors import UserError
