@@ -136,7 +136,7 @@ def answers_file(config, name, engine, settings):
 
 
 def run_model(args, config, rows):
-    """(samples, facts for meta, file of the answers) of a model's answers to `rows`."""
+    """(samples, about for meta, file of the answers) of a model's answers to `rows`."""
     name, started = find_model(args), time.monotonic()
     settings = answer_settings(name, config, cli.given_flags(args))
     engine = load_engine(name, settings, config)
@@ -164,7 +164,7 @@ def run_model(args, config, rows):
             rows, metrics.sample_ids(rows), (answers.made[text_sha256(text)] for text in prompts)
         )
     ]
-    facts = {
+    about = {
         **model_facts(name),
         "device": asdict(device),
         "decoding": asdict(settings.decoding),
@@ -174,7 +174,7 @@ def run_model(args, config, rows):
         "prompt_sha256": prompt.prompt_sha256(engine.tokenizer, settings.system_prompt),
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    return samples, facts, answers.path
+    return samples, about, answers.path
 
 
 def model_facts(name):
@@ -256,7 +256,7 @@ def main(argv=None):
         path = Path(args.output or Path(config["logs_dir"]) / f"benchmark_{run}.json")
         if args.predictions:
             samples, answers_path = read_predictions(args.predictions), None
-            facts = {
+            about = {
                 "model": Path(args.predictions).stem,
                 "kind": "predictions",
                 "base_model": None,
@@ -265,11 +265,11 @@ def main(argv=None):
             file, num_rows = args.predictions, len(samples)
         else:
             libraries.log_to(Path(config["logs_dir"]) / f"benchmark_{run}.log", args.verbose)
-            samples, facts, answers_path = run_model(args, config, choose_rows(config))
+            samples, about, answers_path = run_model(args, config, choose_rows(config))
             file, num_rows = config["validation_file"], len(records.read_records(config["validation_file"]))
         validation = {"file": file, "sha256": file_sha256(file), "num_rows": num_rows}
         result: BenchmarkLog = {
-            "meta": runlog.run_meta(run, seed=config["seed"], validation=validation, **facts),
+            "meta": runlog.run_meta(run, seed=config["seed"], validation=validation, **about),
             "summary": statistics.summarize(samples, config["seed"]),
             "samples": samples,
         }
@@ -288,9 +288,9 @@ def main(argv=None):
             f"{generation['tokens_per_second']:.0f} tokens/s"
         )
     print(f"written    {path}")
-    if facts["kind"] in TUNED_KINDS:
+    if about["kind"] in TUNED_KINDS:
         print(
-            f"next       {runlog.command('benchmark.py', '--model', facts['base_model'])}   "
+            f"next       {runlog.command('benchmark.py', '--model', about['base_model'])}   "
             "(the base on the same rows, then --compare)"
         )
     else:

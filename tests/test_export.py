@@ -554,10 +554,10 @@ def test_modelfile(place):
 
 @pytest.mark.slow
 def test_benchmark_and_chat_know_a_merged_folder(place, merged):
-    facts = benchmark.model_facts(str(merged))
-    assert facts["kind"] == "merged" and facts["base_model"] == str(place / "base")
-    assert facts["adapter"]["run"] == "20260101_000000"
-    assert facts["adapter"]["sha256"] == AdapterSettings.load(merged).merged_adapter_sha256
+    about = benchmark.model_facts(str(merged))
+    assert about["kind"] == "merged" and about["base_model"] == str(place / "base")
+    assert about["adapter"]["run"] == "20260101_000000"
+    assert about["adapter"]["sha256"] == AdapterSettings.load(merged).merged_adapter_sha256
 
 
 def test_docs_name_files_that_exist():
