@@ -136,7 +136,7 @@ def answers_file(config, name, engine, settings):
 
 
 def run_model(args, config, rows):
-    """(samples, about for meta, file of the answers) of a model's answers to `rows`."""
+    """(samples, what the meta says of the model, file of the answers) of a model's answers to `rows`."""
     name, started = find_model(args), time.monotonic()
     settings = answer_settings(name, config, cli.given_flags(args))
     engine = load_engine(name, settings, config)
