@@ -2,10 +2,10 @@
 
 One at a time twice: as the reference run did it, 4-bit weights and the adapter beside them (every eighth row,
 on a CPU it is slow), and with all that chat.py does for speed (on a CPU weights unpacked once, the adapter
-merged into float32 ones, heads grouped by their keys). The last two again with torch's attention (sdpa),
-which legalqa/model/attention.py stands in for on a CPU. Prints tokens/s, the share of answers identical to
-the batches' and the peak memory; last, the same as JSON. UNSLOTH_CPU_BF16=0 or 1 before the command chooses
-the arithmetic of a CPU: float32 or bfloat16.
+merged into float32 ones, in bfloat16 heads grouped by their keys). The last two again with torch's attention
+(sdpa), which legalqa/model/attention.py stands in for in bfloat16. Prints tokens/s, the share of answers
+identical to the batches' and the peak memory; last, the same as JSON. UNSLOTH_CPU_BF16=0 or 1 before the
+command chooses the arithmetic of a CPU: float32 or bfloat16.
 
   python bench/generation_throughput.py --model finetuned_demo --rows 64
 """

@@ -378,6 +378,29 @@ def test_grouped_heads_give_what_torchs_attention_gives(masked, scaling):
     assert torch.allclose(ours, sdpa_attention_forward(*arguments, scaling=scaling)[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype, name", [("bfloat16", attention.NAME), ("float32", "sdpa")])
+def test_heads_are_grouped_where_that_is_faster(dtype, name):
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    sizes = {
+        "vocab_size": 50,
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "head_dim": 8,
+    }
+    torch.manual_seed(0)
+    made = Qwen3ForCausalLM(Qwen3Config(**sizes, num_attention_heads=4, num_key_value_heads=2))
+    made = made.to(getattr(torch, dtype))
+    ids = torch.arange(6)[None]
+    before = made.generate(ids, max_new_tokens=4, do_sample=False, pad_token_id=0, eos_token_id=49)
+    attention.use_grouped_decoding(made)
+    assert made.config._attn_implementation == name
+    after = made.generate(ids, max_new_tokens=4, do_sample=False, pad_token_id=0, eos_token_id=49)
+    assert torch.equal(before, after)
+
+
 def test_the_median_step_is_not_moved_by_a_compilation():
     order = TrainingOrder([10] * 40, 8, 0, False)
     ends = [100, 101, 102, 140, 141]

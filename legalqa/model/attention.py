@@ -1,8 +1,9 @@
-"""Attention while answering on a CPU: one new token a row, its heads grouped by the keys that they share.
+"""Attention while answering in bfloat16 on a CPU: one new token a row, heads grouped by the keys they share.
 
 torch's kernel (sdpa) needs the keys copied for each head and is slow for a single bfloat16 query; two plain
-matrix products over the group do without. Whole prompts still go through sdpa, which never holds the full
-matrix.
+matrix products over the group do without. Tokens per CPU second of Gemma 3 270M on an AMD EPYC, one thread,
+sdpa / eager / grouped: 64 rows 185 / 242 / 346, one row 17.1 / 16.4 / 19.0; in float32 64 rows 219 / 136 /
+180, so there sdpa stays. Whole prompts go through sdpa too, which never holds the full matrix.
 """
 
 from typing import Any
@@ -11,8 +12,11 @@ NAME = "grouped_decoding"  # under which transformers knows it
 
 
 def use_grouped_decoding(language_model: Any) -> None:
-    """From here on the model answers with it, if sdpa is what it would use."""
-    if language_model.config.get_text_config()._attn_implementation != "sdpa":
+    """From here on the model answers with it, if it is faster than what it would use."""
+    from torch import bfloat16
+
+    implementation = language_model.config.get_text_config()._attn_implementation
+    if implementation != "sdpa" or language_model.get_input_embeddings().weight.dtype != bfloat16:
         return
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
