@@ -1,9 +1,10 @@
-"""How often does the search find the right article? Recall at 1, 3, 5, 10, beside a plain BM25's; time and memory.
+"""How often does the search find the right article? Recall at 1, 3, 5, 10, beside a plain BM25's; its costs.
 
-Right is the article that a row's `source` names, or any that its answer cites where a row has no source. Rows:
+Right is the article that a row's `source` names, or any that its answer cites where it has no source. Rows:
 validation's, training rows kept out of the index (200, drawn by seed; no setting of the search was chosen on
-them) and those of --more. The index has the questions of the other training rows. The plain one is what this search grew out of: articles (title three times) and
-paragraphs, a Russian stem or five Kazakh letters, joined by reciprocal ranks.
+them) and those of --more. The index has the questions of the other training rows. The plain BM25 is what this
+search grew out of: articles (title three times) and paragraphs, a Russian stem or five Kazakh letters, joined
+by reciprocal ranks.
 
   python bench/law_search.py --law-dir law                     two minutes on two cores
   python bench/law_search.py --law-dir law --more rows.jsonl   rows whose answers cite their articles

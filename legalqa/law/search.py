@@ -3,8 +3,8 @@
     index = LawIndex.load_or_build("law", asked_questions(train_rows))
     index.search("Когда работодатель обязан выплатить зарплату при увольнении?", 3)
 
-The score of an article is its own BM25 score and that of its best paragraph, as a share of the best's. A Kazakh
-question is also translated, word by word, and looked for in the Russian texts: acts without a Kazakh
+The score of an article is its own BM25 score and that of its best paragraph, as a share of the best article's.
+A Kazakh question is also translated, word by word, and looked for in the Russian texts: acts without a Kazakh
 text are found by that alone. An act that the question names comes before others, an article that it names
 before all; so does an article about which the same question was asked before.
 """
@@ -105,10 +105,10 @@ class LawIndex:
         self.articles, self.paragraphs = (
             bm25s.BM25.load(folder / name, mmap=True, load_vocab=False) for name in ("articles", "paragraphs")
         )
-        keys = [(source.act, source.article) for source in self.sources]
-        self.keys = list(dict.fromkeys(keys))
+        self.keys = article_keys(self.sources)
         self.number_of = {key: number for number, key in enumerate(self.keys)}
-        self.owner = np.array([self.number_of[key] for key in keys])  # of each source: number of its article
+        owners = [self.number_of[source.act, source.article] for source in self.sources]
+        self.owner = np.array(owners)  # of each source: number of its article
         self.has_kazakh = np.zeros(len(self.keys), bool)
         self.has_kazakh[self.owner[[source.language == "kk" for source in self.sources]]] = True
         self.act_of = np.array([cite_as(act) for act, _ in self.keys])
@@ -116,7 +116,8 @@ class LawIndex:
         if facts["asked"]:
             self.asked = bm25s.BM25.load(folder / "asked", mmap=True, load_vocab=False)
             self.asked_article = np.array(facts["asked"])
-            self.asked_most = np.load(folder / "asked_most.npy")
+            most = np.bincount(self.asked.scores["indices"], self.asked.scores["data"], len(facts["asked"]))
+            self.asked_most = np.maximum(most, 1e-6)  # what each question scores against itself
 
     @classmethod
     def load_or_build(cls, law_dir: str | Path, extra_questions: Iterable[AskedQuestion] = ()) -> "LawIndex":
@@ -184,13 +185,12 @@ class LawIndex:
     def raise_asked(self, scores: np.ndarray, words: Weighted, language: str) -> np.ndarray:
         """Raise articles by how like this question one is that was asked about them.
 
-        The cube leaves questions out that share only a subject: those about one article ask about its different
-        points, and a likeness below a half raised more wrong articles than right ones.
+        The cube leaves questions out that share only a subject: those about one article ask about its
+        different points, and a likeness below a half raised more wrong articles than right ones.
         """
         if self.asked is None:
             return scores
-        itself = {word: weight for word, weight in words.items() if weight == 1}
-        likeness = bm25_scores(self.asked, self.tokens(itself, language)) / self.asked_most
+        likeness = bm25_scores(self.asked, self.tokens(own_words(words), language)) / self.asked_most
         raised = np.zeros_like(scores)
         np.maximum.at(raised, self.asked_article, likeness**3)
         return scores + ASKED_WEIGHT * raised
@@ -278,23 +278,27 @@ def build(files: list[Path], questions: list[AskedQuestion], sha256: str, folder
     """Make the index in a folder beside, then put it in place: a run that dies leaves the old one or none."""
     making = beside(folder, ".making")
     shutil.rmtree(making, ignore_errors=True)
-    sources, paragraphs = read_sources(files)
+    sources, texts = read_sources(files)
+    number_of = {key: number for number, key in enumerate(article_keys(sources))}
+    questions = [question for question in questions if (question.act, question.article) in number_of]
     vocabulary: dict[str, int] = {}
-    languages = [source.language for source in sources]
     encoded = [
-        [encode(text, language, vocabulary) for text in texts]
-        for texts, language in zip(paragraphs, languages)
+        [encode(words_of(text), source.language, vocabulary) for text in lines]
+        for source, lines in zip(sources, texts)
     ]
-    save_bm25(making / "articles", [article_tokens(*texts) for texts in encoded], vocabulary, ARTICLE_BM25)
-    lines = [texts[0] + text for texts in encoded for text in texts[1:]]
-    save_bm25(making / "paragraphs", lines, vocabulary, PARAGRAPH_BM25)
-    np.save(making / "first_paragraph.npy", np.cumsum([0] + [len(texts) - 1 for texts in encoded]))
-    asked = save_asked(making, questions, sources, vocabulary)
+    asked = [encode_question(question.text, vocabulary) for question in questions]
+    articles = [lines[0] * TITLE_TIMES + list(chain(*lines[1:])) for lines in encoded]
+    save_bm25(making / "articles", articles, vocabulary, ARTICLE_BM25)
+    paragraphs = [lines[0] + line for lines in encoded for line in lines[1:]]
+    save_bm25(making / "paragraphs", paragraphs, vocabulary, PARAGRAPH_BM25)
+    np.save(making / "first_paragraph.npy", np.cumsum([0] + [len(lines) - 1 for lines in encoded]))
+    if asked:
+        save_bm25(making / "asked", asked, vocabulary, QUESTION_BM25)
     facts = {
         "sha256": sha256,
         "sources": sources,
-        "asked": asked,
-        "translations": learn_translations(side_by_side(sources, paragraphs)),
+        "asked": [number_of[question.act, question.article] for question in questions],
+        "translations": learn_translations(side_by_side(sources, texts)),
         "vocabulary": vocabulary,
     }
     write_text(making / "index.json", json.dumps(facts, ensure_ascii=False))
@@ -332,17 +336,24 @@ def paragraphs_of(article: dict) -> list[str]:
     return [line.strip() for line in article["text"].split("\n") if line.strip()]
 
 
-def encode(text: str, language: str, vocabulary: dict[str, int]) -> list[int]:
-    """Numbers of the forms of all words; new ones are added to the vocabulary."""
-    return [
-        vocabulary.setdefault(form, len(vocabulary))
-        for word in words_of(text)
-        for form in forms(word, language)
-    ]
+def article_keys(sources: list[Source]) -> list[tuple[str, str]]:
+    """(act, article) of the sources, those in two languages once."""
+    return list(dict.fromkeys((source.act, source.article) for source in sources))
 
 
-def article_tokens(title: list[int], *paragraphs: list[int]) -> list[int]:
-    return title * TITLE_TIMES + list(chain(*paragraphs))
+def encode(words: Iterable[str], language: str, vocabulary: dict[str, int]) -> list[int]:
+    """Numbers of all forms of the words; new ones are added to the vocabulary."""
+    return [vocabulary.setdefault(form, len(vocabulary)) for word in words for form in forms(word, language)]
+
+
+def encode_question(question: str, vocabulary: dict[str, int]) -> list[int]:
+    language = language_of(question)
+    return encode(own_words(law_words(question, language)), language, vocabulary)
+
+
+def own_words(words: Weighted) -> Weighted:
+    """The question's own words, without what they are called in the law."""
+    return {word: weight for word, weight in words.items() if weight == 1}
 
 
 def save_bm25(folder: Path, documents: list[list[int]], vocabulary: dict[str, int], settings: dict) -> None:
@@ -351,32 +362,6 @@ def save_bm25(folder: Path, documents: list[list[int]], vocabulary: dict[str, in
     retriever = bm25s.BM25(**settings)
     retriever.index((documents, dict(vocabulary)), create_empty_token=False, show_progress=False)
     retriever.save(folder, show_progress=False)
-
-
-def save_asked(
-    folder: Path, questions: list[AskedQuestion], sources: list[Source], vocabulary: dict[str, int]
-) -> list[int]:
-    """Index the questions about articles that are here; for each, the number of its article."""
-    number_of = {
-        key: number
-        for number, key in enumerate(dict.fromkeys((source.act, source.article) for source in sources))
-    }
-    kept = [question for question in questions if (question.act, question.article) in number_of]
-    if not kept:
-        return []
-    documents = []
-    for question in kept:
-        language = language_of(question.text)
-        words = [word for word, weight in law_words(question.text, language).items() if weight == 1]
-        documents.append(encode(" ".join(words), language, vocabulary))
-    save_bm25(folder / "asked", documents, vocabulary, QUESTION_BM25)
-    import bm25s
-
-    retriever = bm25s.BM25.load(folder / "asked", load_vocab=False)
-    most = np.zeros(len(kept), np.float32)  # what each question would score against itself
-    np.add.at(most, retriever.scores["indices"], retriever.scores["data"])
-    np.save(folder / "asked_most.npy", np.maximum(most, 1e-6))
-    return [number_of[question.act, question.article] for question in kept]
 
 
 def side_by_side(sources: list[Source], texts: list[list[str]]) -> Iterator[tuple[str, str]]:
