@@ -3,11 +3,10 @@
     index = LawIndex.load_or_build("law", asked_questions(train_rows))
     index.search("Когда работодатель обязан выплатить зарплату при увольнении?", 3)
 
-The score of an article is its own BM25 score and that of its best paragraph, as a share of the best article's.
-A Kazakh question is also translated, word by word, and looked for in the Russian texts: acts without a Kazakh
-text are found by that alone. An act that the question names comes before others, an article that it names
-before all; so does an article about which the same question was asked before.
-"""
+The score of an article is its own BM25 score and that of its best paragraph, as a share of the best
+article's. A Kazakh question is also translated, word by word, and looked for in the Russian texts: acts
+without a Kazakh text are found by that alone. An act that the question names comes before others, an article
+that it names before all; so does an article about which the same question was asked before."""
 
 import json
 import os
