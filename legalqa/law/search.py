@@ -201,8 +201,10 @@ class LawIndex:
         acts = named_acts(question, language)
         if acts and np.isin(self.act_of, list(acts)).any():
             scores = np.where(np.isin(self.act_of, list(acts)), scores, OTHER_ACT * scores)
-        named = {self.number_of.get((citation.act or "", citation.article)) for citation in cited} - {None}
-        scores[sorted(named)] += 2  # more than words and a question asked before can give
+        keys = {(citation.act or "", citation.article) for citation in cited}
+        scores[[self.number_of[key] for key in keys if key in self.number_of]] += (
+            2  # more than words and a question asked before can give
+        )
         return scores
 
     def passage(self, number: int, score: float, language: str, paragraph_scores: np.ndarray) -> Passage:
