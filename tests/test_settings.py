@@ -346,6 +346,7 @@ def test_running_out_of_memory_is_no_fault_of_the_file():
         raise RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")
 
 
+@pytest.mark.slow
 def test_weight_bytes_follow_the_file(tmp_path):
     import numpy as np
     from safetensors.numpy import save_file
@@ -379,6 +380,7 @@ def test_grouped_heads_give_what_torchs_attention_gives(masked, scaling):
 
 
 @pytest.mark.parametrize("dtype, name", [("bfloat16", attention.NAME), ("float32", "sdpa")])
+@pytest.mark.slow
 def test_heads_are_grouped_where_that_is_faster(dtype, name):
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
