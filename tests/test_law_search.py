@@ -95,6 +95,11 @@ def test_finds_the_article(index, question, expected):
     assert keys(index.search(question, 1)) == [expected]
 
 
+def test_everyday_word_alone_finds_the_laws_term(index):
+    """No letter of «зарплата» beyond the first three is in «заработная плата»."""
+    assert set(keys(index.search("Зарплата?", 2))) == {("park_law", "3-1"), ("labor_code", "2")}
+
+
 def test_passage_has_the_texts_language_title_and_nearest_paragraphs(index):
     (passage,) = index.search("Нужен ли собаке поводок?", 1)
     assert passage.language == "ru" and passage.title == "Обязанности посетителя"
