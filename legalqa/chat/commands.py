@@ -165,7 +165,7 @@ class Chat:
                 writer.write(piece)
 
             turn = self.dialogue.answer(question, prompt, write, stop, base)
-        writer.close()
+            writer.close()
         return turn
 
     def tell_citations(self, turn: Turn) -> None:
