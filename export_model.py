@@ -6,8 +6,8 @@ Writes  a folder: `merged` (safetensors for vLLM and transformers), `gguf` (llam
 
   python export_model.py --dry-run                                 sizes, space and time
   python export_model.py --base Qwen/Qwen3-8B                      a merged folder
-  python export_model.py --base Qwen/Qwen3-8B --format gguf        one file for llama.cpp, 8 bits
-  python export_model.py --base Qwen/Qwen3-8B --format ollama      one of 4 bits, and a Modelfile
+  python export_model.py --base Qwen/Qwen3-8B --format gguf        one file for llama.cpp
+  python export_model.py --base Qwen/Qwen3-8B --format ollama      the same, and a Modelfile
 """
 
 import random
@@ -43,9 +43,10 @@ from legalqa.model.settings import Decoding
 from legalqa.report.tables import make_table
 
 KEYS = ("validation_file", "max_new_tokens", "seed", "logs_dir")
-FORMATS = {"merged": None, "gguf": "q8_0", "ollama": "q4_k_m"}  # with the --quant by default
+FORMATS = ("merged", "gguf", "ollama")
+DEFAULT_QUANT = "q8_0"  # 4 bits may round a small adapter away
 GGUF_FILE = "model.gguf"
-MERGE_BYTES_PER_SEC, GGUF_WEIGHTS_PER_SEC = 150e6, 15e6  # on two cores: bench/results/merge_memory.json
+MERGE_BYTES_PER_SEC, GGUF_WEIGHTS_PER_SEC = 300e6, 15e6  # on two cores: bench/results/merge_memory.json
 EXIT_ANSWERS_DIFFER = 1
 
 
@@ -57,7 +58,7 @@ def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, KEYS, profile=False)
     parser.add_argument("--model", metavar="FOLDER", help="adapter folder (default: the newest finetuned_*)")
     parser.add_argument("--format", choices=FORMATS, default="merged", help="what to write (default: merged)")
-    quant_help = "weights of the GGUF file (default: q8_0; ollama: q4_k_m)"
+    quant_help = f"weights of the GGUF file (default: {DEFAULT_QUANT})"
     parser.add_argument("--quant", choices=llama_cpp.QUANTS, help=quant_help)
     base_help = "16-bit base, hub id or folder, of an adapter trained on a 4-bit one"
     parser.add_argument("--base", metavar="NAME", help=base_help)
@@ -70,7 +71,8 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if args.quant and args.format == "merged":
         raise UserError("--quant is of a GGUF file; add --format gguf or --format ollama")
-    args.quant = args.quant or FORMATS[args.format]
+    if args.format != "merged":
+        args.quant = args.quant or DEFAULT_QUANT
     return args
 
 
@@ -107,7 +109,7 @@ def print_plan(merge: Merge, args, output: Path, needed: int) -> None:
 
 
 def weights_kind(args) -> str:
-    """The rounding of what is written, a key of replay.LEAST_FIRST_TOKENS."""
+    """The rounding of what is written, a key of replay.LEAST_AGREEMENT."""
     return args.quant or ("float32" if args.float32 else "16-bit")
 
 
@@ -117,24 +119,28 @@ def choose_rows(config, count: int) -> list[dict]:
     return random.Random(config["seed"]).sample(rows, min(count, len(rows)))
 
 
-def print_replay(kind: str, expected: Replayed, made: Replayed, base: Replayed) -> None:
+def print_replay(kind: str, expected: Replayed, made: Replayed, base: list[list[int]]) -> None:
     from rich.console import Console
 
     title = f"the adapter's answers and those of the export ({kind})"
-    columns = ("question", "prompt", f"first {replay.FIRST_TOKENS} tokens, %", "all tokens", "word_f1, %")
+    columns = ("question", "prompt", "next tokens, %", "answer", "word_f1, %")
     table = make_table(title, *columns)
     for number, pair in enumerate(zip(expected.replies, made.replies), 1):
         agreement = replay.compare(*pair)
         table.add_row(
             str(number),
             "same" if agreement.same_prompt else "DIFFERS",
-            f"{100 * agreement.first_tokens:.0f}",
+            f"{100 * agreement.next_tokens:.0f}",
             "same" if agreement.identical else "differ",
             f"{100 * agreement.word_f1:.0f}",
         )
     Console().print(table)
-    share, without = (100 * replay.mean_first_tokens(expected, side) for side in (made, base))
-    print(f"agreement  {share:.0f} % of the first tokens; the base without the adapter {without:.0f} %")
+    chosen = [reply.next_ids for reply in made.replies]
+    share, without = (100 * replay.mean_agreement(expected, side) for side in (chosen, base))
+    print(
+        f"agreement  {share:.0f} % of the next tokens are the adapter's ({replay.FIRST_TOKENS} an answer); "
+        f"of the base alone {without:.0f} %"
+    )
 
 
 def report(text: str) -> None:
@@ -160,9 +166,9 @@ def check_answers(args, merge: Merge, folder: Path, questions: list[Question], d
     expected, base = replay.replay_adapter(merge, questions, decoding, report)
     report("replay     the export")
     if args.quant:
-        made = llama_cpp.replay_gguf(folder / GGUF_FILE, questions, decoding, expected.end_ids)
+        made = llama_cpp.replay_gguf(folder / GGUF_FILE, questions, decoding, expected)
     else:
-        made = replay.replay_merged(folder, merge, questions, decoding)
+        made = replay.replay_merged(folder, merge, questions, decoding, expected)
     print_replay(kind, expected, made, base)
     problem = replay.find_problem(kind, expected, made, base)
     if problem:

@@ -178,9 +178,9 @@ def test_merged_in_float32_answers_token_by_token(place, merged, place_replies):
     expected, base = place_replies
     rows = export_model.choose_rows(CONFIG | {"validation_file": place / "validation.jsonl"}, 2)
     questions = replay.make_questions(rows, load_tokenizer(str(place / "adapter")), SYSTEM_PROMPT)
-    made = replay.replay_merged(merged, load_merge(place), questions, DECODING)
+    made = replay.replay_merged(merged, load_merge(place), questions, DECODING, expected)
     assert [reply.ids for reply in made.replies] == [reply.ids for reply in expected.replies]
-    assert replay.mean_first_tokens(expected, base) < 0.5  # the adapter does change the answers
+    assert replay.mean_agreement(expected, base) < 0.8  # the adapter does change the answers
     assert replay.find_problem("float32", expected, made, base) is None
 
 
@@ -307,28 +307,30 @@ def test_broken_export_is_caught(place, merged, place_replies, what, monkeypatch
     assert not output.exists() and not list(place.glob("broken*"))
 
 
-def replayed(*ids, ends=(9,), prompt=(1, 2)):
-    return replay.Replayed([replay.Reply(list(prompt), list(row), str(row)) for row in ids], list(ends))
+def replayed(*next_ids, ends=(9,), prompt=(1, 2)):
+    return replay.Replayed(
+        [replay.Reply(list(prompt), list(ids), "", list(ids)) for ids in next_ids], list(ends)
+    )
 
 
-def test_sixteen_bits_need_most_first_tokens():
-    tuned = replayed(range(30), range(30, 60))
-    base = replayed([0, 99], [99])
-    near = replayed([*range(18), 99], range(30, 60))
-    far = replayed([*range(5), 99], [*range(30, 35), 99])
+def test_rounded_weights_need_most_next_tokens():
+    tuned, base = replayed(range(20), range(20)), [[0] * 20, [99] * 20]
+    near, far = replayed(range(20), [*range(18), 99, 99]), replayed(range(20), [*range(10), *[99] * 10])
+    assert replay.mean_agreement(tuned, [reply.next_ids for reply in near.replies]) == 0.95
     assert replay.find_problem("16-bit", tuned, near, base) is None
-    assert replay.mean_first_tokens(tuned, near) == 0.95
-    assert "25 % of the first 20 tokens" in replay.find_problem("16-bit", tuned, far, base)
-    assert "2 of 2 answers differ" in replay.find_problem("float32", tuned, far, base)
-    assert "1 of 2" in replay.find_problem("float32", tuned, near, base)
-    # An adapter that hardly changes the first tokens: the export must still be nearer than the base is.
-    assert replay.find_problem("q4_k_m", tuned, near, near) is not None
+    problem = replay.find_problem("16-bit", tuned, far, base)
+    assert "75 % of its next tokens are the adapter's, 90 % should be" in problem and "has 2 %" in problem
+    assert "--quant q8_0" in replay.find_problem("q4_k_m", tuned, replayed([99] * 20, [99] * 20), base)
+    assert "1 of 2 answers differ" in replay.find_problem("float32", tuned, near, base)
+    # An adapter that hardly changes the next tokens: the export must still be nearer to it than the base is.
+    assert replay.find_problem("16-bit", tuned, near, [reply.next_ids for reply in near.replies])
 
 
-def test_agreement_counts_until_the_first_difference():
-    expected = replay.Reply([1], [5, 6, 7, 9], "пять шесть")
-    assert replay.compare(expected, replay.Reply([1], [5, 6, 8, 9], "пять шесть"))[:3] == (True, False, 0.5)
-    assert replay.compare(expected, replay.Reply([2], [5, 6], "пять")).first_tokens == 0.5
+def test_compare():
+    expected = replay.Reply([1], [5, 6, 7, 9], "пять шесть", [5, 6, 7, 9])
+    made = replay.Reply([1], [5, 8], "пять", [5, 8, 7, 9])  # its own answer went astray, its choices did not
+    assert replay.compare(expected, made)[:3] == (True, False, 0.75)
+    assert replay.compare(expected, made._replace(prompt_ids=[2])).same_prompt is False
     assert replay.compare(expected, expected) == (True, True, 1.0, 1.0)
 
 
@@ -428,7 +430,7 @@ def break_gguf_end(folder):
 
 BROKEN_GGUF = {
     "end token": (break_gguf_end, "would not end"),
-    "adapter left out": (leave_adapter_out, "% of the first 20 tokens are the adapter's"),
+    "adapter left out": (leave_adapter_out, "% of its next tokens are the adapter's"),
 }
 
 
@@ -443,7 +445,7 @@ def test_broken_gguf_is_caught(gemma, gemma_replies, what, tmp_path):
     export.write_merged(plan, AdapterSettings.load(gemma / "adapter"), folder, lambda text: None, None)
     damage(folder)
     llama_cpp.convert(folder, tmp_path / "model.gguf", "f16")
-    made = llama_cpp.replay_gguf(tmp_path / "model.gguf", questions, DECODING, expected.end_ids)
+    made = llama_cpp.replay_gguf(tmp_path / "model.gguf", questions, DECODING, expected)
     assert words in replay.find_problem("f16", expected, made, base)
 
 
@@ -452,7 +454,9 @@ def test_broken_gguf_is_caught(gemma, gemma_replies, what, tmp_path):
 def test_ollama_folder_of_the_demos_kind(gemma, capsys):
     """Four bits, asked in llama.cpp: the prompt ids, the end and the first tokens are the adapter's."""
     tiny.write_rows(gemma / "validation.jsonl", tiny.make_rows(6))
-    code = export_model.main(flags(gemma, "--format", "ollama", "--output", gemma / "out", "--replay", 2))
+    code = export_model.main(
+        flags(gemma, "--format", "ollama", "--quant", "q4_k_m", "--output", gemma / "out", "--replay", 2)
+    )
     assert code == 0, capsys.readouterr()
     names = sorted(path.name for path in (gemma / "out").iterdir())
     assert names == ["Modelfile", "NOTICE", "README.md", "legalqa.json", "model.gguf"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from legalqa.errors import UserError
-from legalqa.model.replay import Question, Replayed, Reply
+from legalqa.model.replay import FIRST_TOKENS, Question, Replayed, Reply
 from legalqa.model.settings import Decoding
 
 PACKAGES = Path(sys.prefix) / "export"
@@ -83,12 +83,13 @@ def write_sentencepiece(folder: Path) -> None:
 
 
 def replay_gguf(
-    gguf_file: Path, questions: list[Question], decoding: Decoding, end_ids: list[int]
+    gguf_file: Path, questions: list[Question], decoding: Decoding, expected: Replayed
 ) -> Replayed:
     """The replies of a GGUF file in llama.cpp's server, asked as a chat: its template, tokens and end."""
     longest = max(len(question.ids) for question in questions)
     asked: dict[str, Any] = {
-        "end_ids": end_ids,
+        "end_ids": expected.end_ids,
+        "answers": [reply.ids[:FIRST_TOKENS] for reply in expected.replies],
         "chats": [question.messages for question in questions],
         "max_new_tokens": decoding.max_new_tokens,
         "repetition_penalty": decoding.repetition_penalty,

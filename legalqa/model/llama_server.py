@@ -37,37 +37,37 @@ def token_ids(server: Any, text: str) -> list[int]:
     return post(server, "/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
 
 
-def ask(
-    server: Any, messages: list[dict[str, str]], asked: dict[str, Any]
-) -> tuple[list[int], list[int], str]:
-    """(ids it read, ids it wrote, their text) of one chat."""
+def ask(server: Any, asked: dict[str, Any], messages: list[dict[str, str]], answer: list[int]) -> Any:
+    """A legalqa.model.replay.Reply to one chat, as a list. `answer`: the first ids of the adapter's."""
     prompt = post(server, "/apply-template", {"messages": messages})["prompt"]
-    made = post(
+    prompt_ids = token_ids(server, prompt)
+    made = complete(
         server,
-        "/completion",
-        {
-            "prompt": prompt,
-            "n_predict": asked["max_new_tokens"],
-            "temperature": 0,
-            "repeat_penalty": asked["repetition_penalty"],
-            "repeat_last_n": asked["context"],
-            "return_tokens": True,
-            "cache_prompt": False,
-        },
+        prompt,
+        n_predict=asked["max_new_tokens"],
+        repeat_penalty=asked["repetition_penalty"],
+        repeat_last_n=asked["context"],
     )
-    return token_ids(server, prompt), made["tokens"], made["content"].strip()
+    next_ids = [
+        complete(server, prompt_ids + answer[:i], n_predict=1)["tokens"][0] for i in range(len(answer))
+    ]
+    return prompt_ids, made["tokens"], made["content"].strip(), next_ids
+
+
+def complete(server: Any, prompt: str | list[int], **options: Any) -> dict[str, Any]:
+    """Greedy tokens after a prompt."""
+    return post(server, "/completion", {"prompt": prompt, "temperature": 0, "return_tokens": True, **options})
 
 
 def stops_at(server: Any, token_id: int) -> bool:
     """Whether generation ends when the model writes this token: it is made to."""
-    forced = {"prompt": "1", "n_predict": 2, "temperature": 0, "logit_bias": [[token_id, 1000.0]]}
-    return post(server, "/completion", forced)["stop_type"] == "eos"
+    return complete(server, "1", n_predict=2, logit_bias=[[token_id, 1000.0]])["stop_type"] == "eos"
 
 
 def main() -> None:
     asked = json.load(sys.stdin)
     server = start_server(sys.argv[1], asked["context"])
-    replies = [ask(server, messages, asked) for messages in asked["chats"]]
+    replies = [ask(server, asked, *pair) for pair in zip(asked["chats"], asked["answers"])]
     ends = [token_id for token_id in asked["end_ids"] if stops_at(server, token_id)]
     print(json.dumps({"replies": replies, "end_ids": ends}))
 
