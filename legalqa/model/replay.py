@@ -20,8 +20,8 @@ from legalqa.model.settings import Decoding
 from legalqa.scoring.metrics import word_f1
 
 FIRST_TOKENS = 20
-# The least share of next tokens that are the adapter's, by the rounding of the weights. Seen with the demo model:
-# 99 % in 16 bits, 95 % in 8, its base alone 48 %; in 4 bits 54 %, which is no longer the tuned model.
+# The least share of next tokens that are the adapter's, by the rounding of the weights. Seen with the demo:
+# 99 % in 16 bits, 95 % in 8, of its base alone 48 %; in 4 bits 54 %, which is no longer the tuned model.
 LEAST_AGREEMENT = {"float32": 1.0, "16-bit": 0.9, "f16": 0.9, "q8_0": 0.85, "q4_k_m": 0.75}
 
 
@@ -40,8 +40,8 @@ class Reply(NamedTuple):
     prompt_ids: list[int]  # as it read the question
     ids: list[int]  # its greedy answer; the end token may be last
     text: str
-    # What it would write at each of the adapter's first tokens, having read the adapter's answer up to there. In
-    # an answer of its own one flipped token spoils all that follow, here only itself.
+    # What it would write at each of the adapter's first tokens, having read the adapter's answer up to there.
+    # In an answer of its own one flipped token spoils all that follow, here only itself.
     next_ids: list[int]
 
 
