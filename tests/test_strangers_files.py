@@ -630,6 +630,9 @@ def test_the_reason_file_and_line_come_first(tmp_path, prepared, lines, first):
     [
         "sep=;\ninstruction;output\n{q};{a}\n",
         '"sep=|"\r\ninstruction|output\r\n{q}|{a}\r\n',
+        "SEP=\t\ninstruction\toutput\n{q}\t{a}\n",
+        'instruction, output, "заметка, дата"\n{q}, {a}, "нет"\n',
+        ' "instruction"; "output"\n"{q}"; "{a}"\n',
         '"instruction";"output";"заметка, дата, место"\n{q};{a};нет\n',
         " instruction ;  output\n{q};{a}\n",
         "instruction|output\n{q}|{a}\n",
