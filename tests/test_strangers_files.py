@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +29,7 @@ from legalqa.data import formats, layouts, records, sources
 from legalqa.data.text import clean_text, leftovers_warning, without_thoughts
 from legalqa.errors import UserError, describe_os_error, os_advice
 from legalqa.files import read_json, user_folder
+from legalqa.model import device
 from legalqa.model.base import check_model_name
 from legalqa.report.logs import Shelf
 from legalqa.scoring.metrics import score_predictions
@@ -872,6 +874,33 @@ def test_a_folder_for_a_user_without_a_home(monkeypatch, tmp_path):
 
     monkeypatch.setattr("legalqa.files.Path.home", no_home)
     assert user_folder("XDG_STATE_HOME", ".local/state").is_absolute()
+
+
+@pytest.mark.parametrize(
+    "membership, files, limit_bytes",
+    [
+        ("0::/\n", {"memory.max": "2147483648\n"}, 2**31),
+        (
+            "0::/a.slice/b.scope\n",
+            {"a.slice/memory.max": "5000000", "a.slice/b.scope/memory.max": "max"},
+            5e6,
+        ),
+        ("4:cpu,memory:/docker/1\n0::/\n", {"memory/memory.limit_in_bytes": "7000000\n"}, 7e6),
+        ("0::/\n", {"memory.max": "max\n"}, 16e9),
+        (None, {}, 16e9),
+    ],
+)
+def test_memory_is_what_the_container_has(tmp_path, monkeypatch, membership, files, limit_bytes):
+    if membership:
+        (tmp_path / "proc/self").mkdir(parents=True)
+        (tmp_path / "proc/self/cgroup").write_text(membership)
+    for name, content in files.items():
+        (tmp_path / "sys/fs/cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys/fs/cgroup" / name).write_text(content)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=16_000_000_000))
+    limits = list(device.memory_limits(tmp_path))
+    monkeypatch.setattr(device, "memory_limits", lambda: limits)
+    assert device.usable_memory_bytes() == limit_bytes
 
 
 @pytest.mark.slow
