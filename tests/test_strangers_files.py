@@ -24,6 +24,7 @@ from test_prepare_data import REPOSITORY, make_rows, read_jsonl, write_jsonl
 
 import benchmark
 import prepare_data
+import train_8b
 from legalqa import runlog
 from legalqa.data import formats, layouts, records, sources
 from legalqa.data.text import clean_text, leftovers_warning, without_thoughts
@@ -295,6 +296,17 @@ def test_training_is_warned_of_template_tokens():
     ]
     assert "(1 with chat template tokens, 1 with <think>)" in leftovers_warning(rows, "t.jsonl")
     assert leftovers_warning(rows[2:], "t.jsonl") is None
+
+
+def test_training_says_so_before_anything_slow(tmp_path, capsys):
+    rows = [row | {"output": f"<think>Да.</think>{row['output']}<|im_end|>"} for row in make_rows(3)]
+    file = write_jsonl(tmp_path / "train.jsonl", rows)
+    with pytest.raises(UserError, match="nothing to resume"):
+        train_8b.main(["--train-file", str(file), "--checkpoint-dir", str(tmp_path), "--resume"])
+    assert (
+        f"warning: {file}: rows that hold what a chat template adds by itself (3 with chat template tokens, "
+        "3 with <think>)" in capsys.readouterr().err
+    )
 
 
 PIECES = "<think> </think> &lt; &amp; br> < /s> <| |> im_end _x000D_ \u200b а 12<sup> </sup> 1".split() + [
