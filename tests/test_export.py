@@ -1,6 +1,7 @@
 """Exports of tiny models: merged and GGUF answer as the adapter does, broken ones are refused."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict
 
@@ -392,6 +393,18 @@ def test_an_earlier_export_stays_unless_overwritten(place, merged, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         export_model.main(flags(place, "--output", merged, "--overwrite"))
     assert (merged / "legalqa.json").read_text("utf-8") == before and not list(place.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o027, 0o640)])
+def test_files_have_the_mode_that_the_umask_asks_for(tmp_path, umask, mode):
+    """safetensors writes its files for their owner alone: another user's vLLM could not read them."""
+    before = os.umask(umask)
+    try:
+        with export.put_in_place(tmp_path / "out") as folder:
+            (folder / "model.safetensors").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out" / "model.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_scores_of_this_adapter_alone(tmp_path):
