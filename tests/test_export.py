@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import tiny
@@ -506,6 +507,25 @@ def test_types_of_a_q4_k_m():
     assert quantize.choose_type("blk.0.attn_q.bias", [256], 36, False, "q4_k_m") is None
 
 
+@pytest.mark.parametrize(
+    "form, decoding, command",
+    [
+        ("gguf", DECODING, "llama-server -m 'my out/model.gguf' --jinja --temp 0"),
+        (
+            "gguf",
+            Decoding(0.7, 0.9, 1.1, 24),
+            "llama-server -m 'my out/model.gguf' --jinja --temp 0.7 --top-k 0 --top-p 0.9 --min-p 0 "
+            "--repeat-penalty 1.1 --repeat-last-n -1",
+        ),
+        ("merged", DECODING, "vllm serve 'my out'"),
+        ("ollama", DECODING, "cd 'my out' && ollama create tuned -f Modelfile && ollama run tuned"),
+    ],
+)
+def test_the_next_command_can_be_pasted(form, decoding, command):
+    args = export_model.parse_args(["--format", form, "--model", "a b/tuned/"])
+    assert export_model.next_command(args, Path("my out"), decoding) == command
+
+
 def test_missing_packages_are_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(llama_cpp, "PACKAGES", tmp_path)
     with pytest.raises(UserError, match="requirements-export.txt"):
@@ -559,6 +579,7 @@ def test_modelfile(place):
     for line in (
         "temperature 0.0",
         "num_predict 24",
+        "repeat_last_n -1",
         "num_ctx 2072",
         'stop "<|im_end|>"',
         'stop "<|endoftext|>"',
