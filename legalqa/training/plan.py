@@ -11,6 +11,7 @@ from typing import NamedTuple
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json
+from legalqa.law.words import detect_language
 from legalqa.model import prompt
 from legalqa.model.device import Device, matrix_flops_per_sec
 
@@ -237,7 +238,7 @@ class DataFile(NamedTuple):
 
 
 def describe_data(file: str, rows: list[dict], used: int) -> DataFile:
-    languages = Counter(records.detect_language(records.question(row)) for row in rows)
+    languages = Counter(detect_language(records.question(row)) for row in rows)
     return DataFile(file, file_sha256(file), len(rows), used, len(rows) - used, languages)
 
 
