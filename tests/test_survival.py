@@ -23,7 +23,6 @@ import pytest
 import tiny
 import warm
 
-import train_8b
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import lock, write_json, write_text
@@ -31,7 +30,7 @@ from legalqa.model import adapter as adapter_room
 from legalqa.model.adapter import AdapterSettings, check_adapter, check_output, is_adapter, save_adapter
 from legalqa.model.answers import Answers, Line
 from legalqa.model.base import check_model_name, load_tokenizer
-from legalqa.training import checkpoints, plan
+from legalqa.training import checkpoints, plan, stage
 
 sys.path.insert(0, str(warm.REPOSITORY / "bench"))
 import chaos
@@ -430,9 +429,9 @@ def test_disk_space_is_counted_before_training(tmp_path, monkeypatch):
     }
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("usage", (), {"free": 12e6 * 3 + 4e6 + 49e6}))
     with pytest.raises(UserError, match="a and .*b: 90 MB are needed, 89 MB are free; free space"):
-        train_8b.check_disk_space(settings, 10**6, RUN)
+        stage.check_disk_space(settings, 10**6, RUN)
     (tmp_path / "a" / RUN / "checkpoint-1").mkdir(parents=True)
-    train_8b.check_disk_space(settings, 10**6, RUN)  # a resumed run has one of its checkpoints already
+    stage.check_disk_space(settings, 10**6, RUN)  # a resumed run has one of its checkpoints already
 
 
 # ---- What an output folder may be
