@@ -123,6 +123,12 @@ class Plan:
     def answer_share(self) -> float:
         return sum(example.answer_tokens for example in self.examples) / self.tokens_per_epoch
 
+    def largest_micro_batch(self) -> list[int]:
+        """Row indices of the first epoch's micro-batch with the most tokens, padding included."""
+        rows, size = self.order.rows_of(0)[: self.steps * self.rows_per_step], self.micro_batch_rows
+        batches = (rows[start : start + size] for start in range(0, len(rows), size))
+        return max(batches, key=lambda batch: len(batch) * max(self.order.lengths[row] for row in batch))
+
     def row_numbers_of_steps(self, steps: list[int]) -> list[int]:
         """Lines of the train file that the optimizer steps (0, 1, ...) train on."""
         rows = (row for step in steps for row in self.order.rows_of_step(step))

@@ -166,6 +166,7 @@ class Trainer(Resumable, SFTTrainer):
             train_dataset=as_dataset(plan.examples),
             eval_dataset=as_dataset(plan.eval_examples) if plan.eval_examples else None,
         )
+        self.tried_largest = False
         for weight in self.trained_weights():
             # TRL makes a 4-bit model's adapter bfloat16 (on CUDA Unsloth removes that). With its 8 bits many
             # updates of AdamW round to nothing, a CPU that computes in float32 has no fast product for it,
@@ -173,8 +174,9 @@ class Trainer(Resumable, SFTTrainer):
             weight.data = weight.data.float()
 
     def training_step(self, language_model, inputs, num_items_in_batch=None):
-        loss = 0.0
-        parts = split_padded(inputs, 0 if self.config["padding_free"] else self.config["micro_batch_tokens"])
+        if not self.tried_largest:
+            self.try_largest(language_model, num_items_in_batch)
+        loss, parts = 0.0, self.split(inputs)
         for part in parts:
             # Several processes may have different numbers of parts: they add up their gradients at the last
             # alone.
@@ -183,6 +185,26 @@ class Trainer(Resumable, SFTTrainer):
                 loss = loss + super().training_step(language_model, part, num_items_in_batch)
         self.watch(loss)
         return loss
+
+    def split(self, inputs: dict) -> list[dict]:
+        return split_padded(inputs, 0 if self.config["padding_free"] else self.config["micro_batch_tokens"])
+
+    def try_largest(self, language_model, num_items_in_batch):
+        """Before the first step compute the gradient of the largest micro-batch, and forget it.
+
+        Memory that does not suffice is told of in the first minute and not after hours. And the heap of a CPU
+        has its size at once: it would grow whenever a larger micro-batch than before finds no hole in it.
+        """
+        self.tried_largest = True
+        rows = [self.train_dataset[row] for row in self.plan.largest_micro_batch()]
+        inputs = self._prepare_inputs(self.data_collator(rows))
+        largest = max(self.split(inputs), key=lambda part: part["input_ids"].numel())
+        device = self.args.device
+        gpus = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(gpus), self.accelerator.no_sync(language_model):
+            super().training_step(language_model, largest, num_items_in_batch)
+        language_model.zero_grad()
+        self._metrics["train"].clear()
 
 
 def trainer_arguments(config: dict, plan: Plan, run_id: str) -> dict[str, Any]:
