@@ -13,6 +13,7 @@ from legalqa.chat.words import say
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.law.citations import Citation, citation_as_dict, parse_citations
+from legalqa.law.words import detect_language
 from legalqa.model.adapter import (
     AdapterSettings,
     answer_settings,
@@ -73,7 +74,7 @@ class Turn:
             "question": self.question.text,
             "input": self.question.context,
             "answer": self.answer.text,
-            "language": records.detect_language(records.user_turn(self.question.as_row())),
+            "language": detect_language(records.user_turn(self.question.as_row())),
             "citations": [citation_as_dict(citation) for citation in self.citations],
             "prompt_tokens": self.answer.prompt_tokens,
             "new_tokens": self.answer.new_tokens,
@@ -140,7 +141,7 @@ class Dialogue:
     def set_language(self, question: str) -> None:
         """What is said of a Kazakh question is said in Kazakh, where Russian is usual."""
         if self.usual_language == "ru":
-            self.language = records.detect_language(question)
+            self.language = detect_language(question)
 
     def current(self) -> dict[str, Any]:
         """{setting: value} of what /set changes."""
