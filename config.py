@@ -27,7 +27,7 @@ CONFIG = {
     "validation_file": "combined_data/validation.jsonl",  # rows to score; never trained on
     "system_prompt": "",  # system turn of every prompt; saved with the adapter
     "law_passages": 0,  # passages of law_dir's texts in every prompt (open book); 0: closed book
-    "law_passage_tokens": 96,  # longest text of a passage, tokens
+    "law_passage_tokens": 96,  # longest passage, its citation not counted
     "law_gold_share": 0.85,  # training rows with the article that the answer cites among the passages
     "validation_fraction": 0.1,  # share of the prepared rows that goes to the validation file
     "near_duplicate_threshold": 0.8,  # Jaccard of the words of two questions that ask the same

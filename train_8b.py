@@ -166,11 +166,12 @@ def print_plan(config, plan: Plan, device: Device, trainable, total, memory_byte
 
 
 def print_open_book(config, plan: Plan, train, tokenizer, law, in_full):
-    """What passages the rows have; `in_full`: also one row as the model reads it, and lengths without them."""
+    """What passages the rows have; `in_full`: also one row as the model reads it, lengths without them."""
+    right, found = 100 * law["right"], 100 * law["right_by_search"]
     print(
         f"open book  {config['law_passages']} passages of {config['law_dir']} in a prompt, each up to "
         f"{config['law_passage_tokens']} tokens; the article that the answer cites is among them in "
-        f"{100 * law['right']:.0f} % of the rows (by the search alone in {100 * law['right_by_search']:.0f} %)"
+        f"{right:.0f} % of the rows (by the search alone in {found:.0f} %)"
     )
     if in_full:
         closed = render_rows([open_book.without_passages(row) for row in train], tokenizer, config)

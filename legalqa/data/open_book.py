@@ -124,7 +124,8 @@ class TrainingRows(NamedTuple):
 
 
 def training_rows(rows: list[dict], book: OpenBook, gold_share: float, seed: int) -> TrainingRows:
-    """The rows with passages, an article that the answer cites among them in `gold_share` of the rows at least.
+    """The rows with passages, an article that the answer cites among them in `gold_share` of the rows or
+    more.
 
     The search does not know the row's own question: it would find the article nearly always, and the model
     would trust its passages more than they deserve. What it finds keeps its rank; where it misses, the

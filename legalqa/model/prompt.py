@@ -94,9 +94,10 @@ def whole_turn(record: Mapping[str, Any], tokenizer: Any) -> str:
 
 def passage_line(passage: Passage, language: str, max_tokens: int, tokenizer: Any) -> str:
     """«ст. 52 ТК РК. Title. Text»: the citation first, as an answer in the question's language has it."""
-    text = cut_at_word(" ".join(passage.text.split()), max_tokens, tokenizer)
+    text = " ".join(passage.text.split())
+    said = f"{passage.title.strip().rstrip('.')}. {text}" if passage.title.strip() else text
     citation = citation_form(passage.act, passage.article, language)
-    return ". ".join(part for part in (citation, passage.title.strip().rstrip("."), text) if part)
+    return f"{citation}. {cut_at_word(said, max_tokens, tokenizer)}"
 
 
 def cut_at_word(text: str, max_tokens: int, tokenizer: Any) -> str:
@@ -166,8 +167,8 @@ def control_token_pattern(tokenizer: Any) -> re.Pattern[str]:
 
 
 def prompt_sha256(tokenizer: Any, system_prompt: str, passage_tokens: int | None = None) -> str:
-    """Hash of a fixed record, rendered: differs whenever the text around a row differs. `passage_tokens`: of an
-    open book, whose passages' form counts too."""
+    """Hash of a fixed record, rendered: differs whenever the text around a row differs. `passage_tokens`: of
+    an open book, whose passages' form counts too."""
     record: dict[str, Any] = {**SAMPLE_RECORD}
     if passage_tokens:
         record[FIELD] = Passages((SAMPLE_PASSAGE,), min(passage_tokens, 8))
