@@ -1,4 +1,4 @@
-"""An article as an answer cites it, «ст. 52 ТК РК», «Еңбек кодексінің 52-бабы»: parse_citations reads it back."""
+"""An article as an answer cites it: «ст. 52 ТК РК», «Еңбек кодексінің 52-бабы»."""
 
 import re
 
