@@ -102,10 +102,10 @@ def read_data(config):
 
 
 def open_law(config, train, validation):
-    """(train rows, validation rows, what the logs say of the law, its index): with passages where the book is
-    open. Validation rows have what the search finds, as in the benchmark."""
+    """(train rows, validation rows, what the logs say of the law): with passages where the book is open.
+    Validation rows have what the search finds, as in the benchmark."""
     if not config["law_passages"]:
-        return train, validation, None, None
+        return train, validation, None
     open_book.check_law(config["law_dir"])
     acts.use(config["law_dir"])
     print(f"searching  the law in {config['law_dir']} for {len(train):,} rows", file=sys.stderr)
@@ -119,7 +119,7 @@ def open_law(config, train, validation):
         "right_by_search": found.num_found / len(train),  # share of the rows
         "right": found.num_right / len(train),
     }
-    return found.rows, book.add_all(validation), facts, book.index
+    return found.rows, book.add_all(validation), facts
 
 
 def print_plan(config, plan: Plan, device: Device, trainable, total, memory_bytes):
@@ -244,13 +244,13 @@ def check_disk_space(config, trainable, run):
             )
 
 
-def describe_run(config, plan: Plan, train, validation, tokenizer, run, index):
+def describe_run(config, plan: Plan, train, validation, tokenizer, run, law):
     """(data files, settings to save with the adapter, what binds a checkpoint to its run)."""
     data = {"train": describe_data(config["train_file"], train, len(plan.examples))._asdict()}
     if validation:
         used = len(plan.eval_examples)
         data["validation"] = describe_data(config["validation_file"], validation, used)._asdict()
-    settings = AdapterSettings.of_run(config, tokenizer, run, data["train"]["sha256"], index)
+    settings = AdapterSettings.of_run(config, tokenizer, run, data["train"]["sha256"], law)
     binding = {**config, **asdict(settings), "rows_per_step": plan.rows_per_step}
     return data, settings, {key: binding[key] for key in checkpoints.BINDING_KEYS}
 
@@ -280,7 +280,7 @@ def main(argv=None):
     own_log = is_main and not args.dry_run  # a dry run leaves nothing
     if run is None:
         run = (runlog.new_run_id if own_log else runlog.next_run_id)(config["logs_dir"])
-    train, validation, law, index = open_law(config, train, validation)
+    train, validation, law = open_law(config, train, validation)
     libraries.log_to(Path(config["logs_dir"]) / f"train_{run}.log" if own_log else None, args.verbose)
     config["model_name"] = check_model_name(config["model_name"])
 
@@ -305,7 +305,7 @@ def main(argv=None):
         print_plan(config, plan, device, trainable, total, memory_bytes)
         if law:
             print_open_book(config, plan, train, tokenizer, law, args.dry_run)
-    data, settings, binding = describe_run(config, plan, train, validation, tokenizer, run, index)
+    data, settings, binding = describe_run(config, plan, train, validation, tokenizer, run, law)
     if checkpoint:
         check_same_run(saved, binding, checkpoint, args.force)
         print(f"resume     run {run}, after step {checkpoints.step_of(checkpoint)}")

@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, text_sha256
 from legalqa.law import acts
 from legalqa.law.citations import parse_citations
-from legalqa.law.search import AskedQuestion, LawIndex, Passage, asked_questions, question_of
+from legalqa.law.passages import AskedQuestion, Passage, asked_questions, question_of
+
+if TYPE_CHECKING:  # it brings numpy, which scores and --help do without
+    from legalqa.law.search import LawIndex
 
 FIELD = "passages"  # of a row; a data file's own field of that name is no Passages and is ignored
 ROWS_A_PROCESS = 500  # below which another process costs more than it saves
@@ -41,7 +44,7 @@ class Passages(NamedTuple):
 class OpenBook(NamedTuple):
     """The law, and how much of it goes with a question: passages, and tokens of each one."""
 
-    index: LawIndex
+    index: "LawIndex"
     num_passages: int
     max_tokens: int
 
@@ -66,6 +69,8 @@ class Found(NamedTuple):
 
 def open_book(law_dir: str | Path, train_file: str | Path, num_passages: int, max_tokens: int) -> OpenBook:
     """The book of a folder of law. The search also knows the training rows' questions, where they are."""
+    from legalqa.law.search import LawIndex
+
     has_rows = Path(train_file).is_file()
     questions = questions_of(train_file) if has_rows else ()
     index = LawIndex.load_or_build(law_dir, questions, file_sha256(train_file) if has_rows else "")
@@ -189,6 +194,8 @@ def find_part(
     rows: list[dict], law_dir: Path, num_passages: int, find_one: Callable[[dict, OpenBook], Any]
 ) -> list[Any]:
     """In a process of its own: the index is memory-mapped, to open it costs nothing."""
+    from legalqa.law.search import LawIndex
+
     acts.use(law_dir)
     book = OpenBook(LawIndex(law_dir), num_passages, 0)
     return [find_one(row, book) for row in rows]

@@ -13,10 +13,10 @@ that it names before all; so does an article about which the same question was a
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from legalqa.law.acts import cite_as, load_acts
 from legalqa.law.citations import Citation, parse_citations
 from legalqa.law.glossary import PAIRS_FILE, Translations, Weighted, law_words, learn_translations, translate
 from legalqa.law.mentions import find_mentions
+from legalqa.law.passages import AskedQuestion, Passage
 from legalqa.law.tokens import Tokens
 from legalqa.law.words import detect_language, forms, words_of
 
@@ -45,31 +46,12 @@ OTHER_ACT = 0.2  # left of an article's score where the question names another a
 SECOND_PARAGRAPH = 0.6  # share of the best paragraph's score from which a passage has a second one
 
 
-class Passage(NamedTuple):
-    """An article that may answer the question. score: about 1 for the best by words, 2 more if named."""
-
-    act: str  # id, as in law/acts.json
-    article: str  # "52", "73-1"
-    title: str
-    text: str  # the one or two paragraphs nearest to the question, in the order of the article
-    score: float
-    language: str  # of title and text: "ru" or "kk"
-
-
 class Ranking(NamedTuple):
     """How near everything is to one question."""
 
     scores: np.ndarray  # of each article, as in Passage
     paragraph_scores: np.ndarray  # of each paragraph, BM25
     language: str  # of the question
-
-
-class AskedQuestion(NamedTuple):
-    """A question to which the answer is known to rest on an article."""
-
-    text: str
-    act: str
-    article: str
 
 
 class Source(NamedTuple):
@@ -80,20 +62,6 @@ class Source(NamedTuple):
     act: str
     article: str
     language: str
-
-
-def question_of(row: Mapping[str, Any]) -> str:
-    """The question of a training row: `input` under an instruction, or the instruction itself."""
-    return f"{row['instruction']}\n{row.get('input') or ''}".strip()
-
-
-def asked_questions(rows: Iterable[dict]) -> list[AskedQuestion]:
-    """The questions of training rows with the articles that their answers cite."""
-    return [
-        AskedQuestion(question_of(row), act, article)
-        for row in rows
-        for act, article in sorted({(c.act, c.article) for c in parse_citations(row["output"]) if c.act})
-    ]
 
 
 class LawIndex:

@@ -14,7 +14,6 @@ from config import LIMITS
 from legalqa import cli, runlog
 from legalqa.errors import UserError
 from legalqa.files import beside, read_json, sync, write_json, write_text, writing
-from legalqa.law.search import LawIndex
 from legalqa.model import prompt, untrusted
 from legalqa.model.settings import DECODING_KEYS, MODEL_KEYS, AnswerSettings, Decoding, resolve
 
@@ -55,20 +54,21 @@ class AdapterSettings:
         tokenizer: Any,
         run: str,
         train_sha256: str,
-        index: LawIndex | None = None,
+        law: Mapping[str, str] | None = None,
     ) -> "AdapterSettings":
-        """What a run saves. `index`: of an open book."""
-        keys = ("law_passages", "law_passage_tokens", "law_gold_share") if index else ()
-        law = {key: config[key] for key in keys}
-        if index:
-            law |= {"law_sha256": index.law_sha256, "law_index_sha256": index.sha256}
+        """What a run saves. `law`: of an open book, the sha256 of its texts and its index_sha256."""
+        open_book: dict[str, Any] = {"law_passages": 0}
+        if law:
+            keys = ("law_passages", "law_passage_tokens", "law_gold_share")
+            open_book = {key: config[key] for key in keys}
+            open_book |= {"law_sha256": law["sha256"], "law_index_sha256": law["index_sha256"]}
         return cls(
             system_prompt=config["system_prompt"],
             chat_template=tokenizer.chat_template,
             enable_thinking=False,
             eos_token=tokenizer.eos_token,
             prompt_sha256=prompt.prompt_sha256(
-                tokenizer, config["system_prompt"], config["law_passage_tokens"] if index else None
+                tokenizer, config["system_prompt"], config["law_passage_tokens"] if law else None
             ),
             run=run,
             base_model=config["model_name"],
@@ -76,7 +76,7 @@ class AdapterSettings:
             load_in_4bit=config["load_in_4bit"],
             train_sha256=train_sha256,
             decoding=Decoding.of(config),
-            **{"law_passages": 0, **law},
+            **open_book,
         )
 
     @classmethod

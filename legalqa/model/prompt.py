@@ -14,7 +14,7 @@ from legalqa.data.records import user_turn
 from legalqa.errors import UserError
 from legalqa.files import text_sha256
 from legalqa.law.citation_form import citation_form
-from legalqa.law.search import Passage
+from legalqa.law.passages import Passage
 from legalqa.law.words import detect_language
 from legalqa.model import untrusted
 
