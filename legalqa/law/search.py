@@ -128,6 +128,13 @@ class LawIndex:
                     build(files, list(extra_questions), law_sha256, sha256, folder)
         return cls(law_dir)
 
+    @classmethod
+    def open_saved(cls, law_dir: str | Path) -> "LawIndex | None":
+        """The index that is there, whatever questions it knows; None where there is none of these texts."""
+        law_dir = Path(law_dir)
+        index = cls(law_dir) if saved_sha256(law_dir / INDEX_FOLDER) else None
+        return index if index and index.law_sha256 == texts_sha256(sorted(law_dir.glob("*.jsonl"))) else None
+
     def search(self, question: str, k: int) -> list[Passage]:
         """The k passages nearest to the question, best first; fewer where fewer have a word of it."""
         return self.passages(self.rank(question), k)

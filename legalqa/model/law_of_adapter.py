@@ -8,13 +8,15 @@ from legalqa.model.adapter import AdapterSettings
 from legalqa.model.settings import AnswerSettings
 
 
-def book_of(name: str, settings: AnswerSettings, config: Mapping[str, Any]) -> OpenBook | None:
+def book_of(
+    name: str, settings: AnswerSettings, config: Mapping[str, Any], as_saved: bool = False
+) -> OpenBook | None:
     """The open book that the settings ask for; None for a closed one. UserError where there is no law."""
     if not settings.law_passages:
         return None
     check_law(config["law_dir"], str(name))
     how_much = settings.law_passages, settings.law_passage_tokens
-    return open_book(config["law_dir"], config["train_file"], *how_much)
+    return open_book(config["law_dir"], config["train_file"], *how_much, as_saved)
 
 
 def another_law(name: str, saved: AdapterSettings, book: OpenBook) -> str | None:
