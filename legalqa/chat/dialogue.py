@@ -56,7 +56,7 @@ class Prompt(NamedTuple):
 
 @dataclass(frozen=True)
 class Turn:
-    """A question, its answer, the norms that the answer cites, and the passages that were before the model."""
+    """A question, its answer, the norms that the answer cites, the passages that were before the model."""
 
     question: Question
     answer: Answer

@@ -190,8 +190,8 @@ TEXTS: dict[str, dict[str, Any]] = {
         "another_law": "{path} — модель оқытылған заң емес: мәтіндері немесе редакциялары басқа.",
         "law_untrained": "Модель заң мәтінінсіз жауап беруге оқытылған. Бәрібір беру: "
             "python chat.py --law-passages 3",
-        "no_law": "Модель заң мәтіні бойынша жауап беруге оқытылған, бірақ ол жоқ ({path}): онсыз жауап береді. "
-            "Жасау: python prepare_law.py ФАЙЛДАР",
+        "no_law": "Модель заң мәтіні бойынша жауап беруге оқытылған, бірақ ол жоқ ({path}): "
+            "онсыз жауап береді. Жасау: python prepare_law.py ФАЙЛДАР",
         "law_usage": "on немесе off керек: /law on",
         "law_on": "Модель әр жауап алдында табылған баптарды оқиды.",
         "law_off": "Модель заң мәтінінсіз жауап береді. Ол мәтінмен оқытылған: жауаптар нашарлауы мүмкін.",
@@ -233,7 +233,8 @@ TEXTS: dict[str, dict[str, Any]] = {
         "status": {
             "model": "модель", "base": "бастапқы модель", "run": "оқыту сеансы", "device": "құрылғы",
             "loaded": "жүктелу уақыты", "system": "жүйелік хабар", "context": "контекст", "history": "диалог",
-            "law": "заң мәтіні", "settings": "баптаулар", "changed": "оқытудағыдай емес", "limit": "оқыту кезіндегі ұзындық",
+            "law": "заң мәтіні", "settings": "баптаулар", "changed": "оқытудағыдай емес",
+            "limit": "оқыту кезіндегі ұзындық",
             "last": "соңғы жауап", "memory": "жад, ең көбі",
         },
         "none": "жоқ", "on": "қосулы", "off": "өшірулі", "characters": "{count} таңба",
@@ -348,7 +349,8 @@ TEXTS: dict[str, dict[str, Any]] = {
         "status": {
             "model": "model", "base": "base model", "run": "trained in run", "device": "device",
             "loaded": "loaded in", "system": "system message", "context": "context", "history": "history",
-            "law": "text of the law", "settings": "settings", "changed": "not as trained", "limit": "length in training",
+            "law": "text of the law", "settings": "settings", "changed": "not as trained",
+            "limit": "length in training",
             "last": "last answer", "memory": "memory, peak",
         },
         "none": "none", "on": "on", "off": "off", "characters": "{count} chars", "tokens": "{count} tokens",

@@ -19,7 +19,7 @@ LAST_NUMBER = re.compile(r"^(.*?)\W*(\d+(?:-\d+)*)\W*$", re.DOTALL)  # «ТК Р
 
 
 class Article(NamedTuple):
-    """An article of the user's law. version: the date of the text, "2026-01-20", or of its newest amendment."""
+    """An article of the user's law. version: date of the text, "2026-01-20", or of its newest amendment."""
 
     title: str
     text: str  # paragraphs by line; empty where it is repealed
@@ -30,7 +30,7 @@ class Article(NamedTuple):
 
 
 def named_article(words: str) -> tuple[str, str] | None:
-    """(act, article) that a person means by «ТК 52», «ст. 52 ТК», «ЕК 52», «52-бап ЕК»; None where unclear."""
+    """(act, article) that a person means by «ТК 52», «ст. 52 ТК», «ЕК 52», «52-бап ЕК», or None."""
     texts = [words]
     match = LAST_NUMBER.match(words)
     if match and match[1]:
