@@ -68,9 +68,8 @@ def article_title(act: str, article: str, language: str) -> str:
     if found:
         return found.title
     titles = built_in_titles().get(act, {})
-    return next(
-        (titles[code][article] for code in (language, *titles) if article in titles.get(code, {})), ""
-    )
+    known = (titles.get(code, {}).get(article) for code in (language, *titles))
+    return next(filter(None, known), "")
 
 
 @functools.cache

@@ -215,6 +215,8 @@ class CompareMeta(RunMeta):
     a: str
     b: str
     num_shared: Count
+    model_a: NotRequired[str]
+    model_b: NotRequired[str]
 
 
 class CompareLog(Differences):
