@@ -15,7 +15,7 @@ from legalqa.law.citations import parse_citations
 from legalqa.law.words import detect_language
 
 TITLES_FILE = Path(__file__).with_name("article_titles.json")  # of the built-in list: {act: {language: ...}}
-LAST_NUMBER = re.compile(r"^(.*?)\W*(\d+(?:-\d+)*)\W*$", re.DOTALL)  # «ТК РК, 52»
+LAST_NUMBER = re.compile(r"^(.*?)[\s,.:№]*(\d+(?:-\d+)*)[\s.]*$", re.DOTALL)  # «ТК РК, 52»
 
 
 class Article(NamedTuple):
