@@ -109,6 +109,7 @@ class Dialogue:
         self.settings = answer_settings(name, config, flags)
         self.decoding, self.seed = self.settings.decoding, config["seed"]
         self.system = self.settings.system_prompt
+        self.tuned = bool(self.base) or is_merged(name)
         self.trained_system = self.settings.overridden.get("system_prompt", self.system)
         self.context = ""
         self.history_on = False
@@ -160,7 +161,7 @@ class Dialogue:
     def opening_notes(self) -> list[str]:
         """What a person should know of the model before the first question."""
         keys = []
-        if not self.base and not is_merged(self.name):
+        if not self.tuned:
             keys.append("no_adapter" if is_known_base(self.name) else "as_is")
         if self.base and not has_tokenizer(self.name):
             keys.append("base_tokenizer")

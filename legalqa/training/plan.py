@@ -13,6 +13,7 @@ from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json
 from legalqa.law.words import detect_language
 from legalqa.model import prompt
+from legalqa.model.base import weight_bytes
 from legalqa.model.device import Device, matrix_flops_per_sec
 
 
@@ -121,6 +122,12 @@ class Plan:
     @property
     def answer_share(self) -> float:
         return sum(example.answer_tokens for example in self.examples) / self.tokens_per_epoch
+
+    def largest_micro_batch(self) -> list[int]:
+        """Row indices of the first epoch's micro-batch with the most tokens, padding included."""
+        rows, size = self.order.rows_of(0)[: self.steps * self.rows_per_step], self.micro_batch_rows
+        batches = (rows[start : start + size] for start in range(0, len(rows), size))
+        return max(batches, key=lambda batch: len(batch) * max(self.order.lengths[row] for row in batch))
 
     def row_numbers_of_steps(self, steps: list[int]) -> list[int]:
         """Lines of the train file that the optimizer steps (0, 1, ...) train on."""
@@ -269,6 +276,12 @@ def rough_tokens_per_sec(parameters: int, gradient_checkpointing: bool, device: 
     return 0.4 * matrix_flops_per_sec(device) / operations
 
 
+def weight_estimate_bytes(config: dict, model_config, parameters: int, device: Device) -> int:
+    """Bytes of the base model's weights: by its files, or a guess from its size."""
+    how = config["load_in_4bit"], 4 if device.arithmetic == "float32" else 2
+    return weight_bytes(config["model_name"], *how) or weight_guess_bytes(model_config, parameters, *how)
+
+
 def weight_guess_bytes(model_config, parameters: int, load_in_4bit: bool, value_bytes: int) -> int:
     """Bytes of a base model whose files are not here yet; NF4 with double quantization takes 0.516 byte a
     weight (Dettmers et al., arXiv 2305.14314), embeddings and head are not packed."""
@@ -279,7 +292,7 @@ def weight_guess_bytes(model_config, parameters: int, load_in_4bit: bool, value_
 
 
 def memory_estimate_bytes(
-    model_config, weight_bytes: int, trainable: int, plan: Plan, config: dict, device: Device
+    model_config, base_bytes: int, trainable: int, plan: Plan, config: dict, device: Device
 ) -> int:
     """Rough peak bytes: weights, adapter with its optimizer, what the worst micro-batch keeps, logits on a
     CPU.
@@ -297,4 +310,4 @@ def memory_estimate_bytes(
     activations = plan.worst_tokens * token_values * (4 if on_cpu else 2)
     logits = plan.worst_tokens * model_config.vocab_size * 12 if on_cpu else 0
     runtime = 1.2e9  # Python, torch, the CUDA context or the kernels compiled for a CPU
-    return int(weight_bytes + 16 * trainable + activations + logits + runtime)
+    return int(base_bytes + 16 * trainable + activations + logits + runtime)
