@@ -7,6 +7,7 @@ Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while
 
   python benchmark.py                                     100 random rows, the newest adapter
   python benchmark.py --model models/demo                 the base model on the same rows
+  python benchmark.py --law-passages 0                    an open-book adapter without the law's text
   python benchmark.py --compare                           newest adapter minus newest base, on shared rows
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
@@ -36,6 +37,7 @@ from legalqa.model.adapter import (
 from legalqa.model.answers import Answers, generate_all
 from legalqa.model.device import find_device, peak_memory_bytes
 from legalqa.model.engine import load_engine
+from legalqa.model.law_of_adapter import another_law, book_of
 from legalqa.model.settings import source_lines
 from legalqa.report import tables
 from legalqa.scoring import metrics, statistics
@@ -45,7 +47,7 @@ from legalqa.typed_json import json_problem
 # fmt: off
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
         "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "system_prompt",
-        "load_in_4bit", "max_seq_length", "logs_dir", "law_dir")
+        "load_in_4bit", "max_seq_length", "logs_dir", "law_dir", "law_passages", "law_passage_tokens")
 # fmt: on
 TUNED_KINDS = ("adapter", "merged")
 
@@ -123,7 +125,7 @@ def fingerprint(name):
     return name
 
 
-def answers_file(config, name, engine, settings):
+def answers_file(config, name, engine, settings, law):
     """Where the answers of this model, made in this way, are kept until all are there."""
     identity = {
         "engine": engine,
@@ -131,6 +133,7 @@ def answers_file(config, name, engine, settings):
         "load_in_4bit": settings.load_in_4bit,
         "decoding": asdict(settings.decoding),
         "seed": config["seed"] if settings.decoding.temperature else None,
+        **({"law": law} if law else {}),
     }
     return Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
 
@@ -139,6 +142,7 @@ def run_model(args, config, rows):
     """(samples, what the meta says of the model, file of the answers) of a model's answers to `rows`."""
     name, started = find_model(args), time.monotonic()
     settings = answer_settings(name, config, cli.given_flags(args))
+    rows, law = add_passages(name, settings, config, rows)
     engine = load_engine(name, settings, config)
     device = find_device()
     print(
@@ -149,7 +153,7 @@ def run_model(args, config, rows):
         file=sys.stderr,
     )
     prompts = [prompt.render_prompt(row, engine.tokenizer, settings.system_prompt) for row in rows]
-    answers = Answers(answers_file(config, name, engine.name, settings))
+    answers = Answers(answers_file(config, name, engine.name, settings, law))
     from transformers import set_seed
 
     set_seed(config["seed"])
@@ -171,10 +175,28 @@ def run_model(args, config, rows):
         "load_in_4bit": settings.load_in_4bit,
         "batch_size": batch_size,
         "engine": engine.name,
-        "prompt_sha256": prompt.prompt_sha256(engine.tokenizer, settings.system_prompt),
+        "law": law,
+        "prompt_sha256": prompt.prompt_sha256(
+            engine.tokenizer, settings.system_prompt, settings.law_passage_tokens if law else None
+        ),
         "peak_memory_bytes": peak_memory_bytes(),
     }
     return samples, about, answers.path
+
+
+def add_passages(name, settings, config, rows):
+    """(rows with the passages that the search finds, what the logs say of the law): None, closed book."""
+    book = book_of(name, settings, config)
+    if not book:
+        return rows, None
+    if warning := another_law(name, AdapterSettings.load(name), book):
+        print(f"warning: {warning}", file=sys.stderr)
+    return book.add_all(rows), {
+        "passages": book.num_passages,
+        "passage_tokens": book.max_tokens,
+        "sha256": book.index.law_sha256,
+        "index_sha256": book.index.sha256,
+    }
 
 
 def model_facts(name):
@@ -211,6 +233,16 @@ def newest_of_kind(logs_dir, *kinds):
     )
 
 
+def names_of(results):
+    """The models' names; two runs of one model tell how many passages of the law each had."""
+    metas = [result["meta"] for result in results]
+    names = [meta["model"] for meta in metas]
+    passages = [(meta.get("law") or {}).get("passages", 0) for meta in metas]
+    if names[0] == names[1] and passages[0] != passages[1]:
+        names = [f"{name}, {f'{n} passages' if n else 'closed book'}" for name, n in zip(names, passages)]
+    return {"model_a": names[0], "model_b": names[1]}
+
+
 def log_folder(args, config):
     """Where the result goes."""
     return Path(args.output).parent if args.output else Path(config["logs_dir"])
@@ -229,12 +261,7 @@ def compare(args, config, console):
     comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
     with runlog.new_run(log_folder(args, config)) as run:
         meta = runlog.run_meta(
-            run,
-            a=paths[0],
-            b=paths[1],
-            model_a=results[0]["meta"]["model"],
-            model_b=results[1]["meta"]["model"],
-            num_shared=comparison["num_shared"],
+            run, a=paths[0], b=paths[1], **names_of(results), num_shared=comparison["num_shared"]
         )
         path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
         write_json(path, {"meta": meta, **comparison})

@@ -26,6 +26,9 @@ CONFIG = {
     "train_file": "combined_data/train.jsonl",  # rows to learn from
     "validation_file": "combined_data/validation.jsonl",  # rows to score; never trained on
     "system_prompt": "",  # system turn of every prompt; saved with the adapter
+    "law_passages": 0,  # passages of law_dir's texts in every prompt (open book); 0: closed book
+    "law_passage_tokens": 96,  # longest passage, its citation not counted
+    "law_gold_share": 0.85,  # training rows with the article that the answer cites among the passages
     "validation_fraction": 0.1,  # share of the prepared rows that goes to the validation file
     "near_duplicate_threshold": 0.8,  # Jaccard of the words of two questions that ask the same
     "tokenizer": "models/demo",  # folder whose tokenizer.json counts the tokens of prepared rows
@@ -62,7 +65,7 @@ CONFIG = {
     "repetition_penalty": 1.0,  # 1: off
     "language": "ru",  # of RESULTS.md, plots and the chat: ru or en
     # Paths
-    "law_dir": "law",  # prepare_law.py's copy of the law; where it is, citations are checked against it
+    "law_dir": "law",  # prepare_law.py's copy of the law: citations are checked against it, passages are its
     "output_dir": "finetuned_qwen3_8b",  # the adapter
     "checkpoint_dir": "outputs",  # checkpoints of the run
     "logs_dir": "logs",  # JSON of every run
@@ -81,6 +84,7 @@ LIMITS = {
     "save_total_limit": (1, 1000), "logging_steps": (1, 2**30), "max_new_tokens": (1, 2**17),
     "generation_batch_size": (1, 4096), "vllm_memory_share": (0.05, 1), "temperature": (0, 5),
     "top_p": (0.001, 1), "repetition_penalty": (0.01, 100),
+    "law_passages": (0, 20), "law_passage_tokens": (8, 4096), "law_gold_share": (0, 1),
 }
 CHOICES = {
     "engine": ("auto", "unsloth", "vllm"),

@@ -57,6 +57,7 @@ def print_summary(result: BenchmarkLog, console) -> None:
         )
     console.print(table)
     print_citations(summary, console)
+    print_open_book(summary, console)
     print_groups(summary, console)
 
 
@@ -74,6 +75,28 @@ def print_citations(summary: Summary, console) -> None:
             str(entry["num_samples"]),
             score_text(echo["mean"]),
             str(echo["num_samples"]),
+        )
+    console.print(table)
+
+
+def print_open_book(summary: Summary, console) -> None:
+    """Whether the search found the right article, and the citation scores where it did and where it did not.
+    Of the questions that name no article; nothing with a closed book."""
+    groups = summary.get("by_article_found", {})
+    if not groups:
+        return
+    found, missed = (unnamed_of(groups.get(key, NO_SAMPLES)) for key in ("found", "missed"))
+    unnamed = unnamed_of(summary)
+    title = (
+        f"open book: the right article is among the passages for {found['num_samples']} questions, "
+        f"missing for {missed['num_samples']}"
+    )
+    table = make_table(title, "metric", "all", "95 % interval", "n", "found", "missed")
+    for name in (*metric_names("open_book"), *metric_names("citation")):
+        entry = unnamed["metrics"][name]
+        sides = (score_text(group["metrics"][name]["mean"]) for group in (found, missed))
+        table.add_row(
+            name, score_text(entry["mean"]), interval_text(entry["ci95"]), str(entry["num_samples"]), *sides
         )
     console.print(table)
 
@@ -100,6 +123,11 @@ def print_comparison(comparison: Comparison, model_a: str, model_b: str, console
             group = groups[key]
             title = f"citations, {group['num_samples']} questions that {what}"
             print_differences(title, metric_names("citation"), group["metrics"], console)
+    found = comparison.get("by_article_found", {})
+    for key, what in (("found", "is among the passages"), ("missed", "is not among the passages")):
+        if key in found:
+            title = f"citations, {found[key]['num_samples']} of these whose right article {what}"
+            print_differences(title, metric_names("citation"), found[key]["metrics"], console)
 
 
 def print_differences(title: str, names: tuple[str, ...], entries: dict[str, Difference], console) -> None:

@@ -70,6 +70,7 @@ class Summary(Group):
     by_seen_article: NotRequired[
         dict[str, Group]
     ]  # seen, unseen: whether training rows are about the article
+    by_article_found: NotRequired[dict[str, Group]]  # found, missed: is the right one among the passages?
     generation: Generation | None  # None for ready answers
 
 
@@ -90,6 +91,13 @@ class Citations(TypedDict):
     reference: list[CitationEntry]
 
 
+class PassageEntry(TypedDict):
+    """An article that was before the model."""
+
+    act: str
+    article: str
+
+
 class Sample(TypedDict):
     """One answer with its scores; a score is None where it is undefined."""
 
@@ -106,6 +114,7 @@ class Sample(TypedDict):
     cut_off: bool | None
     seen_article: NotRequired[object]  # of the data, kept as it came
     source: NotRequired[object]
+    passages: NotRequired[list[PassageEntry]]  # nearest first; absent with a closed book
 
 
 class AdapterFacts(TypedDict):
@@ -125,6 +134,15 @@ class ValidationFacts(TypedDict):
     num_rows: Count
 
 
+class LawFacts(TypedDict):
+    """An open book: passages in a prompt, tokens of each at most; its texts; these and questions known."""
+
+    passages: Count
+    passage_tokens: Count
+    sha256: str
+    index_sha256: str
+
+
 class BenchmarkMeta(RunMeta):
     """Ready answers (kind "predictions") have no adapter, device or decoding."""
 
@@ -138,6 +156,7 @@ class BenchmarkMeta(RunMeta):
     decoding: NotRequired[DecodingFacts | None]
     batch_size: NotRequired[Amount]
     engine: NotRequired[str | None]
+    law: NotRequired[LawFacts | None]  # None with a closed book
 
 
 class BenchmarkLog(TypedDict):
@@ -185,6 +204,7 @@ class Differences(TypedDict):
     metrics: dict[str, Difference]
     by_language: dict[str, DifferenceGroup]
     by_named_article: NotRequired[dict[str, DifferenceGroup]]  # as in Group
+    by_article_found: NotRequired[dict[str, DifferenceGroup]]  # of questions that name no article
 
 
 class Comparison(Differences):
@@ -195,6 +215,8 @@ class CompareMeta(RunMeta):
     a: str
     b: str
     num_shared: Count
+    model_a: NotRequired[str]
+    model_b: NotRequired[str]
 
 
 class CompareLog(Differences):
