@@ -9,7 +9,6 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENGLISH, RUSSIAN = ((REPOSITORY / name).read_text("utf-8") for name in ("README.md", "README.ru.md"))
 README = f"{ENGLISH}\n{RUSSIAN}"
-SCRIPTS = ("train_8b", "benchmark", "generate_plots", "generate_report", "chat", "prepare_data")
 WRITTEN_BY_RUNS = (
     "finetuned_",
     "models",
@@ -33,15 +32,12 @@ def commands():
 
 
 @pytest.mark.parametrize("script, flags", sorted({(script, tuple(flags)) for script, flags in commands()}))
-def test_commands_and_flags_exist(script, flags):
-    text = (REPOSITORY / f"{script}.py").read_text("utf-8")
-    if script in SCRIPTS:
-        module = importlib.import_module(script)
-        known = {
-            "--" + key.replace("_", "-")
-            for key in getattr(module, "KEYS", ()) or getattr(module, "SETTINGS", ())
-        } | {"--profile"}
-        assert all(flag in known or f'"{flag}"' in text for flag in flags), (script, flags)
+def test_commands_and_flags_exist(script, flags, capsys):
+    assert (REPOSITORY / f"{script}.py").is_file()
+    if "/" not in script:  # a stage: its --help names them
+        with pytest.raises(SystemExit):
+            importlib.import_module(script).parse_args(["--help"])
+        assert set(flags) <= set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
 
 
 def test_paths_exist():
@@ -58,7 +54,7 @@ def test_paths_exist():
 
 def test_make_targets_exist():
     makefile = (REPOSITORY / "Makefile").read_text()
-    for target in set(re.findall(r"make ([a-z]+)", README)):
+    for target in set(re.findall(r"make ([a-z]+(?:-[a-z]+)*)", README)):
         assert re.search(rf"^{target}:", makefile, re.M), target
 
 
