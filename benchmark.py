@@ -11,7 +11,6 @@ Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
 
-import json
 import random
 import sys
 import time
@@ -25,15 +24,15 @@ from legalqa.files import file_sha256, read_json, text_sha256, write_json
 from legalqa.law import acts
 from legalqa.model import prompt
 from legalqa.model.adapter import (
-    ADAPTER_FILES,
     AdapterSettings,
     answer_settings,
     check_adapter,
+    fingerprint,
     is_adapter,
     is_merged,
     newest_adapter,
 )
-from legalqa.model.answers import Answers, generate_all
+from legalqa.model.answers import Answers, answers_file, generate_all
 from legalqa.model.device import find_device, peak_memory_bytes
 from legalqa.model.engine import load_engine
 from legalqa.model.settings import source_lines
@@ -115,26 +114,6 @@ def find_model(args):
     return name
 
 
-def fingerprint(name):
-    """What identifies the weights: sha256 of the adapter, or of a model folder's config; else the hub id."""
-    for file in (ADAPTER_FILES[1], "config.json"):
-        if (Path(name) / file).is_file():
-            return file_sha256(Path(name) / file)
-    return name
-
-
-def answers_file(config, name, engine, settings):
-    """Where the answers of this model, made in this way, are kept until all are there."""
-    identity = {
-        "engine": engine,
-        "model": fingerprint(name),
-        "load_in_4bit": settings.load_in_4bit,
-        "decoding": asdict(settings.decoding),
-        "seed": config["seed"] if settings.decoding.temperature else None,
-    }
-    return Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
-
-
 def run_model(args, config, rows):
     """(samples, what the meta says of the model, file of the answers) of a model's answers to `rows`."""
     name, started = find_model(args), time.monotonic()
@@ -149,7 +128,7 @@ def run_model(args, config, rows):
         file=sys.stderr,
     )
     prompts = [prompt.render_prompt(row, engine.tokenizer, settings.system_prompt) for row in rows]
-    answers = Answers(answers_file(config, name, engine.name, settings))
+    answers = Answers(answers_file(config, fingerprint(name), engine.name, settings))
     from transformers import set_seed
 
     set_seed(config["seed"])

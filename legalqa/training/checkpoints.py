@@ -20,6 +20,9 @@ BINDING_KEYS = (
     "weight_decay", "optim", "lr_scheduler_type", "max_grad_norm", "seed", "completion_only_loss",
     "group_by_length", "train_sha256", "prompt_sha256",
 )
+DPO_BINDING_KEYS = (
+    *BINDING_KEYS, "dpo_beta", "dpo_sft_weight", "dpo_held", "adapter_sha256", "micro_batch_rows",
+)
 # fmt: on
 
 
@@ -111,7 +114,7 @@ def warn_undeleted(_, path, error):
 def differences(saved, current):
     """["learning_rate: 0.0002 -> 0.0001", ...]: what would make the resumed run another run."""
     return [
-        f"{key}: {saved[key]} -> {current[key]}"
-        for key in BINDING_KEYS
-        if key in saved and saved[key] != current[key]
+        f"{key}: {saved[key]} -> {value}"
+        for key, value in current.items()
+        if key in saved and saved[key] != value
     ]
