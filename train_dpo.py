@@ -133,17 +133,16 @@ def read_pairs(config) -> list[Pair]:
 
 
 def print_plan(config, plan: Plan, device: Device, trainable, total, memory_bytes):
-    lengths, run = sorted(plan.order.lengths), AdapterSettings.load(config["adapter"]).run
-    print(
-        f"model      {config['model_name']}, {'4-bit' if config['load_in_4bit'] else '16-bit'}, on {device.name}"
-    )
+    lengths, bits = sorted(plan.order.lengths), "4-bit" if config["load_in_4bit"] else "16-bit"
+    run = AdapterSettings.load(config["adapter"]).run
+    print(f"model      {config['model_name']}, {bits}, on {device.name}")
     print(
         f"adapter    {config['adapter']}{f' of run {run}' if run else ''}: LoRA r {config['lora_r']}, "
         f"{trainable:,} trainable of {total:,} parameters; as it is now it is the reference"
     )
     print(
-        f"train      {len(lengths):,} pairs of {config['pairs_file']}; {plan.tokens_per_epoch:,} tokens an epoch "
-        f"(a pair: median {lengths[len(lengths) // 2]}, longest {lengths[-1]})"
+        f"train      {len(lengths):,} pairs of {config['pairs_file']}; {plan.tokens_per_epoch:,} tokens an "
+        f"epoch (a pair: median {lengths[len(lengths) // 2]}, longest {lengths[-1]})"
     )
     print_dropped(config, plan, "pairs")
     print(f"evaluate   {len(plan.eval_examples)} held pairs, before step 1 and at every save")

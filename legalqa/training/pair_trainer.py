@@ -49,7 +49,7 @@ class PairTrainer(Resumable, DPOTrainer):
             train_dataset=as_dataset(plan.examples),
             eval_dataset=as_dataset(plan.eval_examples) if plan.eval_examples else None,
         )
-        self.model.delete_adapter(TRL_REFERENCE)
+        language_model.delete_adapter(TRL_REFERENCE)
         for weight, value in zip(self.trained_weights(), weights, strict=True):
             # TRL has rounded a 4-bit model's adapter to bfloat16: the policy would not be the adapter.
             weight.data = value
@@ -86,6 +86,7 @@ class PairTrainer(Resumable, DPOTrainer):
     def log_probabilities(self, inputs: dict) -> tuple[torch.Tensor, ...]:
         """(of the chosen answers, of the rejected ones): sums over an answer's tokens."""
         labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+        assert self.model is not None
         with self.compute_loss_context_manager():
             outputs = self.model(
                 input_ids=inputs["input_ids"],
@@ -98,6 +99,7 @@ class PairTrainer(Resumable, DPOTrainer):
 
     def _compute_loss(self, *args, **kwargs):
         loss = super()._compute_loss(*args, **kwargs)
+        assert self.model is not None
         logged = self._metrics["train" if self.model.training else "eval"]
         if logged["rewards/margins"][-1] == 0:
             # Policy and reference are the same, as before step 1: TRL counts a tie as wrong.
