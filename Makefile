@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY = .venv/bin/python
 DEMO_ROWS = 100
 
-.PHONY: setup demo test test-fast lint train benchmark plots report chat clean
+.PHONY: setup export-packages demo test test-fast lint train benchmark plots report chat clean
 
 setup: .venv/installed
 
@@ -17,6 +17,14 @@ setup: .venv/installed
 	.venv/bin/pip install -q -r requirements.txt
 	.venv/bin/pip install -q --no-deps -r requirements-unsloth.txt
 	if nvidia-smi -L >/dev/null 2>&1; then .venv/bin/pip install -q -r requirements-gpu.txt; fi
+	touch $@
+
+# llama.cpp, for export_model.py --format gguf and ollama; apart, because it brings a `gguf` of its own.
+export-packages: .venv/export/installed
+
+.venv/export/installed: .venv/installed requirements-export.txt
+	rm -rf .venv/export
+	.venv/bin/pip install -q --no-deps --target .venv/export -r requirements-export.txt
 	touch $@
 
 # Data check, training, the base model and the tuned one on the same rows, their difference, plots, report.

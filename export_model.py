@@ -11,6 +11,7 @@ Writes  a folder: `merged` (safetensors for vLLM and transformers), `gguf` (llam
 """
 
 import random
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -224,16 +225,17 @@ def main(argv=None):
         return EXIT_ANSWERS_DIFFER
     unchecked = "" if questions else ", its answers not compared"
     print(f"written    {output} in {time.monotonic() - started:.0f} s{unchecked}")
-    print(f"next       {next_command(args, output)}")
+    print(f"next       {next_command(args, output, decoding)}")
     return 0
 
 
-def next_command(args, output: Path) -> str:
-    name = Path(args.model).name
+def next_command(args, output: Path, decoding: Decoding) -> str:
+    """What runs the export, to be pasted into a shell; a folder brings its decoding, a GGUF file does not."""
+    name, folder = shlex.quote(Path(args.model).resolve().name), shlex.quote(str(output))
     return {
-        "merged": f"vllm serve {output}",
-        "gguf": f"llama-server -m {output / GGUF_FILE} --jinja",
-        "ollama": f"cd {output} && ollama create {name} -f Modelfile && ollama run {name}",
+        "merged": f"vllm serve {folder}",
+        "gguf": shlex.join(llama_cpp.server_command(output / GGUF_FILE, decoding)),
+        "ollama": f"cd {folder} && ollama create {name} -f Modelfile && ollama run {name}",
     }[args.format]
 
 

@@ -28,6 +28,7 @@ from legalqa.files import file_sha256, text_sha256
 from legalqa.law import acts
 from legalqa.law.citations import parse_citations
 from legalqa.law.other_article import replace_article
+from legalqa.law.words import detect_language
 from legalqa.model import prompt
 from legalqa.model.adapter import AdapterSettings, answer_settings, check_adapter, fingerprint
 from legalqa.model.answers import Answers, Line, answers_file, generate_all
@@ -145,7 +146,7 @@ def first_act(pair: Pair) -> str:
 
 def count_pairs(pairs: list[Pair]) -> dict[str, dict[str, int]]:
     """How many pairs there are by fault (a pair may have several), language, and act of the reference."""
-    language_of = [records.detect_language(records.question(pair.question)) for pair in pairs]
+    language_of = [detect_language(records.question(pair.question)) for pair in pairs]
     return {
         "why": dict(Counter(fault for pair in pairs for fault in pair.why).most_common()),
         "language": dict(Counter(language_of).most_common()),

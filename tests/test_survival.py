@@ -157,6 +157,22 @@ def no_memory_on_the_host():
     )
 
 
+def print_micro_batches():
+    def step(self, model, inputs, *args, **kwargs):
+        print("micro-batch", *inputs["input_ids"].shape, flush=True)
+        return original(self, model, inputs, *args, **kwargs)
+
+    from trl import SFTTrainer
+
+    original, SFTTrainer.training_step = SFTTrainer.training_step, step
+
+
+def try_nothing_before_the_first_step():
+    from legalqa.training import trainer
+
+    trainer.Trainer.try_largest = lambda self, *_: setattr(self, "tried_largest", True)
+
+
 def spoil_the_weights():
     def step(self, *args, **kwargs):
         if self.state.global_step == 4:
@@ -297,6 +313,17 @@ def test_out_of_memory_says_what_to_change_by_how_much(train, tmp_path, prepare)
         and error.endswith("--resume")
     )
     assert checkpoints.step_of(checkpoints.newest_complete(tmp_path / "checkpoints")[0]) == 3
+
+
+def test_the_largest_micro_batch_is_tried_before_the_first_step(train):
+    code, log = train(prepare=print_micro_batches)
+    first, *others = [int(a) * int(b) for a, b in re.findall(r"micro-batch (\d+) (\d+)", log)]
+    assert code == 0 and first == max(others) > others[0]
+
+
+def test_the_trial_leaves_no_trace(train, unbroken, tmp_path):
+    assert train(prepare=try_nothing_before_the_first_step)[0] == 0
+    assert chaos.train_outcome(tmp_path) == unbroken[1]
 
 
 def test_nan_stops_the_run_names_the_rows_and_keeps_the_last_good_checkpoint(train, data, tmp_path):

@@ -201,10 +201,10 @@ class Chat:
     def system(self, text: str) -> None:
         if text == "off":
             self.dialogue.system = self.dialogue.trained_system
-            self.tell(self.say("system_off"))
+            self.tell(self.say("system_off" if self.dialogue.tuned else "system_off_base"))
         elif text:
             self.dialogue.system = text
-            self.tell(self.say("system_set"))
+            self.tell(self.say("system_set" if self.dialogue.tuned else "system_set_base"))
         elif self.dialogue.system:
             self.tell(self.say("system_is", text=self.dialogue.system))
         else:
@@ -214,7 +214,10 @@ class Chat:
         if text not in ("on", "off"):
             raise UserError(self.say("history_usage"))
         self.dialogue.history_on = text == "on"
-        self.tell(self.say(f"history_{text}"))
+        if self.dialogue.history_on:
+            self.tell(self.say("history_on" if self.dialogue.tuned else "history_on_base"))
+        else:
+            self.tell(self.say("history_off"))
 
     def set(self, text: str) -> None:
         name, _, value = text.partition(" ")

@@ -13,6 +13,7 @@ from legalqa.chat.words import say
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.law.citations import Citation, citation_as_dict, parse_citations
+from legalqa.law.words import detect_language
 from legalqa.model.adapter import (
     AdapterSettings,
     answer_settings,
@@ -73,7 +74,7 @@ class Turn:
             "question": self.question.text,
             "input": self.question.context,
             "answer": self.answer.text,
-            "language": records.detect_language(records.user_turn(self.question.as_row())),
+            "language": detect_language(records.user_turn(self.question.as_row())),
             "citations": [citation_as_dict(citation) for citation in self.citations],
             "prompt_tokens": self.answer.prompt_tokens,
             "new_tokens": self.answer.new_tokens,
@@ -96,6 +97,7 @@ class Dialogue:
         self.settings = answer_settings(name, config, flags)
         self.decoding, self.seed = self.settings.decoding, config["seed"]
         self.system = self.settings.system_prompt
+        self.tuned = bool(self.base) or is_merged(name)
         self.trained_system = self.settings.overridden.get("system_prompt", self.system)
         self.context = ""
         self.history_on = False
@@ -126,7 +128,7 @@ class Dialogue:
     def opening_notes(self) -> list[str]:
         """What a person should know of the model before the first question."""
         keys = []
-        if not self.base and not is_merged(self.name):
+        if not self.tuned:
             keys.append("no_adapter" if is_known_base(self.name) else "as_is")
         if self.base and not has_tokenizer(self.name):
             keys.append("base_tokenizer")
@@ -139,7 +141,7 @@ class Dialogue:
     def set_language(self, question: str) -> None:
         """What is said of a Kazakh question is said in Kazakh, where Russian is usual."""
         if self.usual_language == "ru":
-            self.language = records.detect_language(question)
+            self.language = detect_language(question)
 
     def current(self) -> dict[str, Any]:
         """{setting: value} of what /set changes."""

@@ -68,9 +68,12 @@ TEXTS: dict[str, dict[str, Any]] = {
         "system_set": "Системное сообщение задано. Модель обучали не с ним: ответы могут стать хуже. "
             "Вернуть: /system off",
         "system_off": "Системное сообщение снова такое, как при обучении.",
+        "system_set_base": "Системное сообщение задано. Вернуть прежнее: /system off",
+        "system_off_base": "Системное сообщение снова прежнее.",
         "system_differs": "Системное сообщение не то, с которым модель обучали: ответы могут стать хуже.",
         "history_on": "Диалог включён: модель видит прежние вопросы и ответы. "
             "Обучали её на отдельных вопросах.",
+        "history_on_base": "Диалог включён: модель видит прежние вопросы и ответы.",
         "history_off": "Диалог выключен: на каждый вопрос модель отвечает отдельно.",
         "history_usage": "Нужно on или off: /history on",
         "set_usage": "Нужны ключ и значение: /set temperature 0.7",
@@ -170,9 +173,12 @@ TEXTS: dict[str, dict[str, Any]] = {
         "system_set": "Жүйелік хабар берілді. Модель онымен оқытылмаған: жауаптар нашарлауы мүмкін. "
             "Қайтару: /system off",
         "system_off": "Жүйелік хабар қайтадан оқыту кезіндегідей.",
+        "system_set_base": "Жүйелік хабар берілді. Бұрынғысын қайтару: /system off",
+        "system_off_base": "Бұрынғы жүйелік хабар қайтарылды.",
         "system_differs": "Жүйелік хабар модель оқытылған хабардан өзгеше: жауаптар нашарлауы мүмкін.",
         "history_on": "Диалог қосылды: модель бұрынғы сұрақ-жауаптарды көреді. "
             "Ол жеке сұрақтармен оқытылған.",
+        "history_on_base": "Диалог қосылды: модель бұрынғы сұрақ-жауаптарды көреді.",
         "history_off": "Диалог өшірілді: әр сұраққа жеке жауап беріледі.",
         "history_usage": "on немесе off керек: /history on",
         "set_usage": "Кілт пен мән керек: /set temperature 0.7",
@@ -269,8 +275,11 @@ TEXTS: dict[str, dict[str, Any]] = {
         "system_set": "System message set. The model was not trained with it: answers may get worse. "
             "Restore: /system off",
         "system_off": "System message as in training again.",
+        "system_set_base": "System message set. Restore the earlier one: /system off",
+        "system_off_base": "The earlier system message is back.",
         "system_differs": "Another system message than in training: answers may get worse.",
         "history_on": "History on: the model sees earlier turns. It was trained on single questions.",
+        "history_on_base": "History on: the model sees earlier turns.",
         "history_off": "History off: each question is answered on its own.",
         "history_usage": "Say on or off: /history on",
         "set_usage": "Give a key and a value: /set temperature 0.7",

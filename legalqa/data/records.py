@@ -15,7 +15,6 @@ SHOWN_PROBLEMS = 3
 FIELDS = ("instruction", "input", "output")
 HALF_SURROGATE = re.compile("[\ud800-\udfff]")  # valid in JSON escapes, cannot be written as UTF-8
 DATA_SCRIPT = "prepare_data.py"
-KAZAKH_LETTERS = frozenset("әғқңөұүһі")  # the letters of the Kazakh alphabet that Russian lacks
 
 
 class DoubledKeys(dict):
@@ -173,11 +172,6 @@ def user_turn(record: Mapping[str, Any]) -> str:
 def question(record: Mapping[str, Any]) -> str:
     """The question itself: the input where the instruction is a general one, else the instruction."""
     return record["input"].strip() or record["instruction"].strip()
-
-
-def detect_language(text: str) -> str:
-    """ "kk" if a letter of the Kazakh alphabet that Russian lacks occurs in the question, else "ru"."""
-    return "ru" if KAZAKH_LETTERS.isdisjoint(text.lower()) else "kk"
 
 
 def asked(record: Mapping[str, Any]) -> str:

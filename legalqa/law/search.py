@@ -25,7 +25,7 @@ from legalqa.law.citations import Citation, parse_citations
 from legalqa.law.glossary import PAIRS_FILE, Translations, Weighted, law_words, learn_translations, translate
 from legalqa.law.mentions import find_mentions
 from legalqa.law.tokens import Tokens
-from legalqa.law.words import forms, language_of, words_of
+from legalqa.law.words import detect_language, forms, words_of
 
 INDEX_FOLDER = "search_index"  # in the folder of the law
 FORMAT = 1  # of the index: one more whenever the same texts give another index
@@ -140,7 +140,7 @@ class LawIndex:
     def search(self, question: str, k: int) -> list[Passage]:
         """The k passages nearest to the question, best first; fewer where fewer have a word of it."""
         question = question[:LONGEST_QUESTION]
-        language = language_of(question)
+        language = detect_language(question)
         cited = parse_citations(question)
         own = law_words(without(question, cited), language)
         russian = translate(question, own, self.translations) if language == "kk" else {}
@@ -348,7 +348,7 @@ def encode(words: Iterable[str], language: str, vocabulary: dict[str, int]) -> l
 
 
 def encode_question(question: str, vocabulary: dict[str, int]) -> list[int]:
-    language = language_of(question)
+    language = detect_language(question)
     return encode(own_words(law_words(question, language)), language, vocabulary)
 
 

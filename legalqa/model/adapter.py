@@ -13,7 +13,16 @@ from typing import Any, get_type_hints
 from config import LIMITS
 from legalqa import cli, runlog
 from legalqa.errors import UserError
-from legalqa.files import beside, file_sha256, read_json, sync, write_json, write_text, writing
+from legalqa.files import (
+    beside,
+    file_sha256,
+    open_to_others,
+    read_json,
+    sync,
+    write_json,
+    write_text,
+    writing,
+)
 from legalqa.model import prompt, untrusted
 from legalqa.model.settings import DECODING_KEYS, MODEL_KEYS, AnswerSettings, Decoding, resolve
 
@@ -250,6 +259,7 @@ def save_adapter(
             tokenizer.save_pretrained(temporary)
             settings.save(temporary)
             write_text(temporary / "README.md", model_card(config, settings, metrics))
+            open_to_others(temporary)
             sync(*temporary.iterdir(), temporary)
             if target.exists():
                 os.replace(target, old)

@@ -11,9 +11,10 @@ import re
 import unicodedata
 from collections import Counter
 
-from legalqa.data.records import KAZAKH_LETTERS, detect_language, prediction_problem
+from legalqa.data.records import prediction_problem
 from legalqa.errors import UserError
 from legalqa.law.citations import citation_as_dict, parse_citations
+from legalqa.law.words import KAZAKH_LETTERS, detect_language
 from legalqa.scoring.citation_scores import score_citations
 from legalqa.scoring.results import Sample
 

@@ -106,11 +106,6 @@ class PairTrainer(Resumable, DPOTrainer):
             logged["rewards/accuracies"][-1] = 0.5
         return loss
 
-    def training_step(self, *args, **kwargs):
-        loss = super().training_step(*args, **kwargs)
-        self.watch(loss)
-        return loss
-
     def restore_progress(self):
         super().restore_progress()
         self._metrics["train"] = defaultdict(list, self.progress.get("metrics_since_log", {}))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json
+from legalqa.law.words import detect_language
 from legalqa.model import prompt
 from legalqa.model.base import weight_bytes
 from legalqa.model.device import Device, matrix_flops_per_sec
@@ -121,6 +122,12 @@ class Plan:
     @property
     def answer_share(self) -> float:
         return sum(example.answer_tokens for example in self.examples) / self.tokens_per_epoch
+
+    def largest_micro_batch(self) -> list[int]:
+        """Row indices of the first epoch's micro-batch with the most tokens, padding included."""
+        rows, size = self.order.rows_of(0)[: self.steps * self.rows_per_step], self.micro_batch_rows
+        batches = (rows[start : start + size] for start in range(0, len(rows), size))
+        return max(batches, key=lambda batch: len(batch) * max(self.examples[row].tokens for row in batch))
 
     def row_numbers_of_steps(self, steps: list[int]) -> list[int]:
         """Lines of the train file that the optimizer steps (0, 1, ...) train on."""
@@ -238,7 +245,7 @@ class DataFile(NamedTuple):
 
 
 def describe_data(file: str, rows: list[dict], used: int) -> DataFile:
-    languages = Counter(records.detect_language(records.question(row)) for row in rows)
+    languages = Counter(detect_language(records.question(row)) for row in rows)
     return DataFile(file, file_sha256(file), len(rows), used, len(rows) - used, languages)
 
 
