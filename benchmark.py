@@ -46,7 +46,7 @@ KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens"
         "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "system_prompt",
         "load_in_4bit", "max_seq_length", "logs_dir", "law_dir")
 # fmt: on
-TUNED_KINDS = ("adapter", "merged")
+TUNED_KINDS = ("adapter", "merged")  # beside them "dpo": an adapter that train_dpo.py went on with
 
 
 def parse_args(argv=None):
@@ -157,10 +157,12 @@ def run_model(args, config, rows):
 
 
 def model_facts(name):
-    """What answered: a base model, an adapter, or a folder into which one was merged; of which run."""
+    """What answered: a base model, an adapter, one with DPO behind, or a folder into which one was merged; of
+    which run."""
     saved, kind = AdapterSettings.load(name), "base"
     if is_adapter(name):
-        kind, base_model, sha256 = "adapter", check_adapter(name), fingerprint(name)
+        kind, base_model = "dpo" if saved.pairs_sha256 else "adapter", check_adapter(name)
+        sha256 = fingerprint(name)
     elif is_merged(name):
         kind, base_model = "merged", saved.base_model
         sha256 = saved.merged_adapter_sha256 or fingerprint(name)
@@ -267,7 +269,7 @@ def main(argv=None):
             f"{generation['tokens_per_second']:.0f} tokens/s"
         )
     print(f"written    {path}")
-    if about["kind"] in TUNED_KINDS:
+    if about["kind"] in (*TUNED_KINDS, "dpo"):
         print(
             f"next       {runlog.command('benchmark.py', '--model', about['base_model'])}   "
             "(the base on the same rows, then --compare)"

@@ -27,6 +27,8 @@ class PairTrainer(Resumable, DPOTrainer):
     that there, in bfloat16 too, the policy of step 1 gives the very same numbers.
     """
 
+    rate_flag = "--dpo-learning-rate"
+
     def __init__(
         self, language_model, tokenizer, config: dict, plan: Plan, run_id: str, binding: dict, saved
     ):

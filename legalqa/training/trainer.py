@@ -140,8 +140,8 @@ class Resumable(transformers.Trainer):
         return (
             f"loss or weights are NaN or infinite from step {steps[0] + 1} to step {steps[-1] + 1}; the rows "
             f"of these steps in {self.config['train_file']}: {rows}; the last good checkpoint is kept: lower "
-            f"{self.rate_flag} or mend the rows, then: {runlog.command_line('--resume', '--force')}, or start "
-            "again"
+            f"{self.rate_flag} or mend the rows, then: {runlog.command_line('--resume', '--force')}, or "
+            "start again"
         )
 
     def weights_finite(self) -> bool:
