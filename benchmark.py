@@ -12,7 +12,6 @@ Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
 
-import json
 import random
 import sys
 import time
@@ -26,15 +25,15 @@ from legalqa.files import file_sha256, read_json, text_sha256, write_json
 from legalqa.law import acts
 from legalqa.model import prompt
 from legalqa.model.adapter import (
-    ADAPTER_FILES,
     AdapterSettings,
     answer_settings,
     check_adapter,
+    fingerprint,
     is_adapter,
     is_merged,
     newest_adapter,
 )
-from legalqa.model.answers import Answers, generate_all
+from legalqa.model.answers import Answers, answers_file, generate_all
 from legalqa.model.device import find_device, peak_memory_bytes
 from legalqa.model.engine import load_engine
 from legalqa.model.law_of_adapter import another_law, book_of
@@ -49,7 +48,7 @@ KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens"
         "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "system_prompt",
         "load_in_4bit", "max_seq_length", "logs_dir", "law_dir", "law_passages", "law_passage_tokens")
 # fmt: on
-TUNED_KINDS = ("adapter", "merged")
+TUNED_KINDS = ("adapter", "merged")  # beside them "dpo": an adapter that train_dpo.py went on with
 
 
 def parse_args(argv=None):
@@ -117,27 +116,6 @@ def find_model(args):
     return name
 
 
-def fingerprint(name):
-    """What identifies the weights: sha256 of the adapter, or of a model folder's config; else the hub id."""
-    for file in (ADAPTER_FILES[1], "config.json"):
-        if (Path(name) / file).is_file():
-            return file_sha256(Path(name) / file)
-    return name
-
-
-def answers_file(config, name, engine, settings, law):
-    """Where the answers of this model, made in this way, are kept until all are there."""
-    identity = {
-        "engine": engine,
-        "model": fingerprint(name),
-        "load_in_4bit": settings.load_in_4bit,
-        "decoding": asdict(settings.decoding),
-        "seed": config["seed"] if settings.decoding.temperature else None,
-        **({"law": law} if law else {}),
-    }
-    return Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
-
-
 def run_model(args, config, rows):
     """(samples, what the meta says of the model, file of the answers) of a model's answers to `rows`."""
     name, started = find_model(args), time.monotonic()
@@ -153,7 +131,7 @@ def run_model(args, config, rows):
         file=sys.stderr,
     )
     prompts = [prompt.render_prompt(row, engine.tokenizer, settings.system_prompt) for row in rows]
-    answers = Answers(answers_file(config, name, engine.name, settings, law))
+    answers = Answers(answers_file(config, fingerprint(name), engine.name, settings, law=law))
     from transformers import set_seed
 
     set_seed(config["seed"])
@@ -200,10 +178,12 @@ def add_passages(name, settings, config, rows):
 
 
 def model_facts(name):
-    """What answered: a base model, an adapter, or a folder into which one was merged; of which run."""
+    """What answered: a base model, an adapter, one with DPO behind, or a folder into which one was merged; of
+    which run."""
     saved, kind = AdapterSettings.load(name), "base"
     if is_adapter(name):
-        kind, base_model, sha256 = "adapter", check_adapter(name), fingerprint(name)
+        kind, base_model = "dpo" if saved.pairs_sha256 else "adapter", check_adapter(name)
+        sha256 = fingerprint(name)
     elif is_merged(name):
         kind, base_model = "merged", saved.base_model
         sha256 = saved.merged_adapter_sha256 or fingerprint(name)
@@ -315,7 +295,7 @@ def main(argv=None):
             f"{generation['tokens_per_second']:.0f} tokens/s"
         )
     print(f"written    {path}")
-    if about["kind"] in TUNED_KINDS:
+    if about["kind"] in (*TUNED_KINDS, "dpo"):
         print(
             f"next       {runlog.command('benchmark.py', '--model', about['base_model'])}   "
             "(the base on the same rows, then --compare)"

@@ -147,7 +147,7 @@ class BenchmarkMeta(RunMeta):
     """Ready answers (kind "predictions") have no adapter, device or decoding."""
 
     model: str
-    kind: str  # base, adapter, merged, predictions
+    kind: str  # base, adapter, dpo, merged, predictions
     base_model: str | None
     adapter: AdapterFacts | None
     validation: ValidationFacts
