@@ -68,19 +68,30 @@ def end_token(tokenizer: Any) -> str | None:
     return min(found)[1] if found else tokenizer.eos_token
 
 
+def chat_messages(
+    record: Mapping[str, str], system_prompt: str = "", history: Iterable[tuple[Mapping[str, str], str]] = ()
+) -> list[dict[str, str]]:
+    """The turns of a prompt, as chat interfaces take them: system turn and earlier (record, answer) turns if
+    any, the user turn."""
+    messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    for turn, answer in history:
+        messages.append({"role": "user", "content": user_turn(turn)})
+        messages.append({"role": "assistant", "content": answer})
+    messages.append({"role": "user", "content": user_turn(record)})
+    return messages
+
+
 def prompt_messages(
     record: Mapping[str, str],
     tokenizer: Any,
     system_prompt: str = "",
     history: Iterable[tuple[Mapping[str, str], str]] = (),
 ) -> list[dict[str, str]]:
-    """The turns of a prompt, as chat interfaces take them."""
-    messages = [{"role": "system", "content": plain_text(system_prompt, tokenizer)}] if system_prompt else []
-    for turn, answer in history:
-        messages.append({"role": "user", "content": plain_text(user_turn(turn), tokenizer)})
-        messages.append({"role": "assistant", "content": plain_text(answer, tokenizer)})
-    messages.append({"role": "user", "content": plain_text(user_turn(record), tokenizer)})
-    return messages
+    """`chat_messages` that spell out no control token of the tokenizer."""
+    return [
+        {**message, "content": plain_text(message["content"], tokenizer)}
+        for message in chat_messages(record, system_prompt, history)
+    ]
 
 
 def render_prompt(

@@ -9,6 +9,7 @@ from legalqa.scoring.results import (
     Bounds,
     Comparison,
     Difference,
+    Generation,
     Sample,
     Share,
     Summary,
@@ -88,6 +89,26 @@ def print_groups(summary: Summary, console) -> None:
         scores = headline_scores(group)
         table.add_row(key, str(group["num_samples"]), *(score_text(scores[name]["mean"]) for name in shown))
     console.print(table)
+
+
+def print_generation(generation: Generation) -> None:
+    rate = generation["tokens_per_second"]
+    print(
+        f"\ngenerated  {generation['new_tokens']:,} tokens in {generation['total_sec']:.0f} s"
+        + (f", {rate:.0f} tokens/s" if rate is not None else "")
+    )
+    served = generation.get("served")
+    if served:
+        print(
+            f"served     {count_text(served['prompt_tokens'])} prompt tokens, "
+            f"{served['mean_latency_sec'] or 0:.2f} s from a question to its answer; with reasoning "
+            f"{score_text(served['reasoning_rate'])} % ({count_text(served['reasoning_tokens'])} tokens), "
+            f"refused {score_text(served['refusal_rate'])} %"
+        )
+
+
+def count_text(count: float | None) -> str:
+    return "an unknown number of" if count is None else f"{count:,.0f}"
 
 
 def print_comparison(comparison: Comparison, model_a: str, model_b: str, console) -> None:

@@ -62,6 +62,18 @@ class Generation(TypedDict):
     new_tokens: Count
     tokens_per_second: Amount
     cut_off_rate: Share
+    served: NotRequired["ServedGeneration"]
+
+
+class ServedGeneration(TypedDict):
+    """What a server's answers took; None where it does not say. (The seconds of Generation are shares of the
+    time in which several were asked at once: they add up to it.)"""
+
+    mean_latency_sec: Amount  # from a question to its answer
+    prompt_tokens: Amount
+    reasoning_tokens: Amount  # of new_tokens
+    reasoning_rate: Share  # answers with reasoning, which is kept apart
+    refusal_rate: Share
 
 
 class Summary(Group):
@@ -104,6 +116,11 @@ class Sample(TypedDict):
     new_tokens: Amount
     generation_sec: Amount
     cut_off: bool | None
+    latency_sec: NotRequired[Amount]  # these five of a server's answer
+    prompt_tokens: NotRequired[Amount]
+    reasoning: NotRequired[str]
+    reasoning_tokens: NotRequired[Amount]
+    refused: NotRequired[bool]
     seen_article: NotRequired[object]  # of the data, kept as it came
     source: NotRequired[object]
 
@@ -125,11 +142,21 @@ class ValidationFacts(TypedDict):
     num_rows: Count
 
 
+class ServerFacts(TypedDict):
+    """Which server answered. `answered_by`: its own names of the model."""
+
+    url: str
+    template: str
+    concurrency: Count
+    answered_by: list[str]
+
+
 class BenchmarkMeta(RunMeta):
-    """Ready answers (kind "predictions") have no adapter, device or decoding."""
+    """Ready answers (kind "predictions") have no adapter, device or decoding; a server has no adapter or
+    device."""
 
     model: str
-    kind: str  # base, adapter, merged, predictions
+    kind: str  # base, adapter, merged, server, predictions
     base_model: str | None
     adapter: AdapterFacts | None
     validation: ValidationFacts
@@ -138,6 +165,7 @@ class BenchmarkMeta(RunMeta):
     decoding: NotRequired[DecodingFacts | None]
     batch_size: NotRequired[Amount]
     engine: NotRequired[str | None]
+    server: NotRequired[ServerFacts]
 
 
 class BenchmarkLog(TypedDict):

@@ -15,6 +15,7 @@ from legalqa.scoring.results import (
     Group,
     Sample,
     Score,
+    ServedGeneration,
     Summary,
 )
 
@@ -144,12 +145,31 @@ def generation_summary(samples: list[Sample]) -> Generation | None:
     cut_off = [flag for sample in samples if (flag := sample.get("cut_off")) is not None]
     if not len(seconds) == len(tokens) == len(cut_off) == len(samples):
         return None
-    return {
+    summary: Generation = {
         "total_sec": round(sum(seconds), 2),
         "mean_sec_per_sample": sum(seconds) / len(samples),
         "new_tokens": int(sum(tokens)),
         "tokens_per_second": sum(tokens) / sum(seconds) if sum(seconds) else None,
         "cut_off_rate": sum(cut_off) / len(samples),
+    }
+    if all("latency_sec" in sample for sample in samples):
+        summary["served"] = served_summary(samples)
+    return summary
+
+
+def served_summary(samples: list[Sample]) -> ServedGeneration:
+    def total(key: str) -> float | None:
+        """None where the server did not say it of every answer."""
+        values = [value for sample in samples if (value := sample.get(key)) is not None]
+        return sum(values) if len(values) == len(samples) else None
+
+    latency_sec = total("latency_sec")
+    return {
+        "mean_latency_sec": None if latency_sec is None else latency_sec / len(samples),
+        "prompt_tokens": total("prompt_tokens"),
+        "reasoning_tokens": total("reasoning_tokens"),
+        "reasoning_rate": sum(bool(sample.get("reasoning")) for sample in samples) / len(samples),
+        "refusal_rate": sum(bool(sample.get("refused")) for sample in samples) / len(samples),
     }
 
 
