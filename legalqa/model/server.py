@@ -176,7 +176,7 @@ def reply_of(completion: Any) -> Reply:
     """A chat completion, checked: the library takes whatever JSON comes."""
     choices = getattr(completion, "choices", None)
     choice: Any = choices[0] if isinstance(choices, list) and choices else None
-    message = getattr(choice, "message", None)
+    message: Any = getattr(choice, "message", None)
     if not hasattr(message, "model_extra"):
         raise Unreadable("a choice without a message" if choice else "a reply without choices")
     content, refusal = message.content or "", message.refusal or ""
