@@ -1,13 +1,14 @@
 """Score answers on validation rows: did it get better, and does it cite the right articles?
 
-Reads   validation rows (combined_data/validation.jsonl), an adapter, a merged folder or a hub id; a model
-        behind an OpenAI-compatible server, its key in OPENAI_API_KEY; or ready predictions
-Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while it runs
-        logs/answers_<key>.jsonl, so that a second start goes on where the first one died
+Reads   validation rows (combined_data/validation.jsonl), and an adapter, a merged folder or a hub id, or a
+        model behind an OpenAI-compatible server, its key in OPENAI_API_KEY; or ready predictions
+Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json (of two) or logs/models_<run>.json;
+        while it runs logs/answers_<key>.jsonl, so that a second start goes on where the first one died
 
   python benchmark.py                                     100 random rows, the newest adapter
   python benchmark.py --model models/demo                 the base model on the same rows
   python benchmark.py --compare                           newest adapter minus newest base, on shared rows
+  python benchmark.py --compare A.json B.json C.json ...  each of many minus the first, intervals corrected
   python benchmark.py --server http://127.0.0.1:8080/v1   a served model (llama.cpp, Ollama, vLLM, paid API)
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
@@ -39,9 +40,8 @@ from legalqa.model.device import find_device, peak_memory_bytes
 from legalqa.model.engine import load_engine
 from legalqa.model.settings import resolve, source_lines
 from legalqa.report import tables
-from legalqa.scoring import metrics, statistics
-from legalqa.scoring.results import BenchmarkLog, ComparedLog
-from legalqa.typed_json import json_problem
+from legalqa.scoring import comparison, metrics, statistics
+from legalqa.scoring.results import BenchmarkLog, ComparedLog, ModelsLog
 
 # fmt: off
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
@@ -71,7 +71,10 @@ def parse_args(argv=None):
         nargs="*",
         metavar="FILE",
         help="paired difference B - A of two benchmark_*.json (default: the newest base and adapter in "
-        "logs_dir)",
+        "logs_dir), or of each of many and the first",
+    )
+    parser.add_argument(
+        "--baseline", metavar="FILE", help="of --compare: the result that the others are compared with"
     )
     parser.add_argument("--output", metavar="FILE", help="write the result here instead of logs_dir")
     parser.add_argument(
@@ -263,16 +266,41 @@ def log_folder(args, config):
 
 
 def compare(args, config, console):
-    """Score nothing: read two results, print and save B minus A."""
-    if len(args.compare) not in (0, 2):
-        raise UserError(f"--compare takes two files or none, not {len(args.compare)}")
+    """Score nothing: read results, print and save B minus A, or each of many minus the first."""
     paths = args.compare or [newest_of_kind(config["logs_dir"], *kinds) for kinds in (("base",), TUNED_KINDS)]
-    results = [read_json(path) for path in paths]
-    for path, result in zip(paths, results):
-        problem = json_problem(result, ComparedLog)
-        if problem:
-            raise UserError(f"{path}: not a result of benchmark.py: {problem}")
-    comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
+    paths = comparison.baseline_first(paths, args.baseline)
+    if len(paths) == 1:
+        raise UserError("--compare takes two files or none, or more than two, not 1")
+    path = (
+        compare_two(args, config, paths, console)
+        if len(paths) == 2
+        else compare_many(args, config, paths, console)
+    )
+    print(f"\nwritten    {path}\nnext       python generate_plots.py && python generate_report.py")
+
+
+def compare_many(args, config, paths, console):
+    comparison.check_distinct(paths)
+    results = comparison.read_results(paths)
+    ids = comparison.shared_ids(results)
+    models = comparison.compare_models(results, ids, config["seed"])
+    with runlog.new_run(log_folder(args, config)) as run:
+        meta = runlog.run_meta(
+            run,
+            num_shared=len(ids),
+            num_unnamed=models[0]["scores"]["has_citation"]["num_samples"],
+            correction=comparison.correction_of(len(models)),
+        )
+        path = args.output or Path(config["logs_dir"]) / f"models_{run}.json"
+        log: ModelsLog = {"meta": meta, "models": models}
+        write_json(path, log)
+    tables.print_models(log, console)
+    return path
+
+
+def compare_two(args, config, paths, console):
+    results = [result.log for result in comparison.read_results(paths, ComparedLog)]
+    difference = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
     with runlog.new_run(log_folder(args, config)) as run:
         meta = runlog.run_meta(
             run,
@@ -280,12 +308,12 @@ def compare(args, config, console):
             b=paths[1],
             model_a=results[0]["meta"]["model"],
             model_b=results[1]["meta"]["model"],
-            num_shared=comparison["num_shared"],
+            num_shared=difference["num_shared"],
         )
         path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
-        write_json(path, {"meta": meta, **comparison})
-    tables.print_comparison(comparison, meta["model_a"], meta["model_b"], console)
-    print(f"\nwritten    {path}\nnext       python generate_plots.py && python generate_report.py")
+        write_json(path, {"meta": meta, **difference})
+    tables.print_comparison(difference, meta["model_a"], meta["model_b"], console)
+    return path
 
 
 def main(argv=None):

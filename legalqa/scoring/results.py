@@ -229,6 +229,44 @@ class CompareLog(Differences):
     meta: CompareMeta
 
 
+# ---- models_<run>.json
+
+
+class ComparedModel(TypedDict):
+    """A result among several, on the questions that all of them answered; citation scores on those of them
+    that name no article."""
+
+    label: str  # unique among them
+    file: str
+    model: str
+    kind: str
+    base_model: str | None
+    sec_per_answer: Amount  # None for ready answers
+    scores: dict[str, Score]
+    differences: dict[str, Difference] | None  # b: this model's, a: the baseline's; None for the baseline
+
+
+class Correction(TypedDict):
+    """How the intervals of the differences hold together with 95 %: each has this level."""
+
+    method: str
+    comparisons: Count
+    level: Share
+
+
+class ModelsMeta(RunMeta):
+    num_shared: Count
+    num_unnamed: Count  # of them, that name no article
+    correction: Correction
+
+
+class ModelsLog(TypedDict):
+    """`models`: the baseline first."""
+
+    meta: ModelsMeta
+    models: list[ComparedModel]
+
+
 def invented_citations(samples: list[Sample]) -> list[tuple[Sample, CitationEntry]]:
     """Every citation in an answer whose article does not exist in its act."""
     return [
