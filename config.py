@@ -72,6 +72,9 @@ CONFIG = {
     "generation_batch_size": 32,  # answers made side by side; halved when memory runs out
     "engine": "auto",  # of the benchmark: unsloth, vllm, or auto: vllm where it is installed and can
     "vllm_memory_share": 0.9,  # share of the GPU's memory that vLLM takes
+    "concurrency": 4,  # questions that a server has before it at once
+    "server_timeout_sec": 300.0,  # seconds that a server has for an answer
+    "server_retries": 5,  # more tries after 429, 5xx, a time-out or a closed connection, with back-off
     "temperature": 0.0,  # 0: greedy
     "top_p": 1.0,  # nucleus sampling; only with temperature above 0
     "repetition_penalty": 1.0,  # 1: off
@@ -94,7 +97,8 @@ LIMITS = {
     "warmup_ratio": (0, 0.99), "weight_decay": (0, 10), "max_grad_norm": (0, 1e9), "seed": (0, 2**32 - 1),
     "eval_samples": (0, 2**30), "eval_batch_size": (1, 4096), "save_steps": (1, 2**30),
     "save_total_limit": (1, 1000), "logging_steps": (1, 2**30), "max_new_tokens": (1, 2**17),
-    "generation_batch_size": (1, 4096), "vllm_memory_share": (0.05, 1), "temperature": (0, 5),
+    "generation_batch_size": (1, 4096), "vllm_memory_share": (0.05, 1), "concurrency": (1, 256),
+    "server_timeout_sec": (0.1, 86400), "server_retries": (0, 100), "temperature": (0, 5),
     "top_p": (0.001, 1), "repetition_penalty": (0.01, 100),
     "law_passages": (0, 20), "law_passage_tokens": (8, 4096), "law_gold_share": (0, 1),
     "pair_rows": (1, 2**30), "samples": (1, 100), "sample_temperature": (0.01, 5),

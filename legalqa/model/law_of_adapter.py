@@ -30,7 +30,7 @@ def another_law(name: str, saved: AdapterSettings, book: OpenBook) -> str | None
 
 
 def check_closed_book(name: str) -> None:
-    """UserError for an adapter that answers with the law open: a pair's two answers would lack the passages."""
+    """UserError for an adapter that answers with the law open: a pair's two answers would lack passages."""
     if AdapterSettings.load(name).law_passages:
         raise UserError(
             f"{name} answers with the law open, and DPO knows closed-book adapters alone; give one that was "
