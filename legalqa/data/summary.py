@@ -156,7 +156,7 @@ def row_tables(summary: dict) -> list[Table]:
         **{f"validation about {name} articles": size for name, size in summary["by_seen_article"].items()},
     }
     languages = [
-        (language, size["train"], size["validation"], percent(sum(size.values()), kept))
+        (language, size["train"], size["validation"], share_text(sum(size.values()), kept))
         for language, size in summary["by_language"].items()
     ]
     return [
@@ -192,9 +192,9 @@ def text_tables(summary: dict) -> list[Table]:
 
 def share_table(title: str, sizes: dict[str, int], kept: int) -> Table:
     return Table(
-        title, ["", "rows", "share"], [(name, size, percent(size, kept)) for name, size in sizes.items()]
+        title, ["", "rows", "share"], [(name, size, share_text(size, kept)) for name, size in sizes.items()]
     )
 
 
-def percent(part: int, whole: int) -> str:
+def share_text(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
