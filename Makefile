@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY = .venv/bin/python
 DEMO_ROWS = 100
 
-.PHONY: setup export-packages demo test test-fast lint train benchmark plots report chat clean
+.PHONY: setup export-packages demo demo-law test test-fast lint train benchmark plots report chat clean
 
 setup: .venv/installed
 
@@ -39,6 +39,19 @@ demo: setup
 	$(PY) generate_plots.py
 	$(PY) generate_report.py
 
+# The same model with the text of the law open: LAW is a folder of acts saved from adilet.zan.kz.
+demo-law: export CUDA_VISIBLE_DEVICES =
+demo-law: setup
+	@test -n "$(LAW)" || { echo "error: no law given; save acts from adilet.zan.kz, then: make demo-law LAW=folder"; exit 2; }
+	@echo "demo-law: about 30 minutes on two cores; writes law/, finetuned_demo_law/ and RESULTS_LAW.md"
+	$(PY) prepare_law.py $(LAW)
+	$(PY) train_8b.py --profile demo --law-passages 3 --output-dir finetuned_demo_law --overwrite
+	$(PY) benchmark.py --profile demo --model finetuned_demo_law --num-samples $(DEMO_ROWS) --law-passages 0
+	$(PY) benchmark.py --profile demo --model finetuned_demo_law --num-samples $(DEMO_ROWS)
+	$(PY) benchmark.py --compare $$(ls logs/benchmark_*.json | tail -2)
+	$(PY) generate_plots.py --plots-dir plots_law
+	$(PY) generate_report.py --plots-dir plots_law --report-file RESULTS_LAW.md
+
 test: setup
 	$(PY) -m pytest -q
 
@@ -68,4 +81,4 @@ chat: setup
 
 # Checkpoints, adapters and the converted demo model; logs, plots and RESULTS.md stay.
 clean:
-	rm -rf outputs finetuned_demo finetuned_qwen3_8b models unsloth_compiled_cache
+	rm -rf outputs finetuned_demo finetuned_demo_law finetuned_qwen3_8b models unsloth_compiled_cache

@@ -26,6 +26,9 @@ CONFIG = {
     "train_file": "combined_data/train.jsonl",  # rows to learn from
     "validation_file": "combined_data/validation.jsonl",  # rows to score; never trained on
     "system_prompt": "",  # system turn of every prompt; saved with the adapter
+    "law_passages": 0,  # passages of law_dir's texts in every prompt (open book); 0: closed book
+    "law_passage_tokens": 96,  # longest passage, its citation not counted
+    "law_gold_share": 0.85,  # training rows with the article that the answer cites among the passages
     "validation_fraction": 0.1,  # share of the prepared rows that goes to the validation file
     "near_duplicate_threshold": 0.8,  # Jaccard of the words of two questions that ask the same
     "tokenizer": "models/demo",  # folder whose tokenizer.json counts the tokens of prepared rows
@@ -69,12 +72,15 @@ CONFIG = {
     "generation_batch_size": 32,  # answers made side by side; halved when memory runs out
     "engine": "auto",  # of the benchmark: unsloth, vllm, or auto: vllm where it is installed and can
     "vllm_memory_share": 0.9,  # share of the GPU's memory that vLLM takes
+    "concurrency": 4,  # questions that a server has before it at once
+    "server_timeout_sec": 300.0,  # seconds that a server has for an answer
+    "server_retries": 5,  # more tries after 429, 5xx, a time-out or a closed connection, with back-off
     "temperature": 0.0,  # 0: greedy
     "top_p": 1.0,  # nucleus sampling; only with temperature above 0
     "repetition_penalty": 1.0,  # 1: off
     "language": "ru",  # of RESULTS.md, plots and the chat: ru or en
     # Paths
-    "law_dir": "law",  # prepare_law.py's copy of the law; where it is, citations are checked against it
+    "law_dir": "law",  # prepare_law.py's copy of the law: citations are checked against it, passages are its
     "output_dir": "finetuned_qwen3_8b",  # the adapter
     "checkpoint_dir": "outputs",  # checkpoints of the run
     "logs_dir": "logs",  # JSON of every run
@@ -91,8 +97,10 @@ LIMITS = {
     "warmup_ratio": (0, 0.99), "weight_decay": (0, 10), "max_grad_norm": (0, 1e9), "seed": (0, 2**32 - 1),
     "eval_samples": (0, 2**30), "eval_batch_size": (1, 4096), "save_steps": (1, 2**30),
     "save_total_limit": (1, 1000), "logging_steps": (1, 2**30), "max_new_tokens": (1, 2**17),
-    "generation_batch_size": (1, 4096), "vllm_memory_share": (0.05, 1), "temperature": (0, 5),
+    "generation_batch_size": (1, 4096), "vllm_memory_share": (0.05, 1), "concurrency": (1, 256),
+    "server_timeout_sec": (0.1, 86400), "server_retries": (0, 100), "temperature": (0, 5),
     "top_p": (0.001, 1), "repetition_penalty": (0.01, 100),
+    "law_passages": (0, 20), "law_passage_tokens": (8, 4096), "law_gold_share": (0, 1),
     "pair_rows": (1, 2**30), "samples": (1, 100), "sample_temperature": (0.01, 5),
     "hard_negatives": (0, 0.95), "dpo_beta": (0.001, 100), "dpo_learning_rate": (1e-12, 1000),
     "dpo_epochs": (0.001, 1000), "dpo_sft_weight": (0, 100), "dpo_held": (0, 0.9),

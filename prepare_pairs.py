@@ -33,6 +33,7 @@ from legalqa.model import prompt
 from legalqa.model.adapter import AdapterSettings, answer_settings, check_adapter, fingerprint
 from legalqa.model.answers import Answers, Line, answers_file, generate_all
 from legalqa.model.engine import load_engine
+from legalqa.model.law_of_adapter import check_closed_book
 from legalqa.model.settings import AnswerSettings, source_lines
 from legalqa.scoring.faults import REPLACED, badness, faults_of
 from legalqa.scoring.metrics import score_sample
@@ -167,6 +168,7 @@ def main(argv=None):
     acts.use(config["law_dir"])
     name = args.model or config["output_dir"]
     base_model, flags = check_adapter(name), cli.given_flags(args)
+    check_closed_book(name)
     rows = read_rows(config)
     asked = rows[: config["pair_rows"]]
     settings = sampling_settings(name, config, flags)

@@ -8,6 +8,7 @@ Writes  the adapter (finetuned_qwen3_8b/, or finetuned_demo/ without a GPU), che
   python train_8b.py --dry-run                        check everything, print the plan, train nothing
   python train_8b.py --resume                         go on from the newest complete checkpoint
   python train_8b.py --num-epochs 5 --lora-r 32       what the reference run advises next
+  python train_8b.py --law-passages 3                 open book: answers from the law's text (prepare_law.py)
   torchrun --nproc-per-node 2 train_8b.py             two GPUs; a step stays batch_size x grad_accum rows
 """
 
@@ -18,9 +19,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from legalqa import cli, libraries, runlog
-from legalqa.data import records
+from legalqa.data import open_book, records
 from legalqa.data.text import leftovers_warning
 from legalqa.files import lock, write_json
+from legalqa.law import acts
 from legalqa.model.adapter import AdapterSettings, check_output, save_adapter
 from legalqa.model.base import (
     add_lora,
@@ -33,7 +35,14 @@ from legalqa.model.base import (
 )
 from legalqa.model.device import Device, find_device
 from legalqa.training import checkpoints
-from legalqa.training.plan import Plan, describe_data, make_plan, memory_estimate_bytes, weight_estimate_bytes
+from legalqa.training.plan import (
+    Plan,
+    describe_data,
+    make_plan,
+    memory_estimate_bytes,
+    render_rows,
+    weight_estimate_bytes,
+)
 from legalqa.training.processes import from_main_process
 from legalqa.training.stage import (
     add_run_flags,
@@ -54,8 +63,8 @@ KEYS = (
     "num_epochs", "max_steps", "learning_rate", "warmup_ratio", "weight_decay", "optim", "lr_scheduler_type",
     "max_grad_norm", "seed", "gradient_checkpointing", "completion_only_loss", "padding_free",
     "group_by_length", "eval_samples", "eval_batch_size", "save_steps", "save_total_limit", "logging_steps",
-    "temperature", "top_p", "repetition_penalty", "max_new_tokens", "output_dir", "checkpoint_dir",
-    "logs_dir",
+    "temperature", "top_p", "repetition_penalty", "max_new_tokens", "law_passages", "law_passage_tokens",
+    "law_gold_share", "law_dir", "output_dir", "checkpoint_dir", "logs_dir",
 )
 # fmt: on
 
@@ -82,6 +91,26 @@ def read_data(config):
     return train, clean
 
 
+def open_law(config, train, validation):
+    """(train rows, validation rows, what the logs say of the law): with passages where the book is open.
+    Validation rows have what the search finds, as in the benchmark."""
+    if not config["law_passages"]:
+        return train, validation, None
+    acts.use(config["law_dir"])
+    print(f"searching  the law in {config['law_dir']} for {len(train):,} rows", file=sys.stderr)
+    book = open_book.open_book(
+        config["law_dir"], config["train_file"], config["law_passages"], config["law_passage_tokens"]
+    )
+    found = open_book.training_rows(train, book, config["law_gold_share"], config["seed"])
+    facts = {
+        "sha256": book.index.law_sha256,
+        "index_sha256": book.index.sha256,
+        "right_by_search": found.num_found / len(train),  # share of the rows
+        "right": found.num_right / len(train),
+    }
+    return found.rows, book.add_all(validation), facts
+
+
 def print_plan(config, plan: Plan, device: Device, trainable, total, memory_bytes):
     lengths, bits = sorted(plan.order.lengths), "4-bit" if config["load_in_4bit"] else "16-bit"
     print(f"model      {config['model_name']}, {bits}, on {device.name}")
@@ -106,19 +135,31 @@ def print_plan(config, plan: Plan, device: Device, trainable, total, memory_byte
     print_costs(config, plan, device, total, memory_bytes)
 
 
-def describe_run(config, plan: Plan, train, validation, tokenizer, run):
+def print_open_book(config, plan: Plan, train, tokenizer, law, in_full):
+    """What passages the rows have; `in_full`: also one row as the model reads it, lengths without them."""
+    right, found = 100 * law["right"], 100 * law["right_by_search"]
+    print(
+        f"open book  {config['law_passages']} passages of {config['law_dir']} in a prompt, each up to "
+        f"{config['law_passage_tokens']} tokens; the article that the answer cites is among them in "
+        f"{right:.0f} % of the rows (by the search alone in {found:.0f} %)"
+    )
+    if in_full:
+        closed = render_rows([open_book.without_passages(row) for row in train], tokenizer, config)
+        without, with_them = sum(row.tokens for row in closed) / len(closed), plan.tokens_per_epoch
+        print(
+            f"tokens     {with_them / len(plan.examples):.0f} a row with passages, {without:.0f} without\n\n"
+            f"{plan.examples[0].prompt}{plan.examples[0].completion}\n"
+        )
+
+
+def describe_run(config, plan: Plan, train, validation, tokenizer, run, law):
     """(data files, settings to save with the adapter, what binds a checkpoint to its run)."""
     data = {"train": describe_data(config["train_file"], train, len(plan.examples))._asdict()}
     if validation:
         used = len(plan.eval_examples)
         data["validation"] = describe_data(config["validation_file"], validation, used)._asdict()
-    settings = AdapterSettings.of_run(config, tokenizer, run, data["train"]["sha256"])
-    binding = {
-        **config,
-        "rows_per_step": plan.rows_per_step,
-        "train_sha256": data["train"]["sha256"],
-        "prompt_sha256": settings.prompt_sha256,
-    }
+    settings = AdapterSettings.of_run(config, tokenizer, run, data["train"]["sha256"], law)
+    binding = {**config, **asdict(settings), "rows_per_step": plan.rows_per_step}
     return data, settings, {key: binding[key] for key in checkpoints.BINDING_KEYS}
 
 
@@ -129,6 +170,8 @@ def main(argv=None):
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # torchrun: one process speaks
     config = cli.effective_config(args)
     train, validation = read_data(config)
+    if config["law_passages"]:
+        open_book.check_law(config["law_dir"])
     run, checkpoint, saved = resume_point(config, args)
     holder = check_output(config, run, args.overwrite or args.dry_run)
     if checkpoint and run and is_finished(config, run, holder) and not args.force:
@@ -137,6 +180,7 @@ def main(argv=None):
     own_log = is_main and not args.dry_run  # a dry run leaves nothing
     if run is None:
         run = (runlog.new_run_id if own_log else runlog.next_run_id)(config["logs_dir"])
+    train, validation, law = open_law(config, train, validation)
     libraries.log_to(Path(config["logs_dir"]) / f"train_{run}.log" if own_log else None, args.verbose)
     config["model_name"] = check_model_name(config["model_name"])
 
@@ -159,7 +203,9 @@ def main(argv=None):
     memory_bytes = memory_estimate_bytes(model_config, weights, trainable, plan, config, device)
     if is_main:  # it measures the machine
         print_plan(config, plan, device, trainable, total, memory_bytes)
-    data, settings, binding = describe_run(config, plan, train, validation, tokenizer, run)
+        if law:
+            print_open_book(config, plan, train, tokenizer, law, args.dry_run)
+    data, settings, binding = describe_run(config, plan, train, validation, tokenizer, run, law)
     if checkpoint and saved:
         check_same_run(saved, binding, checkpoint, args.force)
         print(f"resume     run {run}, after step {checkpoints.step_of(checkpoint)}")
@@ -176,6 +222,7 @@ def main(argv=None):
                 run,
                 device=asdict(device),
                 data=data,
+                law=law,
                 prompt_sha256=settings.prompt_sha256,
                 base_model={"name": config["model_name"], "parameters": total - trainable},
             )

@@ -42,6 +42,7 @@ from legalqa.model.base import (
     load_tokenizer,
 )
 from legalqa.model.device import Device, find_device
+from legalqa.model.law_of_adapter import check_closed_book
 from legalqa.training import checkpoints
 from legalqa.training.pair_plan import make_pair_plan
 from legalqa.training.plan import Plan, describe_data, memory_estimate_bytes, weight_estimate_bytes
@@ -84,6 +85,7 @@ def run_settings(args, config) -> dict:
     flags = cli.given_flags(args)
     adapter = os.path.normpath(args.adapter or config["output_dir"])
     base_model = check_adapter(adapter)
+    check_closed_book(adapter)
     _, lora = untrusted.lora_settings(adapter)
     answers = answer_settings(adapter, config, flags)
     return {

@@ -31,7 +31,8 @@ import numpy as np
 from legalqa.data.records import read_records
 from legalqa.files import write_json
 from legalqa.law.citations import parse_citations
-from legalqa.law.search import LawIndex, asked_questions, paragraphs_of, question_of
+from legalqa.law.passages import asked_questions, question_of
+from legalqa.law.search import LawIndex, paragraphs_of
 from legalqa.law.words import detect_language, stem, words_of
 
 RESULTS = REPOSITORY / "bench" / "results" / "law_search.json"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from legalqa.errors import UserError
 from legalqa.law import glossary, search
 from legalqa.law.glossary import law_words, learn_translations, load_pairs, stand_ins, translate
-from legalqa.law.search import AskedQuestion, LawIndex, asked_questions, nearest_paragraphs, question_of
+from legalqa.law.passages import AskedQuestion, asked_questions, question_of
+from legalqa.law.search import LawIndex, nearest_paragraphs
 from legalqa.law.words import detect_language, forms, stem, words_of
 
 PARK_RU = {

@@ -48,6 +48,11 @@ class AdapterSettings:
     max_seq_length: int | None = None  # tokens
     load_in_4bit: bool | None = None
     train_sha256: str | None = None  # of the training file
+    law_passages: int | None = None  # in every prompt; 0: closed book
+    law_passage_tokens: int | None = None  # this and what follows: of an open book
+    law_gold_share: float | None = None
+    law_sha256: str | None = None  # of the texts of law_dir
+    law_index_sha256: str | None = None  # of these and of the questions that the search knew
     from_run: str | None = None  # of the adapter that DPO went on from (train_dpo.py)
     pairs_sha256: str | None = None  # of the pairs file of DPO
     decoding: Decoding | None = None
@@ -55,21 +60,34 @@ class AdapterSettings:
 
     @classmethod
     def of_run(
-        cls, config: Mapping[str, Any], tokenizer: Any, run: str, train_sha256: str
+        cls,
+        config: Mapping[str, Any],
+        tokenizer: Any,
+        run: str,
+        train_sha256: str,
+        law: Mapping[str, str] | None = None,
     ) -> "AdapterSettings":
-        """What a run saves."""
+        """What a run saves. `law`: of an open book, the sha256 of its texts and its index_sha256."""
+        open_book: dict[str, Any] = {"law_passages": 0}
+        if law:
+            keys = ("law_passages", "law_passage_tokens", "law_gold_share")
+            open_book = {key: config[key] for key in keys}
+            open_book |= {"law_sha256": law["sha256"], "law_index_sha256": law["index_sha256"]}
         return cls(
             system_prompt=config["system_prompt"],
             chat_template=tokenizer.chat_template,
             enable_thinking=False,
             eos_token=tokenizer.eos_token,
-            prompt_sha256=prompt.prompt_sha256(tokenizer, config["system_prompt"]),
+            prompt_sha256=prompt.prompt_sha256(
+                tokenizer, config["system_prompt"], config["law_passage_tokens"] if law else None
+            ),
             run=run,
             base_model=config["model_name"],
             max_seq_length=config["max_seq_length"],
             load_in_4bit=config["load_in_4bit"],
             train_sha256=train_sha256,
             decoding=Decoding.of(config),
+            **open_book,
         )
 
     @classmethod
@@ -172,7 +190,8 @@ def check_adapter(folder: str | Path) -> str:
 def check_prompt(folder: str | Path, tokenizer: Any) -> None:
     """UserError when the prompt that this code renders is not the one that legalqa.json records."""
     saved = AdapterSettings.load(folder)
-    if saved.prompt_sha256 not in (None, prompt.prompt_sha256(tokenizer, saved.system_prompt or "")):
+    rendered = prompt.prompt_sha256(tokenizer, saved.system_prompt or "", saved.law_passage_tokens)
+    if saved.prompt_sha256 not in (None, rendered):
         raise UserError(
             f"{folder}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
             "worse without a word; train again, or use the code of the run's commit"

@@ -96,12 +96,15 @@ class Cells:
         found = lookup(log, [*group, "metrics", name]) or {"mean": None, "ci95": None}
         return with_interval(percent(found["mean"], self.language), found["ci95"], self.language)
 
-    def difference(self, name: str, group: list[str] | tuple = ()) -> str:
+    def difference(self, name: str, group: list[str] | tuple = (), stage: str = "compare") -> str:
         """Paired difference and interval in percentage points, "+40,7 [20,9; 59,2]"."""
-        found = lookup(self.logs.compare, [*group, "metrics", name]) or {"difference": None, "ci95": None}
+        found = lookup(getattr(self.logs, stage), [*group, "metrics", name]) or {
+            "difference": None,
+            "ci95": None,
+        }
         return with_interval(points(found["difference"], self.language), found["ci95"], self.language)
 
-    def side(self, name: str, group: list[str] | tuple = ()) -> str | None:
+    def side(self, name: str, group: list[str] | tuple = (), stage: str = "compare") -> str | None:
         """ "above", "below" or "across" zero: where the difference's interval lies; None without one."""
-        bounds = lookup(self.logs.compare, [*group, "metrics", name, "ci95"])
+        bounds = lookup(getattr(self.logs, stage), [*group, "metrics", name, "ci95"])
         return None if not bounds else "above" if bounds[0] > 0 else "below" if bounds[1] < 0 else "across"

@@ -37,6 +37,8 @@ class RunLogs(NamedTuple):
     base: Log | None = None
     benchmark: Log | None = None
     compare: Log | None = None
+    closed: Log | None = None  # closed-book side of an open-book benchmark
+    law_compare: Log | None = None  # `benchmark` minus `closed`
     dpo: "RunLogs | None" = None  # of the DPO run that goes on from this one: its `base` is our `benchmark`
 
 
@@ -290,6 +292,8 @@ def choose(shelf: Shelf, run: str | None = None) -> RunLogs:
         base, benchmark = benchmark, None
     base = base or base_benchmark(shelf, benchmark, benchmark_runs)
     logs = logs._replace(benchmark=benchmark, base=base, compare=comparison(shelf, base, benchmark))
+    if benchmark and benchmark.data["meta"].get("law"):
+        logs = logs._replace(**closed_book(shelf, benchmark)._asdict())
     logs = logs._replace(dpo=dpo_logs(shelf, trained, benchmark))
     if not any(logs):
         raise UserError(
@@ -349,7 +353,7 @@ def adapter_benchmark(shelf: Shelf, trained: str | None, runs: list[str], asked:
         owner = trained_by(log, shelf)
         if trained is None or run == trained or owner == trained:
             return log
-        if log.data["meta"]["kind"] not in ("predictions", "dpo") and not asked:
+        if log.data["meta"]["kind"] not in ("predictions", "server", "dpo") and not asked:
             scored = f"the adapter of run {owner}" if owner else "an adapter of no run in these logs"
             warn(f"{log.name} scores {scored}, not that of {trained}: left out; --run {run} shows it")
     return None
@@ -370,6 +374,31 @@ def base_benchmark(shelf: Shelf, benchmark: Log | None, runs: list[str]) -> Log 
         logs = [log for log in logs if facts(log) == facts(benchmark)]
         logs.sort(key=lambda log: ids(log) != ids(benchmark))
     return logs[0] if logs else None
+
+
+class ClosedBook(NamedTuple):
+    """What an open-book benchmark is compared with, and the comparison."""
+
+    closed: Log | None = None
+    law_compare: Log | None = None
+
+
+def closed_book(shelf: Shelf, benchmark: Log) -> ClosedBook:
+    """The newest comparison of this benchmark with a tuned model's without the law: the same adapter, or one
+    that was trained without. Where there is none, the newest closed-book benchmark of the same adapter."""
+    for run in shelf.runs("compare"):
+        log = shelf.read("compare", run)
+        if log and Path(log.data["meta"]["b"]).name == Path(benchmark.name).name:
+            other = shelf.read("benchmark", Path(log.data["meta"]["a"]).stem.removeprefix("benchmark_"))
+            meta = other.data["meta"] if other else {"kind": "base"}
+            if meta["kind"] != "base" and not meta.get("law"):
+                return ClosedBook(other, log)
+    for run in shelf.runs("benchmark"):
+        log = shelf.read("benchmark", run)
+        meta = log.data["meta"] if log else {"adapter": None}
+        if meta["adapter"] and meta["adapter"] == benchmark.data["meta"]["adapter"] and not meta.get("law"):
+            return ClosedBook(log)
+    return ClosedBook()
 
 
 def comparison(shelf: Shelf, base: Log | None, benchmark: Log | None) -> Log | None:
