@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import benchmark
 import generate_plots
 import generate_report
 from legalqa.report.logs import Shelf, choose
@@ -45,9 +46,10 @@ def logs_dir(tmp_path):
          dpo_beta=0.1, dpo_sft_weight=0.25, learning_rate=5e-6)  # fmt: skip
     copy(folder, "metrics", RUN, DPO, history=history(), accuracy=0.95, eval_accuracy=0.875, eval_margin=1.25,
          eval_chosen_reward=-0.5, eval_rejected_reward=-1.75, initial_loss=0.6931)  # fmt: skip
-    copy(folder, "benchmark", ADAPTER, DPO_BENCHMARK,
-         meta={"kind": "dpo", "model": "finetuned_demo_dpo",
-               "adapter": {"path": "finetuned_demo_dpo", "sha256": "1", "run": DPO}})  # fmt: skip
+    of_dpo = {"path": "finetuned_demo_dpo", "sha256": "1", "run": DPO, "from_run": RUN}
+    meta = {"kind": "dpo", "model": "finetuned_demo_dpo", "adapter": of_dpo}
+    copy(folder, "benchmark", ADAPTER, DPO_BENCHMARK, meta=meta)
+    copy(folder, "benchmark", ADAPTER, ADAPTER, meta={"adapter": adapter})
     return folder
 
 
@@ -126,3 +128,15 @@ def test_without_dpo_nothing_is_said_of_it(tmp_path, capsys):
     generate_plots.main(["--logs-dir", str(FIXTURES), "--plots-dir", str(tmp_path)])
     done = capsys.readouterr()
     assert "dpo.png" not in done.out + done.err and "7 of 7 pictures" in done.out
+
+
+def test_compare_names_the_three(logs_dir, capsys):
+    """Base, tuned, tuned + DPO, without naming a file."""
+    assert benchmark.newest_of_each(logs_dir)[2].endswith(f"benchmark_{DPO_BENCHMARK}.json")
+    assert benchmark.main(["--compare", "--logs-dir", str(logs_dir)]) == 0
+    (compared,) = logs_dir.glob("models_*.json")
+    models = json.loads(compared.read_text("utf-8"))["models"]
+    assert [model["kind"] for model in models] == ["base", "adapter", "dpo"]
+    assert "finetuned_demo_dpo" in capsys.readouterr().out
+    (logs_dir / f"benchmark_{DPO_BENCHMARK}.json").unlink()
+    assert len(benchmark.newest_of_each(logs_dir)) == 2
