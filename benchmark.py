@@ -1,18 +1,19 @@
 """Score answers on validation rows: did it get better, and does it cite the right articles?
 
-Reads   validation rows (combined_data/validation.jsonl), an adapter, a merged folder or a hub id; or ready
-        predictions
-Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json; while it runs
-        logs/answers_<key>.jsonl, so that a second start goes on where the first one died
+Reads   validation rows (combined_data/validation.jsonl), and an adapter, a merged folder or a hub id, or a
+        model behind an OpenAI-compatible server, its key in OPENAI_API_KEY; or ready predictions
+Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json (of two) or logs/models_<run>.json;
+        while it runs logs/answers_<key>.jsonl, so that a second start goes on where the first one died
 
   python benchmark.py                                     100 random rows, the newest adapter
   python benchmark.py --model models/demo                 the base model on the same rows
   python benchmark.py --law-passages 0                    an open-book adapter without the law's text
   python benchmark.py --compare                           newest adapter minus newest base, on shared rows
+  python benchmark.py --compare A.json B.json C.json ...  each of many minus the first, intervals corrected
+  python benchmark.py --server http://127.0.0.1:8080/v1   a served model (llama.cpp, Ollama, vLLM, paid API)
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
 
-import json
 import random
 import sys
 import time
@@ -24,32 +25,32 @@ from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json, text_sha256, write_json
 from legalqa.law import acts
-from legalqa.model import prompt
+from legalqa.model import prompt, server
 from legalqa.model.adapter import (
-    ADAPTER_FILES,
     AdapterSettings,
     answer_settings,
     check_adapter,
+    fingerprint,
     is_adapter,
     is_merged,
     newest_adapter,
 )
-from legalqa.model.answers import Answers, generate_all
+from legalqa.model.answers import Answers, answers_file, generate_all
 from legalqa.model.device import find_device, peak_memory_bytes
 from legalqa.model.engine import load_engine
 from legalqa.model.law_of_adapter import another_law, book_of
-from legalqa.model.settings import source_lines
+from legalqa.model.settings import resolve, source_lines
 from legalqa.report import tables
-from legalqa.scoring import metrics, statistics
-from legalqa.scoring.results import BenchmarkLog, ComparedLog
-from legalqa.typed_json import json_problem
+from legalqa.scoring import comparison, metrics, statistics
+from legalqa.scoring.results import BenchmarkLog, ComparedLog, ModelsLog
 
 # fmt: off
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
-        "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "system_prompt",
-        "load_in_4bit", "max_seq_length", "logs_dir", "law_dir", "law_passages", "law_passage_tokens")
+        "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "concurrency",
+        "server_timeout_sec", "server_retries", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir",
+        "law_dir", "law_passages", "law_passage_tokens")
 # fmt: on
-TUNED_KINDS = ("adapter", "merged")
+TUNED_KINDS = ("adapter", "merged")  # beside them "dpo": an adapter that train_dpo.py went on with
 
 
 def parse_args(argv=None):
@@ -57,7 +58,11 @@ def parse_args(argv=None):
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help="adapter folder, merged folder or hub id (default: newest finetuned_*)",
+        help="adapter folder, merged folder or hub id (default: newest finetuned_*); with --server one of "
+        "its models (default: its only one)",
+    )
+    parser.add_argument(
+        "--server", metavar="URL", help="ask this OpenAI-compatible server, e.g. http://127.0.0.1:11434/v1"
     )
     parser.add_argument(
         "--predictions", metavar="FILE", help="score these JSONL rows, which have a `prediction`"
@@ -67,7 +72,10 @@ def parse_args(argv=None):
         nargs="*",
         metavar="FILE",
         help="paired difference B - A of two benchmark_*.json (default: the newest base and adapter in "
-        "logs_dir)",
+        "logs_dir), or of each of many and the first",
+    )
+    parser.add_argument(
+        "--baseline", metavar="FILE", help="of --compare: the result that the others are compared with"
     )
     parser.add_argument("--output", metavar="FILE", help="write the result here instead of logs_dir")
     parser.add_argument(
@@ -117,27 +125,6 @@ def find_model(args):
     return name
 
 
-def fingerprint(name):
-    """What identifies the weights: sha256 of the adapter, or of a model folder's config; else the hub id."""
-    for file in (ADAPTER_FILES[1], "config.json"):
-        if (Path(name) / file).is_file():
-            return file_sha256(Path(name) / file)
-    return name
-
-
-def answers_file(config, name, engine, settings, law):
-    """Where the answers of this model, made in this way, are kept until all are there."""
-    identity = {
-        "engine": engine,
-        "model": fingerprint(name),
-        "load_in_4bit": settings.load_in_4bit,
-        "decoding": asdict(settings.decoding),
-        "seed": config["seed"] if settings.decoding.temperature else None,
-        **({"law": law} if law else {}),
-    }
-    return Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
-
-
 def run_model(args, config, rows):
     """(samples, what the meta says of the model, file of the answers) of a model's answers to `rows`."""
     name, started = find_model(args), time.monotonic()
@@ -153,21 +140,13 @@ def run_model(args, config, rows):
         file=sys.stderr,
     )
     prompts = [prompt.render_prompt(row, engine.tokenizer, settings.system_prompt) for row in rows]
-    answers = Answers(answers_file(config, name, engine.name, settings, law))
+    answers = Answers(answers_file(config, fingerprint(name), engine.name, settings, law=law))
     from transformers import set_seed
 
     set_seed(config["seed"])
     batch_size = generate_all(
         engine.generate, prompts, settings.decoding, config["generation_batch_size"], answers
     )
-    samples = [
-        metrics.make_sample(
-            row, identifier, made.prediction, made.cut_off, made.new_tokens, made.generation_sec
-        )
-        for row, identifier, made in zip(
-            rows, metrics.sample_ids(rows), (answers.made[text_sha256(text)] for text in prompts)
-        )
-    ]
     about = {
         **model_facts(name),
         "device": asdict(device),
@@ -180,6 +159,54 @@ def run_model(args, config, rows):
             engine.tokenizer, settings.system_prompt, settings.law_passage_tokens if law else None
         ),
         "peak_memory_bytes": peak_memory_bytes(),
+    }
+    return samples_of(rows, prompts, answers), about, answers.path
+
+
+def samples_of(rows, prompts, answers):
+    """The scored answers to `rows`; `prompts` are their keys among the answers."""
+    lines = [answers.made[text_sha256(text)] for text in prompts]
+    return [
+        metrics.make_sample(
+            row, identifier, line.prediction, line.cut_off, line.new_tokens, line.generation_sec
+        )
+        for row, identifier, line in zip(rows, metrics.sample_ids(rows), lines)
+    ]
+
+
+def run_server(args, config, rows):
+    """The same three of a model behind a server."""
+    endpoint = server.find_endpoint(args.server, args.model, config)
+    settings = resolve(cli.given_flags(args), {}, config)
+    decoding, seed = settings.decoding, config["seed"]
+    print(
+        f"model {endpoint.model} at {endpoint.url}; {len(rows)} rows, {config['concurrency']} at a time, "
+        f"{decoding.max_new_tokens} tokens at most",
+        f"the questions are this project's, the template around them is {server.TEMPLATE}",
+        *source_lines(settings),
+        sep="\n",
+        file=sys.stderr,
+    )
+    chats = [server.as_key(prompt.chat_messages(row, settings.system_prompt)) for row in rows]
+    answers = Answers(server.answers_file(config["logs_dir"], endpoint, decoding, seed))
+    server.answer_all(endpoint, chats, decoding, seed, config["concurrency"], answers)
+    lines = [answers.made[text_sha256(chat)] for chat in chats]
+    samples = samples_of(rows, chats, answers)
+    for sample, line in zip(samples, lines):
+        sample |= server.facts_of(line)
+    about = {
+        "model": endpoint.model,
+        "kind": "server",
+        "base_model": None,
+        "adapter": None,
+        "server": {
+            "url": endpoint.url,
+            "template": server.TEMPLATE,
+            "concurrency": config["concurrency"],
+            "answered_by": sorted({line.answered_by for line in lines if line.answered_by}),
+        },
+        "decoding": asdict(decoding),
+        "engine": "server",
     }
     return samples, about, answers.path
 
@@ -200,10 +227,12 @@ def add_passages(name, settings, config, rows):
 
 
 def model_facts(name):
-    """What answered: a base model, an adapter, or a folder into which one was merged; of which run."""
+    """What answered: a base model, an adapter, one with DPO behind, or a folder into which one was merged; of
+    which run."""
     saved, kind = AdapterSettings.load(name), "base"
     if is_adapter(name):
-        kind, base_model, sha256 = "adapter", check_adapter(name), fingerprint(name)
+        kind, base_model = "dpo" if saved.pairs_sha256 else "adapter", check_adapter(name)
+        sha256 = fingerprint(name)
     elif is_merged(name):
         kind, base_model = "merged", saved.base_model
         sha256 = saved.merged_adapter_sha256 or fingerprint(name)
@@ -249,28 +278,57 @@ def log_folder(args, config):
 
 
 def compare(args, config, console):
-    """Score nothing: read two results, print and save B minus A."""
-    if len(args.compare) not in (0, 2):
-        raise UserError(f"--compare takes two files or none, not {len(args.compare)}")
+    """Score nothing: read results, print and save B minus A, or each of many minus the first."""
     paths = args.compare or [newest_of_kind(config["logs_dir"], *kinds) for kinds in (("base",), TUNED_KINDS)]
-    results = [read_json(path) for path in paths]
-    for path, result in zip(paths, results):
-        problem = json_problem(result, ComparedLog)
-        if problem:
-            raise UserError(f"{path}: not a result of benchmark.py: {problem}")
-    comparison = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
+    paths = comparison.baseline_first(paths, args.baseline)
+    if len(paths) == 1:
+        raise UserError("--compare takes two files or none, or more than two, not 1")
+    path = (
+        compare_two(args, config, paths, console)
+        if len(paths) == 2
+        else compare_many(args, config, paths, console)
+    )
+    print(f"\nwritten    {path}\nnext       python generate_plots.py && python generate_report.py")
+
+
+def compare_many(args, config, paths, console):
+    comparison.check_distinct(paths)
+    results = comparison.read_results(paths)
+    ids = comparison.shared_ids(results)
+    models = comparison.compare_models(results, ids, config["seed"])
     with runlog.new_run(log_folder(args, config)) as run:
         meta = runlog.run_meta(
-            run, a=paths[0], b=paths[1], **names_of(results), num_shared=comparison["num_shared"]
+            run,
+            num_shared=len(ids),
+            num_unnamed=models[0]["scores"]["has_citation"]["num_samples"],
+            correction=comparison.correction_of(len(models)),
+        )
+        path = args.output or Path(config["logs_dir"]) / f"models_{run}.json"
+        log: ModelsLog = {"meta": meta, "models": models}
+        write_json(path, log)
+    tables.print_models(log, console)
+    return path
+
+
+def compare_two(args, config, paths, console):
+    results = [result.log for result in comparison.read_results(paths, ComparedLog)]
+    difference = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
+    with runlog.new_run(log_folder(args, config)) as run:
+        meta = runlog.run_meta(
+            run, a=paths[0], b=paths[1], **names_of(results), num_shared=difference["num_shared"]
         )
         path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
-        write_json(path, {"meta": meta, **comparison})
-    tables.print_comparison(comparison, meta["model_a"], meta["model_b"], console)
-    print(f"\nwritten    {path}\nnext       python generate_plots.py && python generate_report.py")
+        write_json(path, {"meta": meta, **difference})
+    tables.print_comparison(difference, meta["model_a"], meta["model_b"], console)
+    return path
 
 
 def main(argv=None):
     args = parse_args(argv)
+    if args.server and args.predictions:
+        raise UserError("--server makes answers, --predictions scores ready ones: give one of them")
+    if args.server and args.profile == "auto":
+        args.profile = "gpu"  # the one that overrides nothing: what this machine has does not matter
     config = cli.effective_config(args, announce=args.compare is None and not args.predictions)
     acts.use(config["law_dir"])
     from rich.console import Console
@@ -291,8 +349,10 @@ def main(argv=None):
             }
             file, num_rows = args.predictions, len(samples)
         else:
-            libraries.log_to(Path(config["logs_dir"]) / f"benchmark_{run}.log", args.verbose)
-            samples, about, answers_path = run_model(args, config, choose_rows(config))
+            if not args.server:
+                libraries.log_to(Path(config["logs_dir"]) / f"benchmark_{run}.log", args.verbose)
+            answer = run_server if args.server else run_model
+            samples, about, answers_path = answer(args, config, choose_rows(config))
             file, num_rows = config["validation_file"], len(records.read_records(config["validation_file"]))
         validation = {"file": file, "sha256": file_sha256(file), "num_rows": num_rows}
         result: BenchmarkLog = {
@@ -310,12 +370,9 @@ def main(argv=None):
         tables.print_invented(samples)
     generation = result["summary"]["generation"]
     if generation:
-        print(
-            f"\ngenerated  {generation['new_tokens']:,} tokens in {generation['total_sec']:.0f} s, "
-            f"{generation['tokens_per_second']:.0f} tokens/s"
-        )
+        tables.print_generation(generation)
     print(f"written    {path}")
-    if about["kind"] in TUNED_KINDS:
+    if about["kind"] in (*TUNED_KINDS, "dpo"):
         print(
             f"next       {runlog.command('benchmark.py', '--model', about['base_model'])}   "
             "(the base on the same rows, then --compare)"

@@ -54,12 +54,27 @@ CONFIG = {
     "save_steps": 500,  # steps between checkpoints; the evaluation loss is taken at each
     "save_total_limit": 2,  # complete checkpoints kept
     "logging_steps": 10,  # steps between lines of the history
+    # DPO on citations: prepare_pairs.py and train_dpo.py
+    "pairs_file": "combined_data/pairs.jsonl",  # pairs of a right and a wrong answer
+    "pair_rows": 2000,  # training rows that the model answers, drawn by the seed
+    "samples": 4,  # answers to each; the worst is the pair's rejected one
+    "sample_temperature": 1.0,  # of these answers; the rest of the decoding is the adapter's
+    "hard_negatives": 0.25,  # share of all pairs: the reference with another article of its act
+    "dpo_beta": 0.1,  # how hard the policy is held to the adapter as it was: higher holds it closer
+    "dpo_learning_rate": 5e-6,  # peak, after warm-up
+    "dpo_epochs": 1.0,  # passes over the pairs
+    "dpo_sft_weight": 0.0,  # of the loss of the chosen answer, added to DPO's (as RPO does)
+    "dpo_save_steps": 50,  # steps between checkpoints and evaluations
+    "dpo_held": 0.1,  # share of the pairs' questions kept aside: reward accuracy is measured on them
     # Benchmark and chat
     "num_samples": "100",  # validation rows to score, or `all`
     "max_new_tokens": 512,  # longest answer, tokens
     "generation_batch_size": 32,  # answers made side by side; halved when memory runs out
     "engine": "auto",  # of the benchmark: unsloth, vllm, or auto: vllm where it is installed and can
     "vllm_memory_share": 0.9,  # share of the GPU's memory that vLLM takes
+    "concurrency": 4,  # questions that a server has before it at once
+    "server_timeout_sec": 300.0,  # seconds that a server has for an answer
+    "server_retries": 5,  # more tries after 429, 5xx, a time-out or a closed connection, with back-off
     "temperature": 0.0,  # 0: greedy
     "top_p": 1.0,  # nucleus sampling; only with temperature above 0
     "repetition_penalty": 1.0,  # 1: off
@@ -82,9 +97,14 @@ LIMITS = {
     "warmup_ratio": (0, 0.99), "weight_decay": (0, 10), "max_grad_norm": (0, 1e9), "seed": (0, 2**32 - 1),
     "eval_samples": (0, 2**30), "eval_batch_size": (1, 4096), "save_steps": (1, 2**30),
     "save_total_limit": (1, 1000), "logging_steps": (1, 2**30), "max_new_tokens": (1, 2**17),
-    "generation_batch_size": (1, 4096), "vllm_memory_share": (0.05, 1), "temperature": (0, 5),
+    "generation_batch_size": (1, 4096), "vllm_memory_share": (0.05, 1), "concurrency": (1, 256),
+    "server_timeout_sec": (0.1, 86400), "server_retries": (0, 100), "temperature": (0, 5),
     "top_p": (0.001, 1), "repetition_penalty": (0.01, 100),
     "law_passages": (0, 20), "law_passage_tokens": (8, 4096), "law_gold_share": (0, 1),
+    "pair_rows": (1, 2**30), "samples": (1, 100), "sample_temperature": (0.01, 5),
+    "hard_negatives": (0, 0.95), "dpo_beta": (0.001, 100), "dpo_learning_rate": (1e-12, 1000),
+    "dpo_epochs": (0.001, 1000), "dpo_sft_weight": (0, 100), "dpo_held": (0, 0.9),
+    "dpo_save_steps": (1, 2**30),
 }
 CHOICES = {
     "engine": ("auto", "unsloth", "vllm"),
@@ -120,6 +140,9 @@ PROFILES = {
         "logging_steps": 5,
         "max_new_tokens": 192,
         "repetition_penalty": 1.1,  # of 100 answers kept aside 26 looped without it, 6 with it (docs/LOG.md)
+        "pair_rows": 400,
+        "dpo_learning_rate": 1e-4,
+        "dpo_save_steps": 20,
         "output_dir": "finetuned_demo",
     },
 }

@@ -476,15 +476,25 @@ def test_ollama_folder_of_the_demos_kind(gemma, capsys):
     assert names == ["Modelfile", "NOTICE", "README.md", "legalqa.json", "model.gguf"]
 
 
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory):
+    path = tmp_path_factory.mktemp("qwen")
+    make_qwen(path / "base")
+    make_adapter(path / "base", path / "adapter", SYSTEM_PROMPT)
+    tiny.write_rows(path / "validation.jsonl", tiny.make_rows(6))
+    return path
+
+
 @pytest.mark.slow
 @needs_llama_cpp
-def test_gguf_of_qwens_real_vocabulary(tmp_path, capsys):
-    """Eight bits; the system prompt of the training comes from the file's own template."""
-    make_qwen(tmp_path / "base")
-    make_adapter(tmp_path / "base", tmp_path / "adapter", SYSTEM_PROMPT)
-    tiny.write_rows(tmp_path / "validation.jsonl", tiny.make_rows(6))
-    code = export_model.main(flags(tmp_path, "--format", "gguf", "--output", tmp_path / "out", "--replay", 1))
-    assert code == 0, capsys.readouterr()
+@pytest.mark.parametrize("quant", [(), ("--quant", "q4_k_m")])
+def test_gguf_of_qwens_real_vocabulary(qwen, tmp_path, quant, capsys):
+    """Eight bits by default; the system prompt of the training comes from the file's own template."""
+    output = tmp_path / "out"
+    code = export_model.main(flags(qwen, "--format", "gguf", *quant, "--output", output, "--replay", 1))
+    shown = capsys.readouterr()
+    assert code == 0, shown
+    assert f"({quant[-1] if quant else 'q8_0'})" in shown.out and "DIFFERS" not in shown.out
 
 
 def test_types_of_a_q4_k_m():

@@ -13,7 +13,16 @@ from typing import Any, get_type_hints
 from config import LIMITS
 from legalqa import cli, runlog
 from legalqa.errors import UserError
-from legalqa.files import beside, open_to_others, read_json, sync, write_json, write_text, writing
+from legalqa.files import (
+    beside,
+    file_sha256,
+    open_to_others,
+    read_json,
+    sync,
+    write_json,
+    write_text,
+    writing,
+)
 from legalqa.model import prompt, untrusted
 from legalqa.model.settings import DECODING_KEYS, MODEL_KEYS, AnswerSettings, Decoding, resolve
 
@@ -44,6 +53,8 @@ class AdapterSettings:
     law_gold_share: float | None = None
     law_sha256: str | None = None  # of the texts of law_dir
     law_index_sha256: str | None = None  # of these and of the questions that the search knew
+    from_run: str | None = None  # of the adapter that DPO went on from (train_dpo.py)
+    pairs_sha256: str | None = None  # of the pairs file of DPO
     decoding: Decoding | None = None
     merged_adapter_sha256: str | None = None  # of the adapter in these weights (export_model.py)
 
@@ -117,6 +128,14 @@ def answer_settings(
 
 def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / ADAPTER_FILES[0]).is_file()
+
+
+def fingerprint(name: str | Path) -> str:
+    """What identifies the weights: sha256 of the adapter, or of a model folder's config; else the hub id."""
+    for file in (ADAPTER_FILES[1], "config.json"):
+        if (Path(name) / file).is_file():
+            return file_sha256(Path(name) / file)
+    return str(name)
 
 
 def is_merged(folder: str | Path) -> bool:

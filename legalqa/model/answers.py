@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,20 +16,30 @@ from legalqa.errors import UserError
 from legalqa.files import text_sha256
 from legalqa.model.device import is_out_of_memory
 from legalqa.model.generate import Answer
-from legalqa.model.settings import Decoding
+from legalqa.model.settings import AnswerSettings, Decoding
 
 # generate(prompts, decoding, on_step): the answers of a batch; `on_step` is called at each token.
 Generate = Callable[[list[str], Decoding, Callable[[], object]], list[Answer]]
 
 
-class Line(msgspec.Struct):
-    """One answer in the file."""
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """One answer in the file. What follows `generation_sec` only a server says."""
 
     prompt_sha256: str
     prediction: str
-    new_tokens: Annotated[int, msgspec.Meta(ge=0)]
+    new_tokens: Count | None
     cut_off: bool
-    generation_sec: Annotated[float, msgspec.Meta(ge=0)]  # its share of the batch's
+    generation_sec: Seconds  # its share of the batch's, or of the time when others were asked as well
+    latency_sec: Seconds | None = None  # from the question to the answer
+    prompt_tokens: Count | None = None
+    reasoning: str = ""
+    reasoning_tokens: Count | None = None
+    refused: bool = False
+    answered_by: str | None = None
 
 
 class Answers:
@@ -61,6 +73,42 @@ class Answers:
             ) from error
 
 
+def answers_file(
+    config: Mapping[str, Any],
+    weights: str,
+    engine: str,
+    settings: AnswerSettings,
+    sample: int | None = None,
+    law: Mapping[str, Any] | None = None,
+) -> Path:
+    """Where the answers of this model, made in this way, are kept until all are there. `weights`: their
+    fingerprint; `sample`: which of several answers to one prompt; `law`: what the logs say of an
+    open book."""
+    identity = {
+        "engine": engine,
+        "model": weights,
+        "load_in_4bit": settings.load_in_4bit,
+        "decoding": asdict(settings.decoding),
+        "seed": config["seed"] if settings.decoding.temperature else None,
+    }
+    if sample is not None:
+        identity["sample"] = sample
+    if law:
+        identity["law"] = law
+    return Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
+
+
+def without_answer(prompts: list[str], answers: Answers) -> list[str]:
+    """The prompts still to be answered, each once; says how many are there from an earlier start."""
+    todo = [text for text in dict.fromkeys(prompts) if text_sha256(text) not in answers.made]
+    if len(todo) < len(prompts) and answers.made:
+        print(
+            f"{len(prompts) - len(todo)} of {len(prompts)} answers are there from an earlier start",
+            file=sys.stderr,
+        )
+    return todo
+
+
 def generate_all(
     generate: Generate, prompts: list[str], decoding: Decoding, batch_size: int, answers: Answers
 ) -> int:
@@ -70,13 +118,7 @@ def generate_all(
     """
     from tqdm import tqdm
 
-    todo = [text for text in dict.fromkeys(prompts) if text_sha256(text) not in answers.made]
-    todo.sort(key=len, reverse=True)
-    if len(todo) < len(prompts) and answers.made:
-        print(
-            f"{len(prompts) - len(todo)} of {len(prompts)} answers are there from an earlier start",
-            file=sys.stderr,
-        )
+    todo = sorted(without_answer(prompts, answers), key=len, reverse=True)
     bar = tqdm(
         total=len(todo) * decoding.max_new_tokens,
         unit="tok",

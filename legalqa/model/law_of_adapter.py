@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from legalqa.data.open_book import OpenBook, check_law, open_book
+from legalqa.errors import UserError
 from legalqa.model.adapter import AdapterSettings
 from legalqa.model.settings import AnswerSettings
 
@@ -26,3 +27,12 @@ def another_law(name: str, saved: AdapterSettings, book: OpenBook) -> str | None
     if saved.law_index_sha256 not in (None, book.index.sha256):
         return f"the search knows other questions than when {name} was trained: another --train-file"
     return None
+
+
+def check_closed_book(name: str) -> None:
+    """UserError for an adapter that answers with the law open: a pair's two answers would lack passages."""
+    if AdapterSettings.load(name).law_passages:
+        raise UserError(
+            f"{name} answers with the law open, and DPO knows closed-book adapters alone; give one that was "
+            "trained with --law-passages 0"
+        )

@@ -6,7 +6,7 @@ think block is part of the prompt, at training as at inference). Its token ids a
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from legalqa.data.open_book import FIELD, Passages, passages_of
@@ -110,19 +110,31 @@ def cut_at_word(text: str, max_tokens: int, tokenizer: Any) -> str:
     return kept.rstrip() + "…"
 
 
+def chat_messages(
+    record: Mapping[str, Any],
+    system_prompt: str = "",
+    history: Iterable[tuple[Mapping[str, Any], str]] = (),
+    turn: Callable[[Mapping[str, Any]], str] = user_turn,
+) -> list[dict[str, str]]:
+    """The turns of a prompt, as chat interfaces take them: system turn and earlier (record, answer) turns if
+    any, the user turn. `turn` gives the text of a user's."""
+    messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    for record_before, answer in history:
+        messages.append({"role": "user", "content": turn(record_before)})
+        messages.append({"role": "assistant", "content": answer})
+    messages.append({"role": "user", "content": turn(record)})
+    return messages
+
+
 def prompt_messages(
     record: Mapping[str, Any],
     tokenizer: Any,
     system_prompt: str = "",
     history: Iterable[tuple[Mapping[str, Any], str]] = (),
 ) -> list[dict[str, str]]:
-    """The turns of a prompt, as chat interfaces take them."""
-    messages = [{"role": "system", "content": plain_text(system_prompt, tokenizer)}] if system_prompt else []
-    for turn, answer in history:
-        messages.append({"role": "user", "content": plain_text(whole_turn(turn, tokenizer), tokenizer)})
-        messages.append({"role": "assistant", "content": plain_text(answer, tokenizer)})
-    messages.append({"role": "user", "content": plain_text(whole_turn(record, tokenizer), tokenizer)})
-    return messages
+    """`chat_messages` with the passages of the law, that spell out no control token of the tokenizer."""
+    messages = chat_messages(record, system_prompt, history, lambda of: whole_turn(of, tokenizer))
+    return [{**message, "content": plain_text(message["content"], tokenizer)} for message in messages]
 
 
 def render_prompt(

@@ -307,7 +307,7 @@ def adapter_benchmark(shelf: Shelf, trained: str | None, runs: list[str], asked:
         owner = trained_by(log, shelf)
         if trained is None or run == trained or owner == trained:
             return log
-        if log.data["meta"]["kind"] != "predictions" and not asked:
+        if log.data["meta"]["kind"] not in ("predictions", "server") and not asked:
             scored = f"the adapter of run {owner}" if owner else "an adapter of no run in these logs"
             warn(f"{log.name} scores {scored}, not that of {trained}: left out; --run {run} shows it")
     return None

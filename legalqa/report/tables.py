@@ -1,14 +1,18 @@
 """What benchmark.py prints: scores and differences as tables, examples, invented citations."""
 
+import string
+
 from config import REFERENCE_RUN
 from legalqa.data.records import question
-from legalqa.scoring.metric_table import METRICS, metric_names
+from legalqa.scoring.metric_table import MAIN_SCORES, METRICS, metric_names
 from legalqa.scoring.results import (
     NO_SAMPLES,
     BenchmarkLog,
     Bounds,
     Comparison,
     Difference,
+    Generation,
+    ModelsLog,
     Sample,
     Share,
     Summary,
@@ -29,11 +33,11 @@ def interval_text(ci95: Bounds, sign: str = "") -> str:
     return f"{score_text(ci95[0], sign)} .. {score_text(ci95[1], sign)}" if ci95 else "-"
 
 
-def make_table(title: str, *columns: str):
+def make_table(title: str | None, *columns: str, padding: int = 1):
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False, padding=(0, padding))
     for column in columns:
         words = column in ("metric", "group", "")
         table.add_column(column, justify="left" if words else "right", no_wrap=True)
@@ -113,6 +117,26 @@ def print_groups(summary: Summary, console) -> None:
     console.print(table)
 
 
+def print_generation(generation: Generation) -> None:
+    rate = generation["tokens_per_second"]
+    print(
+        f"\ngenerated  {generation['new_tokens']:,} tokens in {generation['total_sec']:.0f} s"
+        + (f", {rate:.0f} tokens/s" if rate is not None else "")
+    )
+    served = generation.get("served")
+    if served:
+        print(
+            f"served     {count_text(served['prompt_tokens'])} prompt tokens, "
+            f"{served['mean_latency_sec'] or 0:.2f} s from a question to its answer; with reasoning "
+            f"{score_text(served['reasoning_rate'])} % ({count_text(served['reasoning_tokens'])} tokens), "
+            f"refused {score_text(served['refusal_rate'])} %"
+        )
+
+
+def count_text(count: float | None) -> str:
+    return "an unknown number of" if count is None else f"{count:,.0f}"
+
+
 def print_comparison(comparison: Comparison, model_a: str, model_b: str, console) -> None:
     title = f"B = {model_b}, A = {model_a}: {comparison['num_shared']} shared samples, scores in %"
     groups = comparison.get("by_named_article", {})  # none where the results hold no questions
@@ -144,6 +168,41 @@ def print_differences(title: str, names: tuple[str, ...], entries: dict[str, Dif
             verdict(name, entry),
         )
     console.print(table)
+
+
+def print_models(log: ModelsLog, console) -> None:
+    """Many results: who they are, then a block a score, a row a model."""
+    models, meta = log["models"], log["meta"]
+    marks = [string.ascii_uppercase[i] if i < 26 else str(i + 1) for i in range(len(models))]
+    console.print(
+        f"{len(models)} results, {meta['num_shared']} shared samples, scores in %; A is the baseline"
+    )
+    for mark, model in zip(marks, models):
+        seconds = model["sec_per_answer"]
+        speed = "" if seconds is None else f"  {seconds:.2f} s an answer"
+        console.print(f"  {mark}  {model['label']}{speed}", highlight=False, markup=False)
+    columns = ("metric", "", "mean", "95 % interval", "- A", "corrected", "pairs", "")
+    table = make_table(None, *columns, padding=0)  # 80 columns hold it
+    for name in MAIN_SCORES:
+        for mark, model in zip(marks, models):
+            score, difference = model["scores"][name], (model["differences"] or {}).get(name)
+            table.add_row(
+                name if mark == "A" else "",
+                mark,
+                score_text(score["mean"]),
+                interval_text(score["ci95"]),
+                score_text(difference["difference"], "+") if difference else "",
+                interval_text(difference["ci95"], "+") if difference else "",
+                str(difference["num_samples"]) if difference else "",
+                verdict(name, difference) if difference else "",
+                end_section=mark == marks[-1],
+            )
+    console.print(table)
+    console.print(
+        f"corrected (Bonferroni): the {meta['correction']['comparisons']} intervals of a score hold together "
+        f"with 95 %\ncitation scores: of the {meta['num_unnamed']} questions that name no article",
+        highlight=False,
+    )
 
 
 def verdict(name: str, entry: Difference) -> str:

@@ -42,6 +42,10 @@ METRICS = {metric.name: metric for metric in (
 # fmt: on
 
 
+# What a table or a picture of many models has room for.
+MAIN_SCORES = ("overall", "word_f1", "chrf", "citation_f1", "citation_exists")
+
+
 def metric_names(*groups: str) -> tuple[str, ...]:
     """Names of the metrics of these groups, in the table's order."""
     return tuple(name for name, metric in METRICS.items() if metric.group in groups)

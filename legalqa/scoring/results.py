@@ -62,6 +62,18 @@ class Generation(TypedDict):
     new_tokens: Count
     tokens_per_second: Amount
     cut_off_rate: Share
+    served: NotRequired["ServedGeneration"]
+
+
+class ServedGeneration(TypedDict):
+    """What a server's answers took; None where it does not say. (The seconds of Generation are shares of the
+    time in which several were asked at once: they add up to it.)"""
+
+    mean_latency_sec: Amount  # from a question to its answer
+    prompt_tokens: Amount
+    reasoning_tokens: Amount  # of new_tokens
+    reasoning_rate: Share  # answers with reasoning, which is kept apart
+    refusal_rate: Share
 
 
 class Summary(Group):
@@ -112,6 +124,11 @@ class Sample(TypedDict):
     new_tokens: Amount
     generation_sec: Amount
     cut_off: bool | None
+    latency_sec: NotRequired[Amount]  # these five of a server's answer
+    prompt_tokens: NotRequired[Amount]
+    reasoning: NotRequired[str]
+    reasoning_tokens: NotRequired[Amount]
+    refused: NotRequired[bool]
     seen_article: NotRequired[object]  # of the data, kept as it came
     source: NotRequired[object]
     passages: NotRequired[list[PassageEntry]]  # nearest first; absent with a closed book
@@ -143,11 +160,21 @@ class LawFacts(TypedDict):
     index_sha256: str
 
 
+class ServerFacts(TypedDict):
+    """Which server answered. `answered_by`: its own names of the model."""
+
+    url: str
+    template: str
+    concurrency: Count
+    answered_by: list[str]
+
+
 class BenchmarkMeta(RunMeta):
-    """Ready answers (kind "predictions") have no adapter, device or decoding."""
+    """Ready answers (kind "predictions") have no adapter, device or decoding; a server has no adapter or
+    device."""
 
     model: str
-    kind: str  # base, adapter, merged, predictions
+    kind: str  # base, adapter, dpo, merged, server, predictions
     base_model: str | None
     adapter: AdapterFacts | None
     validation: ValidationFacts
@@ -157,6 +184,7 @@ class BenchmarkMeta(RunMeta):
     batch_size: NotRequired[Amount]
     engine: NotRequired[str | None]
     law: NotRequired[LawFacts | None]  # None with a closed book
+    server: NotRequired[ServerFacts]
 
 
 class BenchmarkLog(TypedDict):
@@ -221,6 +249,44 @@ class CompareMeta(RunMeta):
 
 class CompareLog(Differences):
     meta: CompareMeta
+
+
+# ---- models_<run>.json
+
+
+class ComparedModel(TypedDict):
+    """A result among several, on the questions that all of them answered; citation scores on those of them
+    that name no article."""
+
+    label: str  # unique among them
+    file: str
+    model: str
+    kind: str
+    base_model: str | None
+    sec_per_answer: Amount  # None for ready answers
+    scores: dict[str, Score]
+    differences: dict[str, Difference] | None  # b: this model's, a: the baseline's; None for the baseline
+
+
+class Correction(TypedDict):
+    """How the intervals of the differences hold together with 95 %: each has this level."""
+
+    method: str
+    comparisons: Count
+    level: Share
+
+
+class ModelsMeta(RunMeta):
+    num_shared: Count
+    num_unnamed: Count  # of them, that name no article
+    correction: Correction
+
+
+class ModelsLog(TypedDict):
+    """`models`: the baseline first."""
+
+    meta: ModelsMeta
+    models: list[ComparedModel]
 
 
 def invented_citations(samples: list[Sample]) -> list[tuple[Sample, CitationEntry]]:

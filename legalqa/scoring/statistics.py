@@ -15,10 +15,12 @@ from legalqa.scoring.results import (
     Group,
     Sample,
     Score,
+    ServedGeneration,
     Summary,
 )
 
 RESAMPLES = 2000
+ERROR = 0.05  # of a 95 % interval
 MIN_FOR_BOOTSTRAP = 10  # a bootstrap of fewer values is much too narrow: no interval rather than a wrong one
 MAX_FOR_BCA = 1000  # above it BCa's correction is nothing, its jackknife costs n x n
 MIN_SHARED = 10
@@ -52,8 +54,10 @@ def interval_of(values, seed):
     return bootstrap_interval(values, seed)
 
 
-def bootstrap_interval(values, seed):
-    """[low, high] of scipy's bootstrap of the mean; None where it has none."""
+def bootstrap_interval(values, seed, comparisons=1):
+    """[low, high] of scipy's bootstrap of the mean; None where it has none. Of several `comparisons` all
+    intervals together hold with 95 % (Bonferroni): each is wider, and takes as many more resamples, so that
+    its tails hold as many."""
     import numpy
     from scipy import stats
 
@@ -64,7 +68,8 @@ def bootstrap_interval(values, seed):
         interval = stats.bootstrap(
             (values,),
             numpy.mean,
-            n_resamples=RESAMPLES,
+            n_resamples=RESAMPLES * comparisons,
+            confidence_level=1 - ERROR / comparisons,
             method=method,
             batch=batch,
             rng=numpy.random.default_rng(seed),
@@ -73,11 +78,14 @@ def bootstrap_interval(values, seed):
     return None if numpy.isnan(low) or numpy.isnan(high) else [low, high]
 
 
-def paired_difference(a: list[float | None], b: list[float | None], seed: int = 0) -> Difference:
+def paired_difference(
+    a: list[float | None], b: list[float | None], seed: int = 0, comparisons: int = 1
+) -> Difference:
     """{"a", "b", "difference", "ci95", "num_samples"}: means, and mean of b - a, over pairs in which both are
     defined.
 
-    The interval is a bootstrap over pairs; None for under 10 pairs, or where every pair differs by the same.
+    The interval is a bootstrap over pairs, one of `comparisons` that hold together; None for under 10 pairs,
+    or where every pair differs by the same.
     """
     import numpy
 
@@ -93,7 +101,7 @@ def paired_difference(a: list[float | None], b: list[float | None], seed: int = 
         "a": float(mean_a),
         "b": float(mean_b),
         "difference": float(differences.mean()),
-        "ci95": bootstrap_interval(differences, seed) if enough else None,
+        "ci95": bootstrap_interval(differences, seed, comparisons) if enough else None,
         "num_samples": len(pairs),
     }
 
@@ -150,12 +158,31 @@ def generation_summary(samples: list[Sample]) -> Generation | None:
     cut_off = [flag for sample in samples if (flag := sample.get("cut_off")) is not None]
     if not len(seconds) == len(tokens) == len(cut_off) == len(samples):
         return None
-    return {
+    summary: Generation = {
         "total_sec": round(sum(seconds), 2),
         "mean_sec_per_sample": sum(seconds) / len(samples),
         "new_tokens": int(sum(tokens)),
         "tokens_per_second": sum(tokens) / sum(seconds) if sum(seconds) else None,
         "cut_off_rate": sum(cut_off) / len(samples),
+    }
+    if all("latency_sec" in sample for sample in samples):
+        summary["served"] = served_summary(samples)
+    return summary
+
+
+def served_summary(samples: list[Sample]) -> ServedGeneration:
+    def total(key: str) -> float | None:
+        """None where the server did not say it of every answer."""
+        values = [value for sample in samples if (value := sample.get(key)) is not None]
+        return sum(values) if len(values) == len(samples) else None
+
+    latency_sec = total("latency_sec")
+    return {
+        "mean_latency_sec": None if latency_sec is None else latency_sec / len(samples),
+        "prompt_tokens": total("prompt_tokens"),
+        "reasoning_tokens": total("reasoning_tokens"),
+        "reasoning_rate": sum(bool(sample.get("reasoning")) for sample in samples) / len(samples),
+        "refusal_rate": sum(bool(sample.get("refused")) for sample in samples) / len(samples),
     }
 
 

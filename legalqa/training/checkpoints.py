@@ -21,6 +21,9 @@ BINDING_KEYS = (
     "group_by_length", "train_sha256", "prompt_sha256", "law_passages", "law_passage_tokens",
     "law_gold_share", "law_index_sha256",
 )
+DPO_BINDING_KEYS = (
+    *BINDING_KEYS, "dpo_beta", "dpo_sft_weight", "dpo_held", "adapter_sha256", "micro_batch_rows",
+)
 # fmt: on
 
 
@@ -112,7 +115,7 @@ def warn_undeleted(_, path, error):
 def differences(saved, current):
     """["learning_rate: 0.0002 -> 0.0001", ...]: what would make the resumed run another run."""
     return [
-        f"{key}: {saved[key]} -> {current[key]}"
-        for key in BINDING_KEYS
-        if key in saved and saved[key] != current[key]
+        f"{key}: {saved[key]} -> {value}"
+        for key, value in current.items()
+        if key in saved and saved[key] != value
     ]

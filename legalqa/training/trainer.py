@@ -47,10 +47,13 @@ class Resumable(transformers.Trainer):
     the mean loss, the time and the speed: they go on from `saved`.
     """
 
+    rate_flag = "--learning-rate"
+    _metrics: dict[str, dict[str, list[float]]]  # TRL's trainers average these from log to log
+
     def __init__(self, config: dict, plan: Plan, run_id: str, binding: dict, saved, **of_trl: Any):
         self.config, self.plan, self.run_id, self.binding = config, plan, run_id, binding
         self.progress = saved or {**NO_PROGRESS, "history": []}
-        self.nonfinite_steps = []
+        self.nonfinite_steps, self.tried_largest = [], False
         super().__init__(**of_trl)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
@@ -85,6 +88,43 @@ class Resumable(transformers.Trainer):
         else:
             super()._run_epoch(*args, **kwargs)
 
+    def training_step(self, language_model, inputs, num_items_in_batch=None):
+        if not self.tried_largest:
+            self.try_largest(language_model, num_items_in_batch)
+        loss, parts = 0.0, self.split(inputs)
+        for part in parts:
+            # Several processes may have different numbers of parts: they add up their gradients at the last
+            # alone.
+            last = part is parts[-1]
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(language_model):
+                loss = loss + super().training_step(language_model, part, num_items_in_batch)
+        self.watch(loss)
+        return loss
+
+    def split(self, inputs: dict) -> list[dict]:
+        """The parts in which a micro-batch is computed."""
+        return [inputs]
+
+    def try_largest(self, language_model, num_items_in_batch):
+        """Before the first step compute the gradient of the largest micro-batch, and forget it.
+
+        Memory that does not suffice is told of in the first minute and not after hours. And the heap of a CPU
+        has its size at once: it would grow whenever a larger micro-batch than before finds no hole in it.
+        """
+        self.tried_largest = True
+        assert self.train_dataset is not None
+        rows = [self.train_dataset[row] for row in self.plan.largest_micro_batch()]
+        inputs = self._prepare_inputs(self.data_collator(rows))
+        largest = max(self.split(inputs), key=lambda part: part["input_ids"].numel())
+        device, logged = self.args.device, self._metrics["train"]
+        kept = {key: list(values) for key, values in logged.items()}
+        gpus = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(gpus), self.accelerator.no_sync(language_model):
+            super().training_step(language_model, largest, num_items_in_batch)
+        language_model.zero_grad()
+        logged.clear()
+        logged.update(kept)
+
     def watch(self, loss):
         """UserError when the loss has been NaN or infinite in three steps on end."""
         step = self.state.global_step
@@ -100,8 +140,8 @@ class Resumable(transformers.Trainer):
         return (
             f"loss or weights are NaN or infinite from step {steps[0] + 1} to step {steps[-1] + 1}; the rows "
             f"of these steps in {self.config['train_file']}: {rows}; the last good checkpoint is kept: lower "
-            f"--learning-rate or mend the rows, then: {runlog.command_line('--resume', '--force')}, or start "
-            "again"
+            f"{self.rate_flag} or mend the rows, then: {runlog.command_line('--resume', '--force')}, or "
+            "start again"
         )
 
     def weights_finite(self) -> bool:
@@ -166,45 +206,14 @@ class Trainer(Resumable, SFTTrainer):
             train_dataset=as_dataset(plan.examples),
             eval_dataset=as_dataset(plan.eval_examples) if plan.eval_examples else None,
         )
-        self.tried_largest = False
         for weight in self.trained_weights():
             # TRL makes a 4-bit model's adapter bfloat16 (on CUDA Unsloth removes that). With its 8 bits many
             # updates of AdamW round to nothing, a CPU that computes in float32 has no fast product for it,
             # and a resume, which loads float32, would go on as another run.
             weight.data = weight.data.float()
 
-    def training_step(self, language_model, inputs, num_items_in_batch=None):
-        if not self.tried_largest:
-            self.try_largest(language_model, num_items_in_batch)
-        loss, parts = 0.0, self.split(inputs)
-        for part in parts:
-            # Several processes may have different numbers of parts: they add up their gradients at the last
-            # alone.
-            last = part is parts[-1]
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(language_model):
-                loss = loss + super().training_step(language_model, part, num_items_in_batch)
-        self.watch(loss)
-        return loss
-
     def split(self, inputs: dict) -> list[dict]:
         return split_padded(inputs, 0 if self.config["padding_free"] else self.config["micro_batch_tokens"])
-
-    def try_largest(self, language_model, num_items_in_batch):
-        """Before the first step compute the gradient of the largest micro-batch, and forget it.
-
-        Memory that does not suffice is told of in the first minute and not after hours. And the heap of a CPU
-        has its size at once: it would grow whenever a larger micro-batch than before finds no hole in it.
-        """
-        self.tried_largest = True
-        rows = [self.train_dataset[row] for row in self.plan.largest_micro_batch()]
-        inputs = self._prepare_inputs(self.data_collator(rows))
-        largest = max(self.split(inputs), key=lambda part: part["input_ids"].numel())
-        device = self.args.device
-        gpus = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(gpus), self.accelerator.no_sync(language_model):
-            super().training_step(language_model, largest, num_items_in_batch)
-        language_model.zero_grad()
-        self._metrics["train"].clear()
 
 
 def trainer_arguments(config: dict, plan: Plan, run_id: str) -> dict[str, Any]:
