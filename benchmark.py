@@ -267,16 +267,6 @@ def newest_of_kind(logs_dir, *kinds):
     )
 
 
-def names_of(results):
-    """The models' names; two runs of one model tell how many passages of the law each had."""
-    metas = [result["meta"] for result in results]
-    names = [meta["model"] for meta in metas]
-    passages = [(meta.get("law") or {}).get("passages", 0) for meta in metas]
-    if names[0] == names[1] and passages[0] != passages[1]:
-        names = [f"{name}, {f'{n} passages' if n else 'closed book'}" for name, n in zip(names, passages)]
-    return {"model_a": names[0], "model_b": names[1]}
-
-
 def log_folder(args, config):
     """Where the result goes."""
     return Path(args.output).parent if args.output else Path(config["logs_dir"])
@@ -316,15 +306,15 @@ def compare_many(args, config, paths, console):
 
 
 def compare_two(args, config, paths, console):
-    results = [result.log for result in comparison.read_results(paths, ComparedLog)]
-    difference = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
+    results = comparison.read_results(paths, ComparedLog)
+    model_a, model_b = comparison.labels_of(results)
+    difference = statistics.compare(results[0].log["samples"], results[1].log["samples"], config["seed"])
     with runlog.new_run(log_folder(args, config)) as run:
-        meta = runlog.run_meta(
-            run, a=paths[0], b=paths[1], **names_of(results), num_shared=difference["num_shared"]
-        )
+        about = {"model_a": model_a, "model_b": model_b, "num_shared": difference["num_shared"]}
+        meta = runlog.run_meta(run, a=paths[0], b=paths[1], **about)
         path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
         write_json(path, {"meta": meta, **difference})
-    tables.print_comparison(difference, meta["model_a"], meta["model_b"], console)
+    tables.print_comparison(difference, model_a, model_b, console)
     return path
 
 

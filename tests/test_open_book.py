@@ -10,7 +10,6 @@ import pytest
 from chat_server import ChatServer, completion, question_of
 from conftest import folders
 
-import benchmark
 import prepare_law
 from legalqa.chat import commands, remarks
 from legalqa.chat.dialogue import Question, Turn
@@ -26,7 +25,7 @@ from legalqa.model.adapter import AdapterSettings
 from legalqa.model.generate import Answer
 from legalqa.model.law_of_adapter import another_law
 from legalqa.model.settings import resolve, source_lines
-from legalqa.scoring import metrics, statistics
+from legalqa.scoring import comparison, metrics, statistics
 from legalqa.training import checkpoints
 
 ROWS = garden.make_rows()
@@ -269,12 +268,9 @@ def test_summary_and_comparison_tell_found_from_missed(law_dir):
 
 def test_two_runs_of_one_adapter_are_told_apart():
     metas = [{"model": "tuned", "law": {"passages": 3}}, {"model": "tuned", "law": None}, {"model": "base"}]
-    results = [{"meta": meta} for meta in metas]
-    assert benchmark.names_of(results[:2]) == {
-        "model_a": "tuned, 3 passages",
-        "model_b": "tuned, closed book",
-    }
-    assert benchmark.names_of(results[1:]) == {"model_a": "tuned", "model_b": "base"}
+    results = [comparison.Result(f"{number}.json", {"meta": meta}) for number, meta in enumerate(metas)]
+    assert comparison.labels_of(results) == ["tuned, 3 passages", "tuned, closed book", "base"]
+    assert comparison.labels_of(results[1:]) == ["tuned", "base"]
 
 
 # ---------------------------------------------------------------- an article by its number
