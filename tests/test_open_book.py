@@ -10,6 +10,7 @@ import pytest
 from chat_server import ChatServer, completion, question_of
 from conftest import folders
 
+import benchmark
 import prepare_law
 from legalqa.chat import commands, remarks
 from legalqa.chat.dialogue import Question, Turn
