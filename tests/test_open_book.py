@@ -170,6 +170,7 @@ def test_the_saved_index_is_taken_as_it_is_while_the_texts_are_the_same(law_dir,
     try:
         path.write_bytes(before + before.splitlines(keepends=True)[0].replace(b'"1"', b'"21"'))
         assert LawIndex.open_saved(law_dir) is None
+        assert LawIndex.open_saved(tmp_path) is None
     finally:
         path.write_bytes(before)
 
