@@ -88,6 +88,7 @@ def test_a_row_gets_the_passages_that_the_search_finds(book, question, article):
     assert found.found[0].language == ("kk" if "қ" in question.lower() else "ru")
 
 
+@pytest.mark.slow
 def test_many_rows_get_what_each_gets_alone(book, monkeypatch):
     alone = [book.add(row) for row in ROWS]
     trained = training_rows(ROWS, book, 0.9, 1)

@@ -64,8 +64,7 @@ def import_unsloth(model_name: str) -> Any:
     if unsloth.DEVICE_TYPE == "mlx":
         raise UserError(
             "Unsloth computes with Apple's MLX here, which nothing of this toolkit was tested with; for "
-            "the CPU: "
-            "pip uninstall mlx"
+            "the CPU: pip uninstall mlx"
         )
     from transformers.utils import logging
 
