@@ -19,7 +19,7 @@ from legalqa.errors import UserError
 from legalqa.report import figures
 from legalqa.report.figures import CannotDraw
 from legalqa.report.logs import RunLogs, Shelf, choose
-from legalqa.report.pictures import PICTURES
+from legalqa.report.pictures import pictures_of
 from legalqa.report.trainer_logs import read_trainer_log
 from legalqa.report.words import checked_language
 
@@ -66,7 +66,7 @@ def draw_all(runs: list[RunLogs], plots_dir: str, language: str) -> int:
     """Write every picture that has something to show, say why another has not; how many were written."""
     figures.use_style()
     num_drawn = 0
-    for name, draw in PICTURES.items():
+    for name, draw in pictures_of(runs).items():
         path = Path(plots_dir) / f"{name}.png"
         try:
             figure, logs = draw(runs, language)
@@ -85,14 +85,15 @@ def main(argv=None):
     args = parse_args(argv)
     config = cli.effective_config(args)
     language = checked_language(config["language"])
-    num_drawn = draw_all(chosen_runs(args, config["logs_dir"]), config["plots_dir"], language)
+    runs = chosen_runs(args, config["logs_dir"])
+    num_drawn = draw_all(runs, config["plots_dir"], language)
     if not num_drawn:
         where = ", ".join(args.history) or config["logs_dir"]
         raise UserError(
             f"nothing to draw in {where}: no training steps and no benchmark; run: python train_8b.py"
         )
     print(
-        f"{num_drawn} of {len(PICTURES)} pictures in {time.perf_counter() - started:.1f} s; "
+        f"{num_drawn} of {len(pictures_of(runs))} pictures in {time.perf_counter() - started:.1f} s; "
         "next: python generate_report.py"
     )
 

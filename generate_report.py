@@ -27,7 +27,7 @@ from legalqa.report.conclusions import lookup
 from legalqa.report.logs import Log, RunLogs, Shelf, choose, warn
 from legalqa.report.markdown import ABSENT, as_markdown, code
 from legalqa.report.numbers import number, plural
-from legalqa.report.pictures import PICTURES, TRAINING_PICTURES
+from legalqa.report.pictures import PICTURES, TRAINING_PICTURES, pictures_of
 from legalqa.report.words import LANGUAGE_NAMES, PLOT_WORDS, checked_language
 from legalqa.scoring.metric_table import METRICS, metric_names
 from legalqa.scoring.results import Sample, invented_citations
@@ -80,12 +80,14 @@ def report_template(language: str):
 def render_report(logs: RunLogs, language: str, pictures: dict[str, str], act_titles: dict[str, str]) -> str:
     """The report's text: a function of the logs, the pictures' {name: path}, the acts' {id: title}."""
     cells, benchmark = Cells(logs, act_titles, language), logs.benchmark
+    dpo = Cells(logs.dpo, act_titles, language) if logs.dpo else None
     best, worst = examples(benchmark) if benchmark else ([], [])
     text = report_template(language).render(
         logs=logs,
         row=cells.row,
         value=cells.value,
         score=cells.score,
+        dpo=dpo,
         difference=cells.difference,
         side=cells.side,
         reference=cells.reference,
@@ -129,11 +131,13 @@ def picture_sources(path: Path) -> set[str]:
 def current_pictures(plots_dir: str, logs: RunLogs, report_file: Path) -> dict[str, str]:
     """{name: path for a link} of the pictures drawn from these very logs; others are named on stderr."""
     pictures = {}
-    for name in PICTURES:
+    for name in pictures_of([logs]):
         path = Path(plots_dir) / f"{name}.png"
         if not path.exists():
             continue
         shown = (logs.metrics, logs.history) if name in TRAINING_PICTURES else (logs.base, logs.benchmark)
+        if name == "dpo" and logs.dpo:
+            shown = (logs.dpo.metrics, logs.dpo.history)
         expected, sources = {log.name for log in shown if log}, picture_sources(path)
         if sources == expected or name == "generation_time" and sources and sources <= expected:
             pictures[name] = quote(Path(os.path.relpath(path, report_file.resolve().parent)).as_posix())
@@ -142,6 +146,13 @@ def current_pictures(plots_dir: str, logs: RunLogs, report_file: Path) -> dict[s
                 f"{path} was not drawn from the logs of this report: left out; run: python generate_plots.py"
             )
     return pictures
+
+
+def named_logs(logs: RunLogs) -> list[tuple[str, Log | None]]:
+    """[(stage, its log)], those of DPO too."""
+    own = [(stage, log) for stage, log in logs._asdict().items() if stage != "dpo"]
+    of_dpo = logs.dpo._replace(base=None)._asdict() if logs.dpo else {}
+    return own + [(f"dpo {stage}", log) for stage, log in of_dpo.items()]
 
 
 def next_command(logs: RunLogs) -> str:
@@ -181,11 +192,12 @@ def main(argv=None):
     if args.check:
         return check(report_file, text)
     write_text(report_file, text)
-    for stage, log in logs._asdict().items():
+    for stage, log in named_logs(logs):
         if log:
             print(f"{stage:<10} {log.name}")
+    num_pictures = len(pictures_of([logs]))
     print(
-        f"{report_file} written with {len(pictures)} of {len(PICTURES)} pictures; next: {next_command(logs)}"
+        f"{report_file} written with {len(pictures)} of {num_pictures} pictures; next: {next_command(logs)}"
     )
     return 0
 

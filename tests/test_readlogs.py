@@ -42,6 +42,9 @@ def test_what_belongs_together(logs_dir):
         "benchmark": ADAPTER,
         "base": BASE,
         "compare": "20260301_103500",
+        "closed": None,
+        "law_compare": None,
+        "dpo": None,
     }
     assert chosen(logs_dir, RUN) == chosen(logs_dir, ADAPTER) == chosen(logs_dir)
     assert chosen(logs_dir, BASE) == {
@@ -51,6 +54,9 @@ def test_what_belongs_together(logs_dir):
         "benchmark": None,
         "base": BASE,
         "compare": None,
+        "closed": None,
+        "law_compare": None,
+        "dpo": None,
     }
 
 

@@ -1,5 +1,7 @@
 """The list of pictures: the name of each file in plots/, and what draws it from the logs of some runs."""
 
+from collections.abc import Callable
+
 from legalqa.report.benchmark_plots import (
     benchmark_metrics,
     by_language,
@@ -7,6 +9,8 @@ from legalqa.report.benchmark_plots import (
     generation_time,
     key_info_distribution,
 )
+from legalqa.report.dpo_plots import dpo
+from legalqa.report.logs import RunLogs
 from legalqa.report.training_plots import learning_rate, training_loss
 
 TRAINING_PICTURES = {"training_loss": training_loss, "learning_rate": learning_rate}
@@ -18,3 +22,8 @@ PICTURES = {
     "by_language": by_language,
     "citations": citations,
 }
+
+
+def pictures_of(runs: list[RunLogs]) -> dict[str, Callable]:
+    """Those that these logs can have: that of DPO where such a run is among them."""
+    return {**PICTURES, "dpo": dpo} if any(run.dpo for run in runs) else PICTURES

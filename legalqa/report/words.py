@@ -25,7 +25,10 @@ PLOT_WORDS = {
         "generation_time": "Время генерации ответа", "by_language": "Оценки по языку вопроса",
         "citations": "Ссылки на нормы права в ответах", "batch": "группами по {}",
         "unnamed": "вопросы, в которых статья не названа",
-        "citations_of": "ссылки — по вопросам, где статья не названа ({})"},
+        "citations_of": "ссылки — по вопросам, где статья не названа ({})",
+        "dpo": "DPO: предпочтение верных ответов", "accuracy": "Верный ответ предпочтён, % пар",
+        "margin": "Отрыв верного ответа (разность наград)", "held": "отложенные пары",
+        "pairs": "пары обучения"},
     "en": {
         "step": "Step", "epoch": "Epoch", "loss": "Loss (cross-entropy)", "raw": "training",
         "smooth": "smoothed (window {})", "smooth_each": "smoothed", "eval": "validation rows",
@@ -44,7 +47,10 @@ PLOT_WORDS = {
         "generation_time": "Generation time of an answer",
         "by_language": "Scores by language of the question", "citations": "Legal citations in the answers",
         "batch": "batches of {}", "unnamed": "questions that name no article",
-        "citations_of": "citations: questions that name no article ({})"},
+        "citations_of": "citations: questions that name no article ({})",
+        "dpo": "DPO: preference for the right answers", "accuracy": "Right answer preferred, % of pairs",
+        "margin": "Margin of the right answer (difference of rewards)", "held": "held pairs",
+        "pairs": "training pairs"},
 }
 # fmt: on
 
