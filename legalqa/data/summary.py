@@ -2,7 +2,6 @@
 
 import math
 import multiprocessing
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,8 +19,6 @@ SHORT_ANSWERS = (3, 10)  # words
 OPENING_WORDS = 4
 SHOWN_OPENINGS = 10
 TOKENIZE_AT_ONCE = 1000  # rows; more costs memory and saves no time
-# No article is cited without «ст», «стат...», «бап», «баб...», which a digit may touch («п.1ст. 43»).
-CITES = re.compile(r"(?<![^\W\d_])(?:ст(?:ат|ст|(?![^\W\d_]))|ба[пб])", re.IGNORECASE)
 WORTH_PROCESSES = 5000  # rows from which on reading their citations is shared out among the cores
 
 
@@ -74,8 +71,7 @@ def cited_acts(text: str) -> set[str]:
     """The acts that a text cites an article of: ids of acts.json, or in words that there is none."""
     from legalqa.law.citations import parse_citations
 
-    cited = parse_citations(text) if CITES.search(text) else ()
-    return {citation.act or "an act not in acts.json" for citation in cited} or {"no act"}
+    return {citation.act or "an act not in acts.json" for citation in parse_citations(text)} or {"no act"}
 
 
 def describe(
