@@ -180,6 +180,7 @@ def run_server(args, config, rows):
     endpoint = server.find_endpoint(args.server, args.model, config)
     settings = resolve(cli.given_flags(args), {}, config)
     decoding, seed = settings.decoding, config["seed"]
+    rows, law = add_passages(endpoint.model, settings, config, rows)
     print(
         f"model {endpoint.model} at {endpoint.url}; {len(rows)} rows, {config['concurrency']} at a time, "
         f"{decoding.max_new_tokens} tokens at most",
@@ -188,7 +189,10 @@ def run_server(args, config, rows):
         sep="\n",
         file=sys.stderr,
     )
-    chats = [server.as_key(prompt.chat_messages(row, settings.system_prompt)) for row in rows]
+    chats = [
+        server.as_key(prompt.chat_messages(row, settings.system_prompt, turn=prompt.whole_turn))
+        for row in rows
+    ]
     answers = Answers(server.answers_file(config["logs_dir"], endpoint, decoding, seed))
     server.answer_all(endpoint, chats, decoding, seed, config["concurrency"], answers)
     lines = [answers.made[text_sha256(chat)] for chat in chats]
@@ -208,6 +212,7 @@ def run_server(args, config, rows):
         },
         "decoding": asdict(decoding),
         "engine": "server",
+        "law": law,
     }
     return samples, about, answers.path
 

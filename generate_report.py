@@ -10,6 +10,7 @@ Writes  RESULTS.md, from templates/report.LANGUAGE.md.j2; under every table stan
   python generate_report.py --check             exit code 1 when RESULTS.md is not what the logs say
 """
 
+import functools
 import os
 import re
 import shlex
@@ -59,8 +60,9 @@ def is_same_questions(logs: RunLogs) -> bool:
     return ids[0] == ids[-1] if ids else True
 
 
-def render_report(logs: RunLogs, language: str, pictures: dict[str, str], act_titles: dict[str, str]) -> str:
-    """The report's text: a function of the logs, the pictures' {name: path}, the acts' {id: title}."""
+@functools.cache
+def report_template(language: str):
+    """Compiled once: that takes longer than the rest of a report."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -72,10 +74,15 @@ def render_report(logs: RunLogs, language: str, pictures: dict[str, str], act_ti
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    return environment.get_template(f"report.{language}.md.j2")
+
+
+def render_report(logs: RunLogs, language: str, pictures: dict[str, str], act_titles: dict[str, str]) -> str:
+    """The report's text: a function of the logs, the pictures' {name: path}, the acts' {id: title}."""
     cells, benchmark = Cells(logs, act_titles, language), logs.benchmark
     dpo = Cells(logs.dpo, act_titles, language) if logs.dpo else None
     best, worst = examples(benchmark) if benchmark else ([], [])
-    text = environment.get_template(f"report.{language}.md.j2").render(
+    text = report_template(language).render(
         logs=logs,
         row=cells.row,
         value=cells.value,

@@ -160,7 +160,8 @@ def describe_run(config, plan: Plan, train, validation, tokenizer, run, law):
         data["validation"] = describe_data(config["validation_file"], validation, used)._asdict()
     settings = AdapterSettings.of_run(config, tokenizer, run, data["train"]["sha256"], law)
     binding = {**config, **asdict(settings), "rows_per_step": plan.rows_per_step}
-    return data, settings, {key: binding[key] for key in checkpoints.BINDING_KEYS}
+    keys = (*checkpoints.BINDING_KEYS, *checkpoints.OPEN_BOOK_BINDING_KEYS)
+    return data, settings, {key: binding[key] for key in keys}
 
 
 def main(argv=None):
