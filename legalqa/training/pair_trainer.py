@@ -12,6 +12,7 @@ from datasets import Dataset
 from tqdm import tqdm
 from trl import DPOConfig, DPOTrainer
 
+from legalqa.errors import UserError
 from legalqa.training.pair_plan import PairExample, micro_batches
 from legalqa.training.plan import Plan
 from legalqa.training.trainer import Resumable, trainer_arguments
@@ -114,6 +115,25 @@ class PairTrainer(Resumable, DPOTrainer):
 
     def current_progress(self) -> dict:
         return {**super().current_progress(), "metrics_since_log": dict(self._metrics["train"])}
+
+
+def check_first_pair(trainer: PairTrainer, tokenizer: Any) -> None:
+    """Show what the first batch trains on, and refuse to start if it is not what the prompt module says: on
+    CUDA Unsloth puts code of its own in place of TRL's."""
+    batch = next(iter(trainer.get_train_dataloader()))
+    pair = trainer.plan.examples[trainer.plan.order.rows_of(0)[0]]
+    for row, answer in ((0, pair.chosen_ids), (trainer.plan.micro_batch_rows, pair.rejected_ids)):
+        length = len(pair.prompt_ids) + len(answer)
+        ids, mask = batch["input_ids"][row].tolist(), batch["completion_mask"][row].tolist()
+        expected = [0] * len(pair.prompt_ids) + [1] * len(answer)
+        if ids[:length] != pair.prompt_ids + answer or mask != expected + [0] * (len(ids) - length):
+            raise UserError(
+                "the first batch is not the pair that is its first; this is a version clash of trl and "
+                "unsloth: install the pinned requirements"
+            )
+    prompt, chosen, rejected = map(tokenizer.decode, pair[1:4])
+    print("the first pair, chosen in >>> <<<, rejected in ### ###:")
+    print("  " + f"{prompt}>>>{chosen}<<<\n###{rejected}###".replace("\n", "\n  "))
 
 
 def as_dataset(examples: list[PairExample]) -> Dataset:
