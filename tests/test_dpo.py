@@ -118,8 +118,8 @@ def test_training_leaves_what_the_design_says(unbroken, place):
 
 
 def test_benchmark_says_dpo(unbroken, place):
-    facts = benchmark.model_facts(str(unbroken[0] / "adapter"))
-    assert facts["kind"] == "dpo" and facts["adapter"]["run"] == metrics_of(unbroken[0])["meta"]["run"]
+    about = benchmark.model_facts(str(unbroken[0] / "adapter"))
+    assert about["kind"] == "dpo" and about["adapter"]["run"] == metrics_of(unbroken[0])["meta"]["run"]
     assert benchmark.model_facts(str(place / "adapter"))["kind"] == "adapter"
 
 
