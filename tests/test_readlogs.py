@@ -42,6 +42,7 @@ def test_what_belongs_together(logs_dir):
         "benchmark": ADAPTER,
         "base": BASE,
         "compare": "20260301_103500",
+        "models": None,
     }
     assert chosen(logs_dir, RUN) == chosen(logs_dir, ADAPTER) == chosen(logs_dir)
     assert chosen(logs_dir, BASE) == {

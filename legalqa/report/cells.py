@@ -1,5 +1,6 @@
 """Values of the logs as the report's cells: formatted, with intervals, beside the reference run's."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from config import CONFIG, PROFILES, REFERENCE_RUN
@@ -89,13 +90,19 @@ class Cells:
         log = getattr(self.logs, stage)
         if log is None:
             return NOT_RUN[self.language]
-        found = lookup(log, [*group, "metrics", name]) or {"mean": None, "ci95": None}
-        return with_interval(percent(found["mean"], self.language), found["ci95"], self.language)
+        return self.score_of(lookup(log, [*group, "metrics", name]) or {"mean": None, "ci95": None})
+
+    def score_of(self, score: Mapping[str, Any]) -> str:
+        return with_interval(percent(score["mean"], self.language), score["ci95"], self.language)
 
     def difference(self, name: str, group: list[str] | tuple = ()) -> str:
         """Paired difference and interval in percentage points, "+40,7 [20,9; 59,2]"."""
-        found = lookup(self.logs.compare, [*group, "metrics", name]) or {"difference": None, "ci95": None}
-        return with_interval(points(found["difference"], self.language), found["ci95"], self.language)
+        found = lookup(self.logs.compare, [*group, "metrics", name])
+        return self.difference_of(found or {"difference": None, "ci95": None})
+
+    def difference_of(self, difference: Mapping[str, Any]) -> str:
+        bounds = difference["ci95"]
+        return with_interval(points(difference["difference"], self.language), bounds, self.language)
 
     def side(self, name: str, group: list[str] | tuple = ()) -> str | None:
         """ "above", "below" or "across" zero: where the difference's interval lies; None without one."""

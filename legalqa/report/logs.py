@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, get_type_hints
 
 from legalqa.errors import UserError
 from legalqa.files import read_json
-from legalqa.scoring.results import BenchmarkLog, CompareLog, Device, RunMeta
+from legalqa.scoring.results import BenchmarkLog, CompareLog, Device, ModelsLog, RunMeta
 from legalqa.scoring.statistics import add_named_article, difference_groups, named_article_of, shared_pairs
 from legalqa.typed_json import Amount, AnyNumber, Count, Number, json_problem
 
@@ -36,6 +36,7 @@ class RunLogs(NamedTuple):
     base: Log | None = None
     benchmark: Log | None = None
     compare: Log | None = None
+    models: Log | None = None  # a comparison of many
 
 
 # ---- What train_8b.py leaves, as far as plots and report read it
@@ -142,7 +143,13 @@ TRAINER_TOTALS = {
     "train_loss",
     "epoch",
 }
-LOG_TYPES = {"config": ConfigLog, "metrics": MetricsLog, "benchmark": BenchmarkLog, "compare": CompareLog}
+LOG_TYPES = {
+    "config": ConfigLog,
+    "metrics": MetricsLog,
+    "benchmark": BenchmarkLog,
+    "compare": CompareLog,
+    "models": ModelsLog,
+}
 
 
 # ---- Reading
@@ -271,7 +278,12 @@ def choose(shelf: Shelf, run: str | None = None) -> RunLogs:
     if benchmark and benchmark.data["meta"]["kind"] == "base":
         base, benchmark = benchmark, None
     base = base or base_benchmark(shelf, benchmark, benchmark_runs)
-    logs = logs._replace(benchmark=benchmark, base=base, compare=comparison(shelf, base, benchmark))
+    logs = logs._replace(
+        benchmark=benchmark,
+        base=base,
+        compare=comparison(shelf, base, benchmark),
+        models=comparison_of_many(shelf, [log for log in (benchmark, base) if log]),
+    )
     if not any(logs):
         raise UserError(
             f"no readable log in {shelf.folder} ({shelf.num_bad} skipped, named above); "
@@ -339,4 +351,14 @@ def comparison(shelf: Shelf, base: Log | None, benchmark: Log | None) -> Log | N
                 seed = benchmark.data["meta"].get("seed", 0)
                 log.data["by_named_article"] = difference_groups(pairs, named_article_of, seed)
             return log
+    return None
+
+
+def comparison_of_many(shelf: Shelf, benchmarks: list[Log]) -> Log | None:
+    """The newest comparison of many that has the first of these benchmarks in it, else the next one's."""
+    logs = [log for run in shelf.runs("models") if (log := shelf.read("models", run))]
+    for benchmark in benchmarks:
+        for log in logs:
+            if Path(benchmark.name).name in {Path(model["file"]).name for model in log.data["models"]}:
+                return log
     return None

@@ -7,6 +7,7 @@ from legalqa.report.benchmark_plots import (
     generation_time,
     key_info_distribution,
 )
+from legalqa.report.comparison_plots import model_comparison, quality_speed
 from legalqa.report.training_plots import learning_rate, training_loss
 
 TRAINING_PICTURES = {"training_loss": training_loss, "learning_rate": learning_rate}
@@ -18,3 +19,5 @@ PICTURES = {
     "by_language": by_language,
     "citations": citations,
 }
+# Of a comparison of many, a log of its own.
+COMPARISON_PICTURES = {"model_comparison": model_comparison, "quality_speed": quality_speed}

@@ -25,7 +25,10 @@ PLOT_WORDS = {
         "generation_time": "Время генерации ответа", "by_language": "Оценки по языку вопроса",
         "citations": "Ссылки на нормы права в ответах", "batch": "группами по {}",
         "unnamed": "вопросы, в которых статья не названа",
-        "citations_of": "ссылки — по вопросам, где статья не названа ({})"},
+        "citations_of": "ссылки — по вопросам, где статья не названа ({})",
+        "model_comparison": "Сравнение моделей", "quality_speed": "Качество и время на ответ",
+        "shared": "общих вопросов: {}", "first_models": "первые {} моделей из {}",
+        "untimed": "время не измерено: {}"},
     "en": {
         "step": "Step", "epoch": "Epoch", "loss": "Loss (cross-entropy)", "raw": "training",
         "smooth": "smoothed (window {})", "smooth_each": "smoothed", "eval": "validation rows",
@@ -44,7 +47,10 @@ PLOT_WORDS = {
         "generation_time": "Generation time of an answer",
         "by_language": "Scores by language of the question", "citations": "Legal citations in the answers",
         "batch": "batches of {}", "unnamed": "questions that name no article",
-        "citations_of": "citations: questions that name no article ({})"},
+        "citations_of": "citations: questions that name no article ({})",
+        "model_comparison": "Comparison of models", "quality_speed": "Quality and time per answer",
+        "shared": "shared questions: {}", "first_models": "the first {} models of {}",
+        "untimed": "time not measured: {}"},
 }
 # fmt: on
 
