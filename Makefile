@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY = .venv/bin/python
 DEMO_ROWS = 100
 
-.PHONY: setup demo test test-fast lint train benchmark plots report chat clean
+.PHONY: setup export-packages demo demo-law test test-fast lint train benchmark plots report chat clean
 
 setup: .venv/installed
 
@@ -19,6 +19,14 @@ setup: .venv/installed
 	if nvidia-smi -L >/dev/null 2>&1; then .venv/bin/pip install -q -r requirements-gpu.txt; fi
 	touch $@
 
+# llama.cpp, for export_model.py --format gguf and ollama; apart, because it brings a `gguf` of its own.
+export-packages: .venv/export/installed
+
+.venv/export/installed: .venv/installed requirements-export.txt
+	rm -rf .venv/export
+	.venv/bin/pip install -q --no-deps --target .venv/export -r requirements-export.txt
+	touch $@
+
 # Data check, training, the base model and the tuned one on the same rows, their difference, plots, report.
 # On the CPU even where a GPU is: the demo model's path through CUDA is not tested.
 demo: export CUDA_VISIBLE_DEVICES =
@@ -30,6 +38,19 @@ demo: setup
 	$(PY) benchmark.py --compare
 	$(PY) generate_plots.py
 	$(PY) generate_report.py
+
+# The same model with the text of the law open: LAW is a folder of acts saved from adilet.zan.kz.
+demo-law: export CUDA_VISIBLE_DEVICES =
+demo-law: setup
+	@test -n "$(LAW)" || { echo "error: no law given; save acts from adilet.zan.kz, then: make demo-law LAW=folder"; exit 2; }
+	@echo "demo-law: about 30 minutes on two cores; writes law/, finetuned_demo_law/ and RESULTS_LAW.md"
+	$(PY) prepare_law.py $(LAW)
+	$(PY) train_8b.py --profile demo --law-passages 3 --output-dir finetuned_demo_law --overwrite
+	$(PY) benchmark.py --profile demo --model finetuned_demo_law --num-samples $(DEMO_ROWS) --law-passages 0
+	$(PY) benchmark.py --profile demo --model finetuned_demo_law --num-samples $(DEMO_ROWS)
+	$(PY) benchmark.py --compare $$(ls logs/benchmark_*.json | tail -2)
+	$(PY) generate_plots.py --plots-dir plots_law
+	$(PY) generate_report.py --plots-dir plots_law --report-file RESULTS_LAW.md
 
 test: setup
 	$(PY) -m pytest -q
@@ -60,4 +81,4 @@ chat: setup
 
 # Checkpoints, adapters and the converted demo model; logs, plots and RESULTS.md stay.
 clean:
-	rm -rf outputs finetuned_demo finetuned_qwen3_8b models unsloth_compiled_cache
+	rm -rf outputs finetuned_demo finetuned_demo_law finetuned_qwen3_8b models unsloth_compiled_cache

@@ -7,13 +7,13 @@ Writes  logs/benchmark_<run>.json, with --compare logs/compare_<run>.json (of tw
 
   python benchmark.py                                     100 random rows, the newest adapter
   python benchmark.py --model models/demo                 the base model on the same rows
+  python benchmark.py --law-passages 0                    an open-book adapter without the law's text
   python benchmark.py --compare                           newest adapter minus newest base, on shared rows
   python benchmark.py --compare A.json B.json C.json ...  each of many minus the first, intervals corrected
   python benchmark.py --server http://127.0.0.1:8080/v1   a served model (llama.cpp, Ollama, vLLM, paid API)
   python benchmark.py --predictions answers.jsonl         rows with a `prediction`: no model, no torch
 """
 
-import json
 import random
 import sys
 import time
@@ -27,19 +27,20 @@ from legalqa.files import file_sha256, read_json, text_sha256, write_json
 from legalqa.law import acts
 from legalqa.model import prompt, server
 from legalqa.model.adapter import (
-    ADAPTER_FILES,
     AdapterSettings,
     answer_settings,
     check_adapter,
+    fingerprint,
     is_adapter,
     is_merged,
     newest_adapter,
 )
-from legalqa.model.answers import Answers, generate_all
+from legalqa.model.answers import Answers, answers_file, generate_all
 from legalqa.model.device import find_device, peak_memory_bytes
 from legalqa.model.engine import load_engine
+from legalqa.model.law_of_adapter import another_law, book_of
 from legalqa.model.settings import resolve, source_lines
-from legalqa.report import tables
+from legalqa.report import model_tables, tables
 from legalqa.scoring import comparison, metrics, statistics
 from legalqa.scoring.results import BenchmarkLog, ComparedLog, ModelsLog
 
@@ -47,9 +48,9 @@ from legalqa.scoring.results import BenchmarkLog, ComparedLog, ModelsLog
 KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens", "temperature", "top_p",
         "repetition_penalty", "generation_batch_size", "engine", "vllm_memory_share", "concurrency",
         "server_timeout_sec", "server_retries", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir",
-        "law_dir")
+        "law_dir", "law_passages", "law_passage_tokens")
 # fmt: on
-TUNED_KINDS = ("adapter", "merged")
+TUNED_KINDS = ("adapter", "merged")  # beside them "dpo": an adapter that train_dpo.py went on with
 
 
 def parse_args(argv=None):
@@ -124,30 +125,11 @@ def find_model(args):
     return name
 
 
-def fingerprint(name):
-    """What identifies the weights: sha256 of the adapter, or of a model folder's config; else the hub id."""
-    for file in (ADAPTER_FILES[1], "config.json"):
-        if (Path(name) / file).is_file():
-            return file_sha256(Path(name) / file)
-    return name
-
-
-def answers_file(config, name, engine, settings):
-    """Where the answers of this model, made in this way, are kept until all are there."""
-    identity = {
-        "engine": engine,
-        "model": fingerprint(name),
-        "load_in_4bit": settings.load_in_4bit,
-        "decoding": asdict(settings.decoding),
-        "seed": config["seed"] if settings.decoding.temperature else None,
-    }
-    return Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
-
-
 def run_model(args, config, rows):
     """(samples, what the meta says of the model, file of the answers) of a model's answers to `rows`."""
     name, started = find_model(args), time.monotonic()
     settings = answer_settings(name, config, cli.given_flags(args))
+    rows, law = add_passages(name, settings, config, rows)
     engine = load_engine(name, settings, config)
     device = find_device()
     print(
@@ -158,7 +140,7 @@ def run_model(args, config, rows):
         file=sys.stderr,
     )
     prompts = [prompt.render_prompt(row, engine.tokenizer, settings.system_prompt) for row in rows]
-    answers = Answers(answers_file(config, name, engine.name, settings))
+    answers = Answers(answers_file(config, fingerprint(name), engine.name, settings, law=law))
     from transformers import set_seed
 
     set_seed(config["seed"])
@@ -172,7 +154,10 @@ def run_model(args, config, rows):
         "load_in_4bit": settings.load_in_4bit,
         "batch_size": batch_size,
         "engine": engine.name,
-        "prompt_sha256": prompt.prompt_sha256(engine.tokenizer, settings.system_prompt),
+        "law": law,
+        "prompt_sha256": prompt.prompt_sha256(
+            engine.tokenizer, settings.system_prompt, settings.law_passage_tokens if law else None
+        ),
         "peak_memory_bytes": peak_memory_bytes(),
     }
     return samples_of(rows, prompts, answers), about, answers.path
@@ -226,11 +211,28 @@ def run_server(args, config, rows):
     return samples, about, answers.path
 
 
+def add_passages(name, settings, config, rows):
+    """(rows with the passages that the search finds, what the logs say of the law): None, closed book."""
+    book = book_of(name, settings, config)
+    if not book:
+        return rows, None
+    if warning := another_law(name, AdapterSettings.load(name), book):
+        print(f"warning: {warning}", file=sys.stderr)
+    return book.add_all(rows), {
+        "passages": book.num_passages,
+        "passage_tokens": book.max_tokens,
+        "sha256": book.index.law_sha256,
+        "index_sha256": book.index.sha256,
+    }
+
+
 def model_facts(name):
-    """What answered: a base model, an adapter, or a folder into which one was merged; of which run."""
+    """What answered: a base model, an adapter, one with DPO behind, or a folder into which one was merged; of
+    which run."""
     saved, kind = AdapterSettings.load(name), "base"
     if is_adapter(name):
-        kind, base_model, sha256 = "adapter", check_adapter(name), fingerprint(name)
+        kind, base_model = "dpo" if saved.pairs_sha256 else "adapter", check_adapter(name)
+        sha256 = fingerprint(name)
     elif is_merged(name):
         kind, base_model = "merged", saved.base_model
         sha256 = saved.merged_adapter_sha256 or fingerprint(name)
@@ -294,25 +296,20 @@ def compare_many(args, config, paths, console):
         path = args.output or Path(config["logs_dir"]) / f"models_{run}.json"
         log: ModelsLog = {"meta": meta, "models": models}
         write_json(path, log)
-    tables.print_models(log, console)
+    model_tables.print_models(log, console)
     return path
 
 
 def compare_two(args, config, paths, console):
-    results = [result.log for result in comparison.read_results(paths, ComparedLog)]
-    difference = statistics.compare(results[0]["samples"], results[1]["samples"], config["seed"])
+    results = comparison.read_results(paths, ComparedLog)
+    model_a, model_b = comparison.labels_of(results)
+    difference = statistics.compare(results[0].log["samples"], results[1].log["samples"], config["seed"])
     with runlog.new_run(log_folder(args, config)) as run:
-        meta = runlog.run_meta(
-            run,
-            a=paths[0],
-            b=paths[1],
-            model_a=results[0]["meta"]["model"],
-            model_b=results[1]["meta"]["model"],
-            num_shared=difference["num_shared"],
-        )
+        about = {"model_a": model_a, "model_b": model_b, "num_shared": difference["num_shared"]}
+        meta = runlog.run_meta(run, a=paths[0], b=paths[1], **about)
         path = args.output or Path(config["logs_dir"]) / f"compare_{run}.json"
         write_json(path, {"meta": meta, **difference})
-    tables.print_comparison(difference, meta["model_a"], meta["model_b"], console)
+    tables.print_comparison(difference, model_a, model_b, console)
     return path
 
 
@@ -365,7 +362,7 @@ def main(argv=None):
     if generation:
         tables.print_generation(generation)
     print(f"written    {path}")
-    if about["kind"] in TUNED_KINDS:
+    if about["kind"] in (*TUNED_KINDS, "dpo"):
         print(
             f"next       {runlog.command('benchmark.py', '--model', about['base_model'])}   "
             "(the base on the same rows, then --compare)"

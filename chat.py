@@ -25,14 +25,23 @@ from legalqa import cli
 from legalqa.chat import terminal
 from legalqa.chat.commands import Chat
 from legalqa.chat.dialogue import SETTINGS, Dialogue, Turn
-from legalqa.chat.remarks import answer_notes, citation_lines, citations_heading
+from legalqa.chat.remarks import answer_notes, citation_lines, citations_heading, source_lines
 from legalqa.chat.words import LANGUAGES, TEXTS, say
 from legalqa.errors import UserError
 from legalqa.law import acts
 from legalqa.model.adapter import check_adapter, newest_adapter
 from legalqa.model.base import DEMO_MODEL_DIR, check_model_name
 
-KEYS = ("language", "system_prompt", *SETTINGS, "load_in_4bit", "law_dir")
+KEYS = (
+    "language",
+    "system_prompt",
+    *SETTINGS,
+    "load_in_4bit",
+    "law_dir",
+    "train_file",
+    "law_passages",
+    "law_passage_tokens",
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -161,8 +170,10 @@ def answer_line(dialogue: Dialogue, line: Line) -> tuple[Turn, list[str]]:
 
 
 def citation_notes(language: str, turn: Turn) -> list[str]:
-    lines = citation_lines(language, turn.citations)
-    return [citations_heading(language), *(line.plain() for line in lines)] if lines else []
+    """The sources of an open book, then the norms cited."""
+    sources, lines = source_lines(language, turn), citation_lines(language, turn.citations)
+    notes = [say(language, "sources"), *(line.plain() for line in sources)] if sources else []
+    return notes + ([citations_heading(language), *(line.plain() for line in lines)] if lines else [])
 
 
 def print_json(value: dict[str, Any], stdout: TextIO) -> None:

@@ -26,6 +26,9 @@ CONFIG = {
     "train_file": "combined_data/train.jsonl",  # rows to learn from
     "validation_file": "combined_data/validation.jsonl",  # rows to score; never trained on
     "system_prompt": "",  # system turn of every prompt; saved with the adapter
+    "law_passages": 0,  # passages of law_dir's texts in every prompt (open book); 0: closed book
+    "law_passage_tokens": 96,  # longest passage, its citation not counted
+    "law_gold_share": 0.85,  # training rows with the article that the answer cites among the passages
     "validation_fraction": 0.1,  # share of the prepared rows that goes to the validation file
     "near_duplicate_threshold": 0.8,  # Jaccard of the words of two questions that ask the same
     "tokenizer": "models/demo",  # folder whose tokenizer.json counts the tokens of prepared rows
@@ -51,6 +54,18 @@ CONFIG = {
     "save_steps": 500,  # steps between checkpoints; the evaluation loss is taken at each
     "save_total_limit": 2,  # complete checkpoints kept
     "logging_steps": 10,  # steps between lines of the history
+    # DPO on citations: prepare_pairs.py and train_dpo.py
+    "pairs_file": "combined_data/pairs.jsonl",  # pairs of a right and a wrong answer
+    "pair_rows": 2000,  # training rows that the model answers, drawn by the seed
+    "samples": 4,  # answers to each; the worst is the pair's rejected one
+    "sample_temperature": 1.0,  # of these answers; the rest of the decoding is the adapter's
+    "hard_negatives": 0.25,  # share of all pairs: the reference with another article of its act
+    "dpo_beta": 0.1,  # how hard the policy is held to the adapter as it was: higher holds it closer
+    "dpo_learning_rate": 5e-6,  # peak, after warm-up
+    "dpo_epochs": 1.0,  # passes over the pairs
+    "dpo_sft_weight": 0.0,  # of the loss of the chosen answer, added to DPO's (as RPO does)
+    "dpo_save_steps": 50,  # steps between checkpoints and evaluations
+    "dpo_held": 0.1,  # share of the pairs' questions kept aside: reward accuracy is measured on them
     # Benchmark and chat
     "num_samples": "100",  # validation rows to score, or `all`
     "max_new_tokens": 512,  # longest answer, tokens
@@ -65,7 +80,7 @@ CONFIG = {
     "repetition_penalty": 1.0,  # 1: off
     "language": "ru",  # of RESULTS.md, plots and the chat: ru or en
     # Paths
-    "law_dir": "law",  # prepare_law.py's copy of the law; where it is, citations are checked against it
+    "law_dir": "law",  # prepare_law.py's copy of the law: citations are checked against it, passages are its
     "output_dir": "finetuned_qwen3_8b",  # the adapter
     "checkpoint_dir": "outputs",  # checkpoints of the run
     "logs_dir": "logs",  # JSON of every run
@@ -85,6 +100,11 @@ LIMITS = {
     "generation_batch_size": (1, 4096), "vllm_memory_share": (0.05, 1), "concurrency": (1, 256),
     "server_timeout_sec": (0.1, 86400), "server_retries": (0, 100), "temperature": (0, 5),
     "top_p": (0.001, 1), "repetition_penalty": (0.01, 100),
+    "law_passages": (0, 20), "law_passage_tokens": (8, 4096), "law_gold_share": (0, 1),
+    "pair_rows": (1, 2**30), "samples": (1, 100), "sample_temperature": (0.01, 5),
+    "hard_negatives": (0, 0.95), "dpo_beta": (0.001, 100), "dpo_learning_rate": (1e-12, 1000),
+    "dpo_epochs": (0.001, 1000), "dpo_sft_weight": (0, 100), "dpo_held": (0, 0.9),
+    "dpo_save_steps": (1, 2**30),
 }
 CHOICES = {
     "engine": ("auto", "unsloth", "vllm"),
@@ -120,6 +140,9 @@ PROFILES = {
         "logging_steps": 5,
         "max_new_tokens": 192,
         "repetition_penalty": 1.1,  # of 100 answers kept aside 26 looped without it, 6 with it (docs/LOG.md)
+        "pair_rows": 400,
+        "dpo_learning_rate": 1e-4,
+        "dpo_save_steps": 20,
         "output_dir": "finetuned_demo",
     },
 }

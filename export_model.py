@@ -11,14 +11,16 @@ Writes  a folder: `merged` (safetensors for vLLM and transformers), `gguf` (llam
 """
 
 import random
+import shlex
 import sys
 import time
 from pathlib import Path
 
 from legalqa import cli, libraries
-from legalqa.data import records
+from legalqa.data import open_book, records
 from legalqa.errors import UserError
 from legalqa.files import lock, read_json, write_text
+from legalqa.law import acts
 from legalqa.model import llama_cpp, ollama, replay
 from legalqa.model.adapter import (
     SETTINGS_FILE,
@@ -37,12 +39,13 @@ from legalqa.model.export import (
     scores_of,
     write_merged,
 )
+from legalqa.model.law_of_adapter import book_of
 from legalqa.model.merge import Merge, plan_merge
 from legalqa.model.replay import Question, Replayed
 from legalqa.model.settings import Decoding
 from legalqa.report.tables import make_table
 
-KEYS = ("validation_file", "max_new_tokens", "seed", "logs_dir")
+KEYS = ("validation_file", "train_file", "max_new_tokens", "seed", "logs_dir", "law_dir")
 FORMATS = ("merged", "gguf", "ollama")
 DEFAULT_QUANT = "q8_0"  # 4 bits may round a small adapter away
 GGUF_FILE = "model.gguf"
@@ -117,6 +120,19 @@ def choose_rows(config, count: int) -> list[dict]:
     """A seeded sample of the validation rows."""
     rows = records.read_records(config["validation_file"]) if count > 0 else []
     return random.Random(config["seed"]).sample(rows, min(count, len(rows)))
+
+
+def with_passages(args, config, rows: list[dict]) -> list[dict]:
+    """The rows as an open-book adapter was trained to see them, where the law is here."""
+    settings = answer_settings(args.model, config)
+    if not settings.law_passages or not rows:
+        return rows
+    if not open_book.has_law(config["law_dir"]):
+        report(f"no law in {config['law_dir']}: the questions of the replay have no passages")
+        return rows
+    acts.use(config["law_dir"])
+    book = book_of(args.model, settings, config, as_saved=True)
+    return book.add_all(rows) if book else rows
 
 
 def print_replay(kind: str, expected: Replayed, made: Replayed, base: list[list[int]]) -> None:
@@ -201,7 +217,7 @@ def main(argv=None):
     merge = plan_merge(args.model, args.base, args.float32)
     settings = AdapterSettings.load(args.model)
     decoding = answer_settings(args.model, config, cli.given_flags(args)).decoding
-    rows = choose_rows(config, args.replay)
+    rows = with_passages(args, config, choose_rows(config, args.replay))
     needed = needed_bytes(merge, args.quant)
     print_plan(merge, args, output, needed)
     check_space(output, needed)
@@ -224,16 +240,17 @@ def main(argv=None):
         return EXIT_ANSWERS_DIFFER
     unchecked = "" if questions else ", its answers not compared"
     print(f"written    {output} in {time.monotonic() - started:.0f} s{unchecked}")
-    print(f"next       {next_command(args, output)}")
+    print(f"next       {next_command(args, output, decoding)}")
     return 0
 
 
-def next_command(args, output: Path) -> str:
-    name = Path(args.model).name
+def next_command(args, output: Path, decoding: Decoding) -> str:
+    """What runs the export, to be pasted into a shell; a folder brings its decoding, a GGUF file does not."""
+    name, folder = shlex.quote(Path(args.model).resolve().name), shlex.quote(str(output))
     return {
-        "merged": f"vllm serve {output}",
-        "gguf": f"llama-server -m {output / GGUF_FILE} --jinja",
-        "ollama": f"cd {output} && ollama create {name} -f Modelfile && ollama run {name}",
+        "merged": f"vllm serve {folder}",
+        "gguf": shlex.join(llama_cpp.server_command(output / GGUF_FILE, decoding)),
+        "ollama": f"cd {folder} && ollama create {name} -f Modelfile && ollama run {name}",
     }[args.format]
 
 

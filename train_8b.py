@@ -8,21 +8,21 @@ Writes  the adapter (finetuned_qwen3_8b/, or finetuned_demo/ without a GPU), che
   python train_8b.py --dry-run                        check everything, print the plan, train nothing
   python train_8b.py --resume                         go on from the newest complete checkpoint
   python train_8b.py --num-epochs 5 --lora-r 32       what the reference run advises next
+  python train_8b.py --law-passages 3                 open book: answers from the law's text (prepare_law.py)
   torchrun --nproc-per-node 2 train_8b.py             two GPUs; a step stays batch_size x grad_accum rows
 """
 
 import contextlib
 import os
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from legalqa import cli, libraries, runlog
-from legalqa.data import records
+from legalqa.data import open_book, records
 from legalqa.data.text import leftovers_warning
-from legalqa.errors import UserError
-from legalqa.files import lock, read_json, write_json
+from legalqa.files import lock, write_json
+from legalqa.law import acts
 from legalqa.model.adapter import AdapterSettings, check_output, save_adapter
 from legalqa.model.base import (
     add_lora,
@@ -32,7 +32,6 @@ from legalqa.model.base import (
     load_base,
     load_model_config,
     load_tokenizer,
-    weight_bytes,
 )
 from legalqa.model.device import Device, find_device
 from legalqa.training import checkpoints
@@ -41,11 +40,21 @@ from legalqa.training.plan import (
     describe_data,
     make_plan,
     memory_estimate_bytes,
-    past_tokens_per_sec,
-    rough_tokens_per_sec,
-    weight_guess_bytes,
+    render_rows,
+    weight_estimate_bytes,
 )
 from legalqa.training.processes import from_main_process
+from legalqa.training.stage import (
+    add_run_flags,
+    check_disk_space,
+    check_same_run,
+    is_finished,
+    print_costs,
+    print_dropped,
+    print_end,
+    print_stopped,
+    resume_point,
+)
 
 # fmt: off
 KEYS = (
@@ -54,31 +63,15 @@ KEYS = (
     "num_epochs", "max_steps", "learning_rate", "warmup_ratio", "weight_decay", "optim", "lr_scheduler_type",
     "max_grad_norm", "seed", "gradient_checkpointing", "completion_only_loss", "padding_free",
     "group_by_length", "eval_samples", "eval_batch_size", "save_steps", "save_total_limit", "logging_steps",
-    "temperature", "top_p", "repetition_penalty", "max_new_tokens", "output_dir", "checkpoint_dir",
-    "logs_dir",
+    "temperature", "top_p", "repetition_penalty", "max_new_tokens", "law_passages", "law_passage_tokens",
+    "law_gold_share", "law_dir", "output_dir", "checkpoint_dir", "logs_dir",
 )
 # fmt: on
-SHOWN_LONG_ROWS = 5
-NEWEST = "newest"
 
 
 def parse_args(argv=None):
     parser = cli.make_parser(__file__, __doc__, KEYS)
-    parser.add_argument("--dry-run", action="store_true", help="stop after the plan")
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const=NEWEST,
-        metavar="RUN",
-        help="go on from the newest complete checkpoint in checkpoint_dir, or from that of RUN",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="with --resume: go on although data or settings differ"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace another run's adapter in output_dir, at the end"
-    )
-    parser.add_argument("--verbose", action="store_true", help="show what libraries print as well")
+    add_run_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -98,6 +91,26 @@ def read_data(config):
     return train, clean
 
 
+def open_law(config, train, validation):
+    """(train rows, validation rows, what the logs say of the law): with passages where the book is open.
+    Validation rows have what the search finds, as in the benchmark."""
+    if not config["law_passages"]:
+        return train, validation, None
+    acts.use(config["law_dir"])
+    print(f"searching  the law in {config['law_dir']} for {len(train):,} rows", file=sys.stderr)
+    book = open_book.open_book(
+        config["law_dir"], config["train_file"], config["law_passages"], config["law_passage_tokens"]
+    )
+    found = open_book.training_rows(train, book, config["law_gold_share"], config["seed"])
+    facts = {
+        "sha256": book.index.law_sha256,
+        "index_sha256": book.index.sha256,
+        "right_by_search": found.num_found / len(train),  # share of the rows
+        "right": found.num_right / len(train),
+    }
+    return found.rows, book.add_all(validation), facts
+
+
 def print_plan(config, plan: Plan, device: Device, trainable, total, memory_bytes):
     lengths, bits = sorted(plan.order.lengths), "4-bit" if config["load_in_4bit"] else "16-bit"
     print(f"model      {config['model_name']}, {bits}, on {device.name}")
@@ -110,14 +123,7 @@ def print_plan(config, plan: Plan, device: Device, trainable, total, memory_byte
         f"epoch (median {lengths[len(lengths) // 2]}, longest {lengths[-1]}), "
         f"{100 * plan.answer_share:.0f} % answer"
     )
-    if plan.dropped:
-        longest = sorted(plan.dropped, key=lambda example: -example.tokens)[:SHOWN_LONG_ROWS]
-        named = ", ".join(f"row {example.row_number} ({example.tokens} tokens)" for example in longest)
-        more = " ..." if len(plan.dropped) > SHOWN_LONG_ROWS else ""
-        print(
-            f"dropped    {len(plan.dropped)} rows over {config['max_seq_length']} tokens: {named}{more}; "
-            "--max-seq-length keeps them"
-        )
+    print_dropped(config, plan, "rows")
     print(
         f"evaluate   {len(plan.eval_examples)} rows of {config['validation_file']}, before step 1 and at "
         "every save"
@@ -126,105 +132,35 @@ def print_plan(config, plan: Plan, device: Device, trainable, total, memory_byte
         f"steps      {plan.steps:,} of {plan.rows_per_step} rows ({plan.accumulation} micro-batch(es) of "
         f"{plan.micro_batch_rows}; {100 * plan.padding_share:.0f} % padding), {plan.epochs:.3g} epochs"
     )
-    past = past_tokens_per_sec(config["logs_dir"], config, device.name)
-    speed = past or rough_tokens_per_sec(total, config["gradient_checkpointing"], device)
-    source = (
-        "the last run's speed here"
-        if past
-        else ("a rough guess: no run of this model on this device is in the logs")
-    )
-    seconds = plan.tokens_per_epoch * plan.epochs / speed
-    print(f"time       about {format_sec(seconds)} at {speed:,.0f} tokens/s ({source})")
+    print_costs(config, plan, device, total, memory_bytes)
+
+
+def print_open_book(config, plan: Plan, train, tokenizer, law, in_full):
+    """What passages the rows have; `in_full`: also one row as the model reads it, lengths without them."""
+    right, found = 100 * law["right"], 100 * law["right_by_search"]
     print(
-        f"memory     about {memory_bytes / 1e9:.1f} GB at the longest micro-batch ({plan.worst_tokens:,} "
-        f"tokens), of {device.memory_bytes / 1e9:.1f} GB"
+        f"open book  {config['law_passages']} passages of {config['law_dir']} in a prompt, each up to "
+        f"{config['law_passage_tokens']} tokens; the article that the answer cites is among them in "
+        f"{right:.0f} % of the rows (by the search alone in {found:.0f} %)"
     )
-
-
-def weight_estimate_bytes(config, model_config, parameters, device):
-    """Bytes of the base model's weights: by its files, or a guess from its size."""
-    how = config["load_in_4bit"], 4 if device.arithmetic == "float32" else 2
-    return weight_bytes(config["model_name"], *how) or weight_guess_bytes(model_config, parameters, *how)
-
-
-def format_sec(seconds):
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
-
-
-def resume_point(config, args):
-    """(run id, checkpoint folder, contents of its run.json) to go on from; three None for a new run."""
-    if not args.resume:
-        return None, None, None
-    run = None if args.resume == NEWEST else args.resume
-    folder, skipped = checkpoints.newest_complete(config["checkpoint_dir"], run)
-    for path, reason in skipped:
-        print(f"warning: skipping {path}: {reason}", file=sys.stderr)
-    if folder is None:
-        raise UserError(
-            f"nothing to resume: no complete checkpoint in {config['checkpoint_dir']}"
-            f"{f' of run {run}' if run else ''}; start without --resume"
+    if in_full:
+        closed = render_rows([open_book.without_passages(row) for row in train], tokenizer, config)
+        without, with_them = sum(row.tokens for row in closed) / len(closed), plan.tokens_per_epoch
+        print(
+            f"tokens     {with_them / len(plan.examples):.0f} a row with passages, {without:.0f} without\n\n"
+            f"{plan.examples[0].prompt}{plan.examples[0].completion}\n"
         )
-    return folder.parent.name, folder, read_json(folder / checkpoints.RUN_FILE)
 
 
-def check_same_run(saved, binding, folder, force):
-    changed = checkpoints.differences(saved["binding"], binding)
-    if changed and not force:
-        raise UserError(
-            f"{folder} belongs to a run with other data or settings: {'; '.join(changed)}; give the same "
-            "ones, name another run (--resume RUN), or --force to go on all the same"
-        )
-    for change in changed:
-        print(f"warning: resuming with another {change}", file=sys.stderr)
-
-
-def check_disk_space(config, trainable, run):
-    """UserError unless adapter and checkpoints will fit: 4 bytes a parameter, in a checkpoint 8 more of
-    AdamW."""
-    there = len(checkpoints.checkpoints_of(Path(config["checkpoint_dir"]) / run))
-    needed = {
-        config["checkpoint_dir"]: 12 * trainable * max(1, config["save_total_limit"] + 1 - there),
-        config["output_dir"]: 4 * trainable,
-    }
-    disks = {}
-    for folder, size in needed.items():
-        existing = next(
-            path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.exists()
-        )
-        sizes = disks.setdefault(existing.stat().st_dev, {})
-        sizes[folder] = size
-        free, total = shutil.disk_usage(existing).free, sum(sizes.values()) + 50e6  # logs, tokenizer
-        if free < total:
-            raise UserError(
-                f"{' and '.join(sizes)}: {total / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free; "
-                "free space, or give another --checkpoint-dir or --output-dir"
-            )
-
-
-def describe_run(config, plan: Plan, train, validation, tokenizer, run):
+def describe_run(config, plan: Plan, train, validation, tokenizer, run, law):
     """(data files, settings to save with the adapter, what binds a checkpoint to its run)."""
     data = {"train": describe_data(config["train_file"], train, len(plan.examples))._asdict()}
     if validation:
         used = len(plan.eval_examples)
         data["validation"] = describe_data(config["validation_file"], validation, used)._asdict()
-    settings = AdapterSettings.of_run(config, tokenizer, run, data["train"]["sha256"])
-    binding = {
-        **config,
-        "rows_per_step": plan.rows_per_step,
-        "train_sha256": data["train"]["sha256"],
-        "prompt_sha256": settings.prompt_sha256,
-    }
+    settings = AdapterSettings.of_run(config, tokenizer, run, data["train"]["sha256"], law)
+    binding = {**config, **asdict(settings), "rows_per_step": plan.rows_per_step}
     return data, settings, {key: binding[key] for key in checkpoints.BINDING_KEYS}
-
-
-def print_stopped(config, run, step, steps):
-    saved, _ = checkpoints.newest_complete(config["checkpoint_dir"], run)
-    outcome = "nothing was saved: the weights are not finite"
-    if saved:
-        outcome = f"saved in {saved}; to go on: {runlog.command_line('--resume')}"
-    print(f"stopped after step {step} of {steps}; {outcome}", file=sys.stderr)
 
 
 def main(argv=None):
@@ -234,14 +170,17 @@ def main(argv=None):
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # torchrun: one process speaks
     config = cli.effective_config(args)
     train, validation = read_data(config)
+    if config["law_passages"]:
+        open_book.check_law(config["law_dir"])
     run, checkpoint, saved = resume_point(config, args)
     holder = check_output(config, run, args.overwrite or args.dry_run)
-    if checkpoint and holder == run and logs_of(config, "metrics", run).is_file() and not args.force:
+    if checkpoint and run and is_finished(config, run, holder) and not args.force:
         print(f"run {run} is finished, its adapter is in {config['output_dir']}: nothing to resume")
         return 0
     own_log = is_main and not args.dry_run  # a dry run leaves nothing
     if run is None:
         run = (runlog.new_run_id if own_log else runlog.next_run_id)(config["logs_dir"])
+    train, validation, law = open_law(config, train, validation)
     libraries.log_to(Path(config["logs_dir"]) / f"train_{run}.log" if own_log else None, args.verbose)
     config["model_name"] = check_model_name(config["model_name"])
 
@@ -264,8 +203,10 @@ def main(argv=None):
     memory_bytes = memory_estimate_bytes(model_config, weights, trainable, plan, config, device)
     if is_main:  # it measures the machine
         print_plan(config, plan, device, trainable, total, memory_bytes)
-    data, settings, binding = describe_run(config, plan, train, validation, tokenizer, run)
-    if checkpoint:
+        if law:
+            print_open_book(config, plan, train, tokenizer, law, args.dry_run)
+    data, settings, binding = describe_run(config, plan, train, validation, tokenizer, run, law)
+    if checkpoint and saved:
         check_same_run(saved, binding, checkpoint, args.force)
         print(f"resume     run {run}, after step {checkpoints.step_of(checkpoint)}")
     if args.dry_run:
@@ -281,10 +222,11 @@ def main(argv=None):
                 run,
                 device=asdict(device),
                 data=data,
+                law=law,
                 prompt_sha256=settings.prompt_sha256,
                 base_model={"name": config["model_name"], "parameters": total - trainable},
             )
-            write_json(logs_of(config, "config", run), {**config, "meta": meta})
+            write_json(runlog.log_file(config["logs_dir"], "config", run), {**config, "meta": meta})
         guards.enter_context(training.memory_advice(config, plan))
         print(f"loading    {config['model_name']}, then the rows as tokens", file=sys.stderr)
         language_model, _ = load_base(
@@ -308,13 +250,9 @@ def main(argv=None):
         metrics = training.run_metrics(trainer, result, trainable, total, resumed_from)
         if is_main:
             save_adapter(language_model, tokenizer, config, settings, metrics)
-            write_json(logs_of(config, "metrics", run), metrics)
+            write_json(runlog.log_file(config["logs_dir"], "metrics", run), metrics)
             print_summary(config, metrics, run)
     return 0
-
-
-def logs_of(config, stage, run):
-    return Path(config["logs_dir"]) / f"{stage}_{run}.json"
 
 
 def print_summary(config, metrics, run):
@@ -324,14 +262,7 @@ def print_summary(config, metrics, run):
     )
     if metrics["eval_loss"] is not None:
         print(f"evaluation {metrics['initial_eval_loss']:.4f} -> {metrics['eval_loss']:.4f}")
-    print(
-        f"time       {format_sec(metrics['train_runtime'])}, {metrics['train_samples_per_second']:.2f} "
-        f"samples/s, {metrics['tokens_per_second']:,.0f} tokens/s, "
-        f"{metrics['peak_memory_bytes'] / 1e9:.1f} GB memory"
-    )
-    print(f"adapter    {config['output_dir']}")
-    print(f"logs       {config['logs_dir']}/metrics_{run}.json")
-    print(f"next       {runlog.command('benchmark.py', '--model', config['output_dir'])}")
+    print_end(config, metrics, run)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,9 @@ import numpy as np
 from legalqa.data.records import read_records
 from legalqa.files import write_json
 from legalqa.law.citations import parse_citations
-from legalqa.law.search import LawIndex, asked_questions, paragraphs_of, question_of
-from legalqa.law.words import language_of, stem, words_of
+from legalqa.law.passages import asked_questions, question_of
+from legalqa.law.search import LawIndex, paragraphs_of
+from legalqa.law.words import detect_language, stem, words_of
 
 RESULTS = REPOSITORY / "bench" / "results" / "law_search.json"
 DEPTHS = 1, 3, 5, 10
@@ -57,7 +58,7 @@ def read_questions(rows: list[dict], seen: set[Key], with_kazakh: set[Key]) -> l
         cited = {(c.act, c.article) for c in parse_citations(row["output"]) if c.act}
         right = {(source["act"], source["article"])} if source else cited
         if right:
-            language = language_of(text)
+            language = detect_language(text)
             groups = ["all", {"ru": "Russian", "kk": "Kazakh"}[language]]
             if language == "kk":
                 has_text = right & with_kazakh
@@ -104,7 +105,7 @@ class PlainIndex:
         return keys, plain_bm25(articles), plain_bm25(paragraphs), np.array(owner)
 
     def search(self, question: str) -> list[Key]:
-        language = language_of(question)
+        language = detect_language(question)
         keys, articles, paragraphs, owner = self.parts[language]
         words = plain_words(question, language)
         best = np.zeros(len(keys), np.float32)

@@ -75,6 +75,16 @@ def sync(*paths: PathLike) -> None:
             os.close(descriptor)
 
 
+def open_to_others(folder: Path) -> None:
+    """Give the files of a new folder the mode that the umask asks for: safetensors writes for the owner
+    alone."""
+    umask = os.umask(0o077)  # setting it is the only way to read it
+    os.umask(umask)
+    for path in folder.iterdir():
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
+
+
 def write_json(path: PathLike, data: Any) -> None:
     write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
 

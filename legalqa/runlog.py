@@ -87,6 +87,10 @@ def new_run_id(logs_dir: str | Path) -> str:
     return guard.enter_context(new_run(logs_dir))
 
 
+def log_file(logs_dir: str | Path, stage: str, run: str) -> Path:
+    return Path(logs_dir) / f"{stage}_{run}.json"
+
+
 def package_versions() -> dict[str, str]:
     """{package: installed version}, for those that are installed; imports none of them."""
     versions = {"python": platform.python_version()}

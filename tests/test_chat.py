@@ -988,6 +988,14 @@ def test_long_lists_of_citations_are_cut():
     assert len(lines) == 13 and lines[-1].plain() == "    и ещё 18"
 
 
+def test_a_model_that_was_not_trained_here_is_not_said_to_be(monkeypatch):
+    monkeypatch.setattr(chat, "check_model_name", lambda name: name)
+    made = make_dialogue("--model", "somebody/merged-or-base")
+    assert reply(made, "/history on") == "Диалог включён: модель видит прежние вопросы и ответы."
+    assert reply(made, "/system Кратко") == "Системное сообщение задано. Вернуть прежнее: /system off"
+    assert reply(made, "/system off") == "Системное сообщение снова прежнее."
+
+
 def test_texts_say_the_same_in_every_language():
     def shape(value):
         if isinstance(value, dict):

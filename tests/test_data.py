@@ -11,6 +11,7 @@ import pytest
 from legalqa.data import records
 from legalqa.law.acts import article_exists
 from legalqa.law.citations import parse_citations
+from legalqa.law.words import detect_language
 from legalqa.scoring.metrics import words
 
 DATA = Path(__file__).resolve().parent.parent / "combined_data"
@@ -37,12 +38,12 @@ def test_keys():
 
 
 def test_languages():
-    kazakh = [row for row in ROWS if records.detect_language(records.question(row)) == "kk"]
+    kazakh = [row for row in ROWS if detect_language(records.question(row)) == "kk"]
     assert 0.36 <= len(kazakh) / len(ROWS) <= 0.42
     for row in ROWS:  # an instruction before the input is in the language of the input
         if row["input"]:
-            assert records.detect_language(row["instruction"]) == records.detect_language(row["input"]), row
-    assert not [row for row in kazakh if records.detect_language(row["output"]) == "ru"]
+            assert detect_language(row["instruction"]) == detect_language(row["input"]), row
+    assert not [row for row in kazakh if detect_language(row["output"]) == "ru"]
 
 
 def test_lengths_and_shapes():

@@ -1,8 +1,10 @@
 """Exports of tiny models: merged and GGUF answer as the adapter does, broken ones are refused."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import tiny
@@ -394,6 +396,18 @@ def test_an_earlier_export_stays_unless_overwritten(place, merged, monkeypatch):
     assert (merged / "legalqa.json").read_text("utf-8") == before and not list(place.glob("*.tmp"))
 
 
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o027, 0o640)])
+def test_files_have_the_mode_that_the_umask_asks_for(tmp_path, umask, mode):
+    """safetensors writes its files for their owner alone: another user's vLLM could not read them."""
+    before = os.umask(umask)
+    try:
+        with export.put_in_place(tmp_path / "out") as folder:
+            (folder / "model.safetensors").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out" / "model.safetensors").stat().st_mode & 0o777 == mode
+
+
 def test_scores_of_this_adapter_alone(tmp_path):
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
@@ -462,15 +476,25 @@ def test_ollama_folder_of_the_demos_kind(gemma, capsys):
     assert names == ["Modelfile", "NOTICE", "README.md", "legalqa.json", "model.gguf"]
 
 
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory):
+    path = tmp_path_factory.mktemp("qwen")
+    make_qwen(path / "base")
+    make_adapter(path / "base", path / "adapter", SYSTEM_PROMPT)
+    tiny.write_rows(path / "validation.jsonl", tiny.make_rows(6))
+    return path
+
+
 @pytest.mark.slow
 @needs_llama_cpp
-def test_gguf_of_qwens_real_vocabulary(tmp_path, capsys):
-    """Eight bits; the system prompt of the training comes from the file's own template."""
-    make_qwen(tmp_path / "base")
-    make_adapter(tmp_path / "base", tmp_path / "adapter", SYSTEM_PROMPT)
-    tiny.write_rows(tmp_path / "validation.jsonl", tiny.make_rows(6))
-    code = export_model.main(flags(tmp_path, "--format", "gguf", "--output", tmp_path / "out", "--replay", 1))
-    assert code == 0, capsys.readouterr()
+@pytest.mark.parametrize("quant", [(), ("--quant", "q4_k_m")])
+def test_gguf_of_qwens_real_vocabulary(qwen, tmp_path, quant, capsys):
+    """Eight bits by default; the system prompt of the training comes from the file's own template."""
+    output = tmp_path / "out"
+    code = export_model.main(flags(qwen, "--format", "gguf", *quant, "--output", output, "--replay", 1))
+    shown = capsys.readouterr()
+    assert code == 0, shown
+    assert f"({quant[-1] if quant else 'q8_0'})" in shown.out and "DIFFERS" not in shown.out
 
 
 def test_types_of_a_q4_k_m():
@@ -491,6 +515,25 @@ def test_types_of_a_q4_k_m():
     )
     assert chosen("blk.0.attn_norm.weight") is None and chosen("blk.0.attn_q.weight", quant="q8_0") == "Q8_0"
     assert quantize.choose_type("blk.0.attn_q.bias", [256], 36, False, "q4_k_m") is None
+
+
+@pytest.mark.parametrize(
+    "form, decoding, command",
+    [
+        ("gguf", DECODING, "llama-server -m 'my out/model.gguf' --jinja --temp 0"),
+        (
+            "gguf",
+            Decoding(0.7, 0.9, 1.1, 24),
+            "llama-server -m 'my out/model.gguf' --jinja --temp 0.7 --top-k 0 --top-p 0.9 --min-p 0 "
+            "--repeat-penalty 1.1 --repeat-last-n -1",
+        ),
+        ("merged", DECODING, "vllm serve 'my out'"),
+        ("ollama", DECODING, "cd 'my out' && ollama create tuned -f Modelfile && ollama run tuned"),
+    ],
+)
+def test_the_next_command_can_be_pasted(form, decoding, command):
+    args = export_model.parse_args(["--format", form, "--model", "a b/tuned/"])
+    assert export_model.next_command(args, Path("my out"), decoding) == command
 
 
 def test_missing_packages_are_one_line(monkeypatch, tmp_path):
@@ -546,6 +589,7 @@ def test_modelfile(place):
     for line in (
         "temperature 0.0",
         "num_predict 24",
+        "repeat_last_n -1",
         "num_ctx 2072",
         'stop "<|im_end|>"',
         'stop "<|endoftext|>"',

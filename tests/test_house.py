@@ -19,7 +19,7 @@ FLOORS = [
 ]
 FLOORS += [{"training", "report", "chat"}]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-WITH_TORCH = {"legalqa.training.trainer", "legalqa.training.progress"}
+WITH_TORCH = {"legalqa.training.trainer", "legalqa.training.progress", "legalqa.training.pair_trainer"}
 
 
 def imported(path):

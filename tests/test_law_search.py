@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from legalqa.errors import UserError
 from legalqa.law import glossary, search
 from legalqa.law.glossary import law_words, learn_translations, load_pairs, stand_ins, translate
-from legalqa.law.search import AskedQuestion, LawIndex, asked_questions, nearest_paragraphs, question_of
-from legalqa.law.words import forms, language_of, stem, words_of
+from legalqa.law.passages import AskedQuestion, asked_questions, question_of
+from legalqa.law.search import LawIndex, nearest_paragraphs
+from legalqa.law.words import detect_language, forms, stem, words_of
 
 PARK_RU = {
     "1": ("Основные понятия", "1) парк – участок города с деревьями;\n2) сторож – работник парка."),
@@ -260,7 +261,7 @@ def test_forms_join_what_the_stems_do_not():
     assert stem("тоо", "ru") == "тоо"
     assert stem("куәліктеріңізден", "kk") == stem("куәлік", "kk")
     assert words_of("Статья 34-1: ЕЩЁ раз!") == ["статья", "34-1", "еще", "раз"]
-    assert language_of("Қайда?") == "kk" and language_of("Где?") == "ru"
+    assert detect_language("Қайда?") == "kk" and detect_language("Где?") == "ru"
 
 
 @given(st.text(alphabet="абвгқңөұүіәғһы", min_size=1, max_size=30), st.sampled_from(["ru", "kk"]))
@@ -277,7 +278,7 @@ def test_pairs_file_has_what_it_should():
     for name in ("everyday_ru", "everyday_kk", "kazakh_russian"):
         assert list(data[name]) == sorted(data[name])
         assert all(words_of(key) and words_of(value) for key, value in data[name].items())
-    assert not [value for value in data["kazakh_russian"].values() if language_of(value) == "kk"]
+    assert not [value for value in data["kazakh_russian"].values() if detect_language(value) == "kk"]
 
 
 def test_law_words_weigh_less_than_the_questions_own():

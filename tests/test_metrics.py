@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
 from legalqa.errors import UserError
+from legalqa.law.words import detect_language
 from legalqa.scoring import metrics
 from legalqa.scoring.metric_table import METRICS
 
@@ -174,7 +175,7 @@ def test_chrf_is_sacrebleus_as_a_fraction():
     ],
 )
 def test_detect_language(question, language):
-    assert metrics.detect_language(question) == language
+    assert detect_language(question) == language
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from legalqa.data import layouts, records, splits, summary
 from legalqa.data.text import normalize_text
 from legalqa.errors import UserError
 from legalqa.files import read_json
+from legalqa.law.words import detect_language
 
 REPOSITORY = Path(prepare_data.__file__).parent
 WORDS = {"ru": "абвгдежиклмнопрст", "kk": "абвгәіңғқұөһү"}
@@ -138,7 +139,7 @@ def test_to_record_gives_a_record_or_a_reason(row):
     ],
 )
 def test_detect_language(question, language):
-    assert records.detect_language(question) == language
+    assert detect_language(question) == language
 
 
 # ---------------------------------------------------------------- sources
@@ -315,8 +316,8 @@ def test_split_is_stratified_and_keeps_groups_whole(tmp_path, run, parts):
     ]
     run(write_jsonl(tmp_path / "raw.jsonl", rows))
     train, validation = parts()
-    languages = Counter(records.detect_language(row["instruction"]) for row in validation)
-    whole = Counter(records.detect_language(row["instruction"]) for row in rows)
+    languages = Counter(detect_language(row["instruction"]) for row in validation)
+    whole = Counter(detect_language(row["instruction"]) for row in rows)
     assert languages == {language: round(size / 10) for language, size in whole.items()}
 
     def stem(row):

@@ -43,6 +43,9 @@ def test_what_belongs_together(logs_dir):
         "base": BASE,
         "compare": "20260301_103500",
         "models": None,
+        "human": None,
+        "closed": None,
+        "law_compare": None,
     }
     assert chosen(logs_dir, RUN) == chosen(logs_dir, ADAPTER) == chosen(logs_dir)
     assert chosen(logs_dir, BASE) == {
@@ -52,6 +55,10 @@ def test_what_belongs_together(logs_dir):
         "benchmark": None,
         "base": BASE,
         "compare": None,
+        "models": None,
+        "human": None,
+        "closed": None,
+        "law_compare": None,
     }
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -23,11 +24,13 @@ from test_prepare_data import REPOSITORY, make_rows, read_jsonl, write_jsonl
 
 import benchmark
 import prepare_data
+import train_8b
 from legalqa import runlog
 from legalqa.data import formats, layouts, records, sources
 from legalqa.data.text import clean_text, leftovers_warning, without_thoughts
 from legalqa.errors import UserError, describe_os_error, os_advice
 from legalqa.files import read_json, user_folder
+from legalqa.model import device
 from legalqa.model.base import check_model_name
 from legalqa.report.logs import Shelf
 from legalqa.scoring.metrics import score_predictions
@@ -293,6 +296,17 @@ def test_training_is_warned_of_template_tokens():
     ]
     assert "(1 with chat template tokens, 1 with <think>)" in leftovers_warning(rows, "t.jsonl")
     assert leftovers_warning(rows[2:], "t.jsonl") is None
+
+
+def test_training_says_so_before_anything_slow(tmp_path, capsys):
+    rows = [row | {"output": f"<think>Да.</think>{row['output']}<|im_end|>"} for row in make_rows(3)]
+    file = write_jsonl(tmp_path / "train.jsonl", rows)
+    with pytest.raises(UserError, match="nothing to resume"):
+        train_8b.main(["--train-file", str(file), "--checkpoint-dir", str(tmp_path), "--resume"])
+    assert (
+        f"warning: {file}: rows that hold what a chat template adds by itself (3 with chat template tokens, "
+        "3 with <think>)" in capsys.readouterr().err
+    )
 
 
 PIECES = "<think> </think> &lt; &amp; br> < /s> <| |> im_end _x000D_ \u200b а 12<sup> </sup> 1".split() + [
@@ -630,6 +644,9 @@ def test_the_reason_file_and_line_come_first(tmp_path, prepared, lines, first):
     [
         "sep=;\ninstruction;output\n{q};{a}\n",
         '"sep=|"\r\ninstruction|output\r\n{q}|{a}\r\n',
+        "SEP=\t\ninstruction\toutput\n{q}\t{a}\n",
+        'instruction, output, "заметка, дата"\n{q}, {a}, "нет"\n',
+        ' "instruction"; "output"\n"{q}"; "{a}"\n',
         '"instruction";"output";"заметка, дата, место"\n{q};{a};нет\n',
         " instruction ;  output\n{q};{a}\n",
         "instruction|output\n{q}|{a}\n",
@@ -869,6 +886,33 @@ def test_a_folder_for_a_user_without_a_home(monkeypatch, tmp_path):
 
     monkeypatch.setattr("legalqa.files.Path.home", no_home)
     assert user_folder("XDG_STATE_HOME", ".local/state").is_absolute()
+
+
+@pytest.mark.parametrize(
+    "membership, files, limit_bytes",
+    [
+        ("0::/\n", {"memory.max": "2147483648\n"}, 2**31),
+        (
+            "0::/a.slice/b.scope\n",
+            {"a.slice/memory.max": "5000000", "a.slice/b.scope/memory.max": "max"},
+            5e6,
+        ),
+        ("4:cpu,memory:/docker/1\n0::/\n", {"memory/memory.limit_in_bytes": "7000000\n"}, 7e6),
+        ("0::/\n", {"memory.max": "max\n"}, 16e9),
+        (None, {}, 16e9),
+    ],
+)
+def test_memory_is_what_the_container_has(tmp_path, monkeypatch, membership, files, limit_bytes):
+    if membership:
+        (tmp_path / "proc/self").mkdir(parents=True)
+        (tmp_path / "proc/self/cgroup").write_text(membership)
+    for name, content in files.items():
+        (tmp_path / "sys/fs/cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys/fs/cgroup" / name).write_text(content)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=16_000_000_000))
+    limits = list(device.memory_limits(tmp_path))
+    monkeypatch.setattr(device, "memory_limits", lambda: limits)
+    assert device.usable_memory_bytes() == limit_bytes
 
 
 @pytest.mark.slow

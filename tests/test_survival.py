@@ -23,7 +23,6 @@ import pytest
 import tiny
 import warm
 
-import train_8b
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import lock, write_json, write_text
@@ -31,7 +30,7 @@ from legalqa.model import adapter as adapter_room
 from legalqa.model.adapter import AdapterSettings, check_adapter, check_output, is_adapter, save_adapter
 from legalqa.model.answers import Answers, Line
 from legalqa.model.base import check_model_name, load_tokenizer
-from legalqa.training import checkpoints, plan
+from legalqa.training import checkpoints, plan, stage
 
 sys.path.insert(0, str(warm.REPOSITORY / "bench"))
 import chaos
@@ -156,6 +155,22 @@ def no_memory_on_the_host():
             "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried"
         )
     )
+
+
+def print_micro_batches():
+    def step(self, model, inputs, *args, **kwargs):
+        print("micro-batch", *inputs["input_ids"].shape, flush=True)
+        return original(self, model, inputs, *args, **kwargs)
+
+    from trl import SFTTrainer
+
+    original, SFTTrainer.training_step = SFTTrainer.training_step, step
+
+
+def try_nothing_before_the_first_step():
+    from legalqa.training import trainer
+
+    trainer.Trainer.try_largest = lambda self, *_: setattr(self, "tried_largest", True)
 
 
 def spoil_the_weights():
@@ -300,6 +315,17 @@ def test_out_of_memory_says_what_to_change_by_how_much(train, tmp_path, prepare)
     assert checkpoints.step_of(checkpoints.newest_complete(tmp_path / "checkpoints")[0]) == 3
 
 
+def test_the_largest_micro_batch_is_tried_before_the_first_step(train):
+    code, log = train(prepare=print_micro_batches)
+    first, *others = [int(a) * int(b) for a, b in re.findall(r"micro-batch (\d+) (\d+)", log)]
+    assert code == 0 and first == max(others) > others[0]
+
+
+def test_the_trial_leaves_no_trace(train, unbroken, tmp_path):
+    assert train(prepare=try_nothing_before_the_first_step)[0] == 0
+    assert chaos.train_outcome(tmp_path) == unbroken[1]
+
+
 def test_nan_stops_the_run_names_the_rows_and_keeps_the_last_good_checkpoint(train, data, tmp_path):
     code, log = train(prepare=spoil_the_weights)
     error = only_error(log)
@@ -430,9 +456,9 @@ def test_disk_space_is_counted_before_training(tmp_path, monkeypatch):
     }
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("usage", (), {"free": 12e6 * 3 + 4e6 + 49e6}))
     with pytest.raises(UserError, match="a and .*b: 90 MB are needed, 89 MB are free; free space"):
-        train_8b.check_disk_space(settings, 10**6, RUN)
+        stage.check_disk_space(settings, 10**6, RUN)
     (tmp_path / "a" / RUN / "checkpoint-1").mkdir(parents=True)
-    train_8b.check_disk_space(settings, 10**6, RUN)  # a resumed run has one of its checkpoints already
+    stage.check_disk_space(settings, 10**6, RUN)  # a resumed run has one of its checkpoints already
 
 
 # ---- What an output folder may be

@@ -32,6 +32,7 @@ def test_training_leaves_what_the_design_says(tiny_adapter):
         "legalqa.json",
         "README.md",
     }
+    assert {path.stat().st_mode for path in tiny_adapter.iterdir()} == {metrics_file.stat().st_mode}
     assert metrics["history"] == history and metrics["total_steps"] == 6
     assert (
         metrics["final_loss"] < metrics["initial_loss"]

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-HEAVY = ["unsloth", "trl", "peft", "datasets", "bitsandbytes", "legalqa.training.trainer"]
+HEAVY = ["unsloth", "trl", "peft", "datasets", "bitsandbytes", "legalqa.training.pair_trainer"]
 
 
 def run_script(script, arguments, cwd, log, prepare):

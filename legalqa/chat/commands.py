@@ -11,11 +11,22 @@ from typing import TextIO
 from config import LIMITS
 from legalqa.chat import terminal
 from legalqa.chat.dialogue import SETTINGS, Dialogue, Prompt, Question, Turn
-from legalqa.chat.remarks import answer_notes, citation_lines, citations_heading, status_rows, transcript
+from legalqa.chat.remarks import (
+    answer_notes,
+    article_lines,
+    citation_line,
+    citation_lines,
+    citations_heading,
+    source_lines,
+    status_rows,
+    transcript,
+)
 from legalqa.chat.words import TEXTS, say
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import write_text
+from legalqa.law.citations import Citation
+from legalqa.law.lookup import find_article, language_of_name, named_article
 
 LONG_PROMPT = 400  # tokens from which reading takes seconds on a CPU, so the spinner says how many
 LEAVE_WORDS = ("exit", "quit", "выход")
@@ -37,6 +48,8 @@ class Chat:
             "/help": self.help,
             "/reset": self.reset,
             "/context": self.context,
+            "/law": self.law,
+            "/article": self.article,
             "/system": self.system,
             "/history": self.history,
             "/set": self.set,
@@ -169,6 +182,12 @@ class Chat:
         return turn
 
     def tell_citations(self, turn: Turn) -> None:
+        sources = source_lines(self.dialogue.language, turn)
+        if sources:
+            self.tell(self.say("sources"), "dim")
+            self.tell_pairs(
+                [(f"  {line.mark}", line.text) for line in sources], ["dim"] * len(sources), gap=1
+            )
         lines = citation_lines(self.dialogue.language, turn.citations)
         if lines:
             self.tell(citations_heading(self.dialogue.language), "dim")
@@ -198,13 +217,37 @@ class Chat:
         else:
             self.tell(self.say("context_none"))
 
+    def law(self, text: str) -> None:
+        if text not in ("on", "off"):
+            raise UserError(self.say("law_usage"))
+        self.wait()
+        self.dialogue.switch_law(text == "on")
+        self.tell(self.say("law_on" if text == "on" else "law_off"))
+
+    def article(self, text: str) -> None:
+        """The text of an article; its title alone where there is no law/."""
+        named = named_article(text)
+        if not named:
+            raise UserError(self.say("article_usage"))
+        language = language_of_name(text) or self.dialogue.language
+        found = find_article(*named, language)
+        if found:
+            heading, *lines = article_lines(language, *named, found)
+            self.tell(heading, "bold")
+            for line in lines:
+                self.tell(line)
+        else:
+            act, article = named
+            self.tell(citation_line(language, Citation(act, None, article, None, None, "", 0, 0)).text)
+            self.tell(self.say("article_no_text"), "dim")
+
     def system(self, text: str) -> None:
         if text == "off":
             self.dialogue.system = self.dialogue.trained_system
-            self.tell(self.say("system_off"))
+            self.tell(self.say("system_off" if self.dialogue.tuned else "system_off_base"))
         elif text:
             self.dialogue.system = text
-            self.tell(self.say("system_set"))
+            self.tell(self.say("system_set" if self.dialogue.tuned else "system_set_base"))
         elif self.dialogue.system:
             self.tell(self.say("system_is", text=self.dialogue.system))
         else:
@@ -214,7 +257,10 @@ class Chat:
         if text not in ("on", "off"):
             raise UserError(self.say("history_usage"))
         self.dialogue.history_on = text == "on"
-        self.tell(self.say(f"history_{text}"))
+        if self.dialogue.history_on:
+            self.tell(self.say("history_on" if self.dialogue.tuned else "history_on_base"))
+        else:
+            self.tell(self.say("history_off"))
 
     def set(self, text: str) -> None:
         name, _, value = text.partition(" ")

@@ -6,7 +6,9 @@ from typing import NamedTuple
 from legalqa.chat.dialogue import Dialogue, Turn
 from legalqa.chat.words import decimal, say
 from legalqa.law import acts
+from legalqa.law.citation_form import citation_form
 from legalqa.law.citations import Citation
+from legalqa.law.lookup import Article, article_title
 from legalqa.model.device import peak_memory_bytes
 from legalqa.model.settings import shown
 
@@ -33,6 +35,19 @@ def citation_lines(language: str, citations: Iterable[Citation]) -> list[Citatio
     )
 
 
+def source_lines(language: str, turn: Turn) -> list[CitationLine]:
+    """A line for every passage that was before the model; mark: * where the answer cites its article."""
+    cited = {(citation.act, citation.article) for citation in turn.citations}
+    form = "kk" if language == "kk" else "ru"
+    return [
+        CitationLine(
+            "*" if (passage.act, passage.article) in cited else " ",
+            ". ".join(filter(None, (citation_form(passage.act, passage.article, form), passage.title))),
+        )
+        for passage in turn.passages
+    ]
+
+
 def citations_heading(language: str) -> str:
     """Which list the citations were checked against: the built-in one, of its date, or the user's."""
     own = acts.acts_file != acts.ACTS_FILE
@@ -42,6 +57,8 @@ def citations_heading(language: str) -> str:
 def citation_line(language: str, citation: Citation) -> CitationLine:
     standing = citation_standing(citation)
     text = f"{citation_name(language, citation)}: {say(language, standing)}"
+    title = article_title(citation.act, citation.article, language) if citation.act else ""
+    text += f". {title}" if title and standing in ("exists", "old_act") else ""
     return CitationLine(MARKS.get(standing, "?"), text)
 
 
@@ -100,6 +117,8 @@ def turn_as_markdown(language: str, turn: Turn) -> list[str]:
     parts += [f"**{say(language, 'answer')}**", turn.answer.text]
     if notes := answer_notes(language, turn, "cut_off_plain"):
         parts.append("\n".join(f"_{note}_" for note in notes))
+    if sources := source_lines(language, turn):
+        parts += [say(language, "sources"), "\n".join(f"- {line.text}" for line in sources)]
     if lines := citation_lines(language, turn.citations):
         parts += [citations_heading(language), "\n".join(f"- {line.text}" for line in lines)]
     return parts
@@ -122,6 +141,7 @@ def status_rows(dialogue: Dialogue) -> dict[str, str | None]:
         "system": dialogue.system,
         "context": say(language, "characters", count=context) if context else None,
         "history": say(language, "turns", count=len(turns)) if dialogue.history_on else say(language, "off"),
+        "law": law_state(dialogue),
         "settings": ", ".join(f"{key} {shown(value)}" for key, value in settings.items()),
         "changed": changed_settings(dialogue),
         "limit": saved.max_seq_length and say(language, "tokens", count=saved.max_seq_length),
@@ -131,6 +151,26 @@ def status_rows(dialogue: Dialogue) -> dict[str, str | None]:
     if not saved.decoding:  # made elsewhere, or a base: there is nothing to differ from
         del rows["changed"]
     return rows
+
+
+def law_state(dialogue: Dialogue) -> str:
+    if not dialogue.law_on:
+        return say(dialogue.language, "off")
+    path = dialogue.config["law_dir"]
+    return say(dialogue.language, "law_open", path=path, count=dialogue.settings.law_passages)
+
+
+def article_lines(language: str, act: str, article: str, found: Article) -> list[str]:
+    """An article as /article shows it: where it stands and of what date, title, text, amendments to come."""
+    form = "kk" if language == "kk" else "ru"
+    heading = citation_form(act, article, form)
+    if found.version:
+        key = "version" if found.exact else "version_from"
+        heading += f" ({say(language, key, date=found.version)})"
+    lines = [heading, found.title, found.text or say(language, "repealed")]
+    if found.pending:
+        lines.append(say(language, "pending", note=found.pending))
+    return [line for line in lines if line]
 
 
 def changed_settings(dialogue: Dialogue) -> str:

@@ -13,6 +13,7 @@ TEXTS: dict[str, dict[str, Any]] = {
         "how_to": "На каждый вопрос модель отвечает отдельно. /help покажет команды, Ctrl-D завершает.",
         "disclaimer": "Это не юридическая консультация: проверьте ответ по действующему тексту закона.",
         "libraries": "загружаю библиотеки", "weights": "загружаю веса модели", "adapter": "подключаю адаптер",
+        "law": "открываю закон",
         "starting": "запускаюсь", "thinking": "читаю вопрос",
         "thinking_long": "читаю вопрос, токенов: {tokens}",
         "toolbar": "/help — команды · Alt+Enter — новая строка · {model} · {device}",
@@ -45,6 +46,8 @@ TEXTS: dict[str, dict[str, Any]] = {
             "/help": "эта справка", "/reset": "забыть диалог и контекст",
             "/context ТЕКСТ": "текст, к которому относятся вопросы (договор, статья); "
                 "/context off убирает его",
+            "/law on|off": "отвечать по статьям, найденным в тексте закона, или без них",
+            "/article ТК 52": "показать статью и дату её редакции; по-казахски: /article ЕК 52",
             "/system ТЕКСТ": "системное сообщение; /system off возвращает то, с которым модель обучали",
             "/history on|off": "помнить прежние вопросы и ответы или отвечать на каждый отдельно",
             "/set КЛЮЧ ЗНАЧЕНИЕ": "temperature, top_p, repetition_penalty, max_new_tokens, seed; "
@@ -64,13 +67,31 @@ TEXTS: dict[str, dict[str, Any]] = {
         "context_set": "Контекст задан, {length} зн. Он относится ко всем следующим вопросам; "
             "убрать: /context off",
         "context_off": "Контекст убран.",
+        "sources": "Источники — статьи, которые были перед моделью (* — ответ на неё ссылается):",
+        "another_law": "{path} — не тот закон, с которым модель обучали: другие тексты или редакции.",
+        "law_untrained": "Модель обучали отвечать без текста закона. Всё равно дать его ей: "
+            "python chat.py --law-passages 3",
+        "no_law": "Модель обучали отвечать по тексту закона, но его нет ({path}): отвечает без него. "
+            "Сделать: python prepare_law.py ФАЙЛЫ",
+        "law_usage": "Нужно on или off: /law on",
+        "law_on": "Перед каждым ответом модель читает найденные статьи закона.",
+        "law_off": "Модель отвечает без текста закона. Обучали её с ним: ответы могут стать хуже.",
+        "law_open": "открыт: {path}, статей к вопросу: {count}",
+        "article_usage": "Нужны акт и номер статьи: /article ТК 52",
+        "article_no_text": "Текста этой статьи здесь нет. Взять: adilet.zan.kz, "
+            "затем python prepare_law.py ФАЙЛЫ",
+        "version": "редакция от {date}", "version_from": "с изменениями по {date} или позже",
+        "pending": "Ещё не действует: {note}",
         "system_is": "Системное сообщение: {text}", "system_none": "Системного сообщения нет.",
         "system_set": "Системное сообщение задано. Модель обучали не с ним: ответы могут стать хуже. "
             "Вернуть: /system off",
         "system_off": "Системное сообщение снова такое, как при обучении.",
+        "system_set_base": "Системное сообщение задано. Вернуть прежнее: /system off",
+        "system_off_base": "Системное сообщение снова прежнее.",
         "system_differs": "Системное сообщение не то, с которым модель обучали: ответы могут стать хуже.",
         "history_on": "Диалог включён: модель видит прежние вопросы и ответы. "
             "Обучали её на отдельных вопросах.",
+        "history_on_base": "Диалог включён: модель видит прежние вопросы и ответы.",
         "history_off": "Диалог выключен: на каждый вопрос модель отвечает отдельно.",
         "history_usage": "Нужно on или off: /history on",
         "set_usage": "Нужны ключ и значение: /set temperature 0.7",
@@ -96,7 +117,7 @@ TEXTS: dict[str, dict[str, Any]] = {
         "status": {
             "model": "модель", "base": "исходная модель", "run": "обучена в запуске", "device": "устройство",
             "loaded": "загружена за", "system": "системное сообщение", "context": "контекст",
-            "history": "диалог",
+            "history": "диалог", "law": "текст закона",
             "settings": "настройки", "changed": "не как при обучении", "limit": "длина при обучении",
             "last": "последний ответ", "memory": "память, пик",
         },
@@ -116,7 +137,7 @@ TEXTS: dict[str, dict[str, Any]] = {
         "how_to": "Әр сұраққа жеке жауап беріледі. /help командаларды көрсетеді, Ctrl-D аяқтайды.",
         "disclaimer": "Бұл заң кеңесі емес: жауапты заңның қолданыстағы мәтіні бойынша тексеріңіз.",
         "libraries": "кітапханалар жүктелуде", "weights": "модель салмақтары жүктелуде",
-        "adapter": "адаптер қосылуда",
+        "adapter": "адаптер қосылуда", "law": "заң ашылуда",
         "starting": "іске қосылуда", "thinking": "сұрақ оқылуда",
         "thinking_long": "сұрақ оқылуда, {tokens} токен",
         "toolbar": "/help — командалар · Alt+Enter — жаңа жол · {model} · {device}",
@@ -148,6 +169,8 @@ TEXTS: dict[str, dict[str, Any]] = {
         "help": {
             "/help": "осы анықтама", "/reset": "диалог пен контексті ұмыту",
             "/context МӘТІН": "сұрақтар қатысты мәтін (шарт, бап); /context off оны алып тастайды",
+            "/law on|off": "заң мәтінінен табылған баптар бойынша немесе оларсыз жауап беру",
+            "/article ЕК 52": "бапты және оның редакциясының күнін көрсету; орысша: /article ТК 52",
             "/system МӘТІН": "жүйелік хабар; /system off модель оқытылған хабарды қайтарады",
             "/history on|off": "бұрынғы сұрақ-жауаптарды есте сақтау немесе әр сұраққа жеке жауап беру",
             "/set КІЛТ МӘН": "temperature, top_p, repetition_penalty, max_new_tokens, seed; "
@@ -166,13 +189,31 @@ TEXTS: dict[str, dict[str, Any]] = {
         "context_set": "Контекст берілді, {length} таңба. Ол келесі сұрақтардың бәріне қатысты; "
             "алып тастау: /context off",
         "context_off": "Контекст алып тасталды.",
+        "sources": "Дереккөздер — модельдің алдында болған баптар (* — жауап оған сілтейді):",
+        "another_law": "{path} — модель оқытылған заң емес: мәтіндері немесе редакциялары басқа.",
+        "law_untrained": "Модель заң мәтінінсіз жауап беруге оқытылған. Бәрібір беру: "
+            "python chat.py --law-passages 3",
+        "no_law": "Модель заң мәтіні бойынша жауап беруге оқытылған, бірақ ол жоқ ({path}): "
+            "онсыз жауап береді. Жасау: python prepare_law.py ФАЙЛДАР",
+        "law_usage": "on немесе off керек: /law on",
+        "law_on": "Модель әр жауап алдында табылған баптарды оқиды.",
+        "law_off": "Модель заң мәтінінсіз жауап береді. Ол мәтінмен оқытылған: жауаптар нашарлауы мүмкін.",
+        "law_open": "ашық: {path}, бір сұраққа баптар саны: {count}",
+        "article_usage": "Акт пен бап нөмірі керек: /article ЕК 52",
+        "article_no_text": "Бұл баптың мәтіні мұнда жоқ. Алу: adilet.zan.kz, "
+            "содан кейін python prepare_law.py ФАЙЛДАР",
+        "version": "{date} редакциясы", "version_from": "{date} немесе одан кейінгі өзгерістермен",
+        "pending": "Әлі күшіне енген жоқ: {note}",
         "system_is": "Жүйелік хабар: {text}", "system_none": "Жүйелік хабар жоқ.",
         "system_set": "Жүйелік хабар берілді. Модель онымен оқытылмаған: жауаптар нашарлауы мүмкін. "
             "Қайтару: /system off",
         "system_off": "Жүйелік хабар қайтадан оқыту кезіндегідей.",
+        "system_set_base": "Жүйелік хабар берілді. Бұрынғысын қайтару: /system off",
+        "system_off_base": "Бұрынғы жүйелік хабар қайтарылды.",
         "system_differs": "Жүйелік хабар модель оқытылған хабардан өзгеше: жауаптар нашарлауы мүмкін.",
         "history_on": "Диалог қосылды: модель бұрынғы сұрақ-жауаптарды көреді. "
             "Ол жеке сұрақтармен оқытылған.",
+        "history_on_base": "Диалог қосылды: модель бұрынғы сұрақ-жауаптарды көреді.",
         "history_off": "Диалог өшірілді: әр сұраққа жеке жауап беріледі.",
         "history_usage": "on немесе off керек: /history on",
         "set_usage": "Кілт пен мән керек: /set temperature 0.7",
@@ -198,7 +239,8 @@ TEXTS: dict[str, dict[str, Any]] = {
         "status": {
             "model": "модель", "base": "бастапқы модель", "run": "оқыту сеансы", "device": "құрылғы",
             "loaded": "жүктелу уақыты", "system": "жүйелік хабар", "context": "контекст", "history": "диалог",
-            "settings": "баптаулар", "changed": "оқытудағыдай емес", "limit": "оқыту кезіндегі ұзындық",
+            "law": "заң мәтіні", "settings": "баптаулар", "changed": "оқытудағыдай емес",
+            "limit": "оқыту кезіндегі ұзындық",
             "last": "соңғы жауап", "memory": "жад, ең көбі",
         },
         "none": "жоқ", "on": "қосулы", "off": "өшірулі", "characters": "{count} таңба",
@@ -217,7 +259,7 @@ TEXTS: dict[str, dict[str, Any]] = {
         "how_to": "Each question is answered on its own. /help shows the commands, Ctrl-D leaves.",
         "disclaimer": "This is not legal advice: check the answer against the text of the law in force.",
         "libraries": "loading libraries", "weights": "loading the model's weights",
-        "adapter": "attaching the adapter",
+        "adapter": "attaching the adapter", "law": "opening the law",
         "starting": "starting", "thinking": "reading the question",
         "thinking_long": "reading the question, {tokens} tokens",
         "toolbar": "/help: commands · Alt+Enter: new line · {model} · {device}",
@@ -249,6 +291,8 @@ TEXTS: dict[str, dict[str, Any]] = {
             "/help": "this help", "/reset": "forget history and context",
             "/context TEXT": "text that the questions are about (a contract, an article); "
                 "/context off removes it",
+            "/law on|off": "answer from the articles found in the law's text, or without them",
+            "/article ТК 52": "show an article and the date of its version; in Kazakh: /article ЕК 52",
             "/system TEXT": "system message; /system off restores the one of training",
             "/history on|off": "remember earlier turns, or answer each question on its own",
             "/set KEY VALUE": "temperature, top_p, repetition_penalty, max_new_tokens, seed; /set shows all",
@@ -265,12 +309,30 @@ TEXTS: dict[str, dict[str, Any]] = {
         "context_set": "Context set, {length} chars. It goes with every question from here on; "
             "remove it: /context off",
         "context_off": "Context removed.",
+        "sources": "Sources: the articles that were before the model (*: the answer cites it):",
+        "another_law": "{path} is not the law that the model was trained with: other texts or versions.",
+        "law_untrained": "The model was trained to answer without the law's text. To give it all the same: "
+            "python chat.py --law-passages 3",
+        "no_law": "The model was trained to answer from the law's text, which is not here ({path}): "
+            "it answers without. Make it: python prepare_law.py FILES",
+        "law_usage": "Say on or off: /law on",
+        "law_on": "Before each answer the model reads the articles found in the law.",
+        "law_off": "The model answers without the law's text. It was trained with it: answers may get worse.",
+        "law_open": "open: {path}, articles a question: {count}",
+        "article_usage": "Give an act and the number of an article: /article ТК 52",
+        "article_no_text": "The text of this article is not here. Get it at adilet.zan.kz, "
+            "then: python prepare_law.py FILES",
+        "version": "version of {date}", "version_from": "with amendments up to {date} or later",
+        "pending": "Not yet in force: {note}",
         "system_is": "System message: {text}", "system_none": "There is no system message.",
         "system_set": "System message set. The model was not trained with it: answers may get worse. "
             "Restore: /system off",
         "system_off": "System message as in training again.",
+        "system_set_base": "System message set. Restore the earlier one: /system off",
+        "system_off_base": "The earlier system message is back.",
         "system_differs": "Another system message than in training: answers may get worse.",
         "history_on": "History on: the model sees earlier turns. It was trained on single questions.",
+        "history_on_base": "History on: the model sees earlier turns.",
         "history_off": "History off: each question is answered on its own.",
         "history_usage": "Say on or off: /history on",
         "set_usage": "Give a key and a value: /set temperature 0.7",
@@ -296,7 +358,8 @@ TEXTS: dict[str, dict[str, Any]] = {
         "status": {
             "model": "model", "base": "base model", "run": "trained in run", "device": "device",
             "loaded": "loaded in", "system": "system message", "context": "context", "history": "history",
-            "settings": "settings", "changed": "not as trained", "limit": "length in training",
+            "law": "text of the law", "settings": "settings", "changed": "not as trained",
+            "limit": "length in training",
             "last": "last answer", "memory": "memory, peak",
         },
         "none": "none", "on": "on", "off": "off", "characters": "{count} chars", "tokens": "{count} tokens",

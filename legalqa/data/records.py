@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from legalqa.errors import UserError
 SHOWN_PROBLEMS = 3
 FIELDS = ("instruction", "input", "output")
 HALF_SURROGATE = re.compile("[\ud800-\udfff]")  # valid in JSON escapes, cannot be written as UTF-8
-KAZAKH_LETTERS = frozenset("әғқңөұүһі")  # the letters of the Kazakh alphabet that Russian lacks
+DATA_SCRIPT = "prepare_data.py"
 
 
 class DoubledKeys(dict):
@@ -45,11 +45,17 @@ def read_records(path: str | Path) -> list[dict]:
     Every line is checked before anything is returned. UserError names the file and the first bad lines, and
     counts the rest: not JSON, not an object, a field missing, not a string, or empty (`input` may be empty).
     """
+    return read_rows(path, record_problem, DATA_SCRIPT)
+
+
+def read_rows(path: str | Path, problem_of: Callable[[Any], str | None], script: str) -> list[dict]:
+    """The same for rows of another format: `problem_of` says what is wrong with one, `script` makes such a
+    file."""
     records, problems = [], []
-    for number, line in enumerate(read_lines(path), 1):
+    for number, line in enumerate(read_lines(path, script), 1):
         if not line.strip():
             continue
-        record, problem = parse_record(line)
+        record, problem = parse_record(line, problem_of)
         if problem:
             problems.append(f"line {number}: {problem}")
         else:
@@ -58,14 +64,14 @@ def read_records(path: str | Path) -> list[dict]:
         more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
         raise UserError(
             f"{path}: {len(problems)} bad line(s): {'; '.join(problems[:SHOWN_PROBLEMS])}{more}; "
-            "mend them, or let prepare_data.py drop them"
+            f"mend them, or {'let prepare_data.py drop them' if script == DATA_SCRIPT else 'make them again'}"
         )
     if not records:
-        raise UserError(f"{path}: no rows in it; make the data with: python prepare_data.py")
+        raise UserError(f"{path}: no rows in it; make the data with: python {script}")
     return records
 
 
-def read_lines(path: str | Path) -> list[str]:
+def read_lines(path: str | Path, script: str = DATA_SCRIPT) -> list[str]:
     """The lines of a UTF-8 text file, split at line feeds alone: U+2028 inside a JSON string is not a line
     end."""
     try:
@@ -76,7 +82,7 @@ def read_lines(path: str | Path) -> list[str]:
         content = Path(path).read_bytes()
         text = content.decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; make the data with: python prepare_data.py") from error
+        raise UserError(f"{path}: no such file; make the data with: python {script}") from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"{path}: line {line}: {formats.not_utf8(error.object)}") from error
@@ -91,7 +97,9 @@ def to_line(record: dict) -> str:
     return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def parse_record(line: str) -> tuple[dict | None, str | None]:
+def parse_record(
+    line: str, problem_of: Callable[[Any], str | None] | None = None
+) -> tuple[dict | None, str | None]:
     """(record, None) or (None, what is wrong) of one JSONL line; `input` is added where absent."""
     try:
         record = load_json(line)
@@ -101,25 +109,31 @@ def parse_record(line: str) -> tuple[dict | None, str | None]:
         return None, "not JSON that can be read (nested too deep, or too long a number)"
     if isinstance(record, dict):
         record.setdefault("input", "")
-    problem = record_problem(record)
+    problem = (problem_of or record_problem)(record)
     return (None, problem) if problem else (record, None)
 
 
 def record_problem(record) -> str | None:
     """What is wrong with a record, or None."""
+    return text_problem(record, FIELDS)
+
+
+def text_problem(record: Any, fields: tuple[str, ...]) -> str | None:
+    """What is wrong with a JSON object whose `fields` are texts, of which only `input` may be empty; or
+    None."""
     if not isinstance(record, dict):
         return "not a JSON object"
     if isinstance(record, DoubledKeys):
         return f"key '{record.key}' occurs twice"
-    for field in FIELDS:
+    for field in fields:
         if field not in record:
             return f"no field '{field}'"
         if not isinstance(record[field], str):
             return f"field '{field}' is not a string"
         if HALF_SURROGATE.search(record[field]):
             return f"field '{field}' has half a surrogate pair"
-    for field in ("instruction", "output"):
-        if not record[field].strip():
+    for field in fields:
+        if field != "input" and not record[field].strip():
             return f"field '{field}' is empty"
     return None
 
@@ -158,11 +172,6 @@ def user_turn(record: Mapping[str, Any]) -> str:
 def question(record: Mapping[str, Any]) -> str:
     """The question itself: the input where the instruction is a general one, else the instruction."""
     return record["input"].strip() or record["instruction"].strip()
-
-
-def detect_language(text: str) -> str:
-    """ "kk" if a letter of the Kazakh alphabet that Russian lacks occurs in the question, else "ru"."""
-    return "ru" if KAZAKH_LETTERS.isdisjoint(text.lower()) else "kk"
 
 
 def asked(record: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@ accounted for."""
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 COMPRESSED = (".gz", ".bz2", ".xz")
 SAVED_DATASET = ("state.json", "dataset_dict.json")  # what `datasets.save_to_disk` leaves in its folder
 DELIMITERS = ",;\t|"
+EXCEL_DELIMITER = re.compile('"?sep=(.)"?\r?', re.IGNORECASE)  # Excel's first line, maybe in quotes
 ROWS_AT_ONCE = 1000
 PROBED_ROWS = 20  # of a CSV, to tell its delimiter by
 
@@ -255,12 +257,11 @@ def parse_csv(path: Path, content: bytes) -> Iterator[Parsed]:
         raise UserError(f"{path}: {formats.not_utf8(content)}") from error
     csv.field_size_limit(2**31 - 1)
     first, _, rest = text.partition("\n")
-    named = first.strip().strip('"')
-    if named.lower().startswith("sep=") and len(named) == 5:
-        text, delimiter, skipped_lines = rest, named[4], 1
+    if named := EXCEL_DELIMITER.fullmatch(first):
+        text, delimiter, skipped_lines = rest, named[1], 1
     else:
         delimiter, skipped_lines = max(DELIMITERS, key=lambda mark: fit_of(mark, text)), 0
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv_reader(text, delimiter)
     try:
         columns = check_header(path, next(filter(None, reader), []))
         number, line_size = reader.line_num, len(content) / (1 + text.count("\n"))
@@ -274,10 +275,15 @@ def parse_csv(path: Path, content: bytes) -> Iterator[Parsed]:
         raise UserError(f"{path}: line {reader.line_num + skipped_lines}: not CSV: {error}") from error
 
 
+def csv_reader(text: str, delimiter: str):
+    """Strict about quotes, which may stand behind a space: `"Да?", "Да, можно"`."""
+    lines = io.StringIO(text, newline="")
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+
+
 def fit_of(delimiter: str, text: str) -> tuple[bool, float, int]:
     """How well a delimiter fits: whether it divides the header, the share of rows of that size, that size."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    sizes = []
+    reader, sizes = csv_reader(text, delimiter), []
     try:
         sizes += (len(fields) for fields in islice(filter(None, reader), PROBED_ROWS))
     except csv.Error:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 
 from legalqa.data import duplicates, records
 from legalqa.data.layouts import SEEN_ARTICLE
+from legalqa.law.words import detect_language
 
 
 def article_of(record: dict) -> tuple[str, str] | None:
@@ -35,7 +36,7 @@ def split_rows(rows: list[dict], groups: list[int], fraction: float, seed: int) 
     order = [row_order(record, seed) for record in rows]
     articles = [article_of(record) for record in rows]
     strata = [
-        (records.detect_language(records.question(record)), article is not None)
+        (detect_language(records.question(record)), article is not None)
         for record, article in zip(rows, articles)
     ]
     room = {stratum: round(size * fraction) for stratum, size in Counter(strata).items()}

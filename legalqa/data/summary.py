@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from legalqa.data import records
 from legalqa.data.text import LATIN_IN_CYRILLIC, split_words
 from legalqa.errors import UserError
+from legalqa.law.words import detect_language
 
 Advance = Callable[[int], object]  # told how many more rows are done
 PERCENTILES = (5, 25, 50, 75, 95, 100)
@@ -88,7 +89,7 @@ def describe(
         advance(1)
     for language in ("ru", "kk"):
         size = [
-            sum(records.detect_language(records.question(row)) == language for row in part)
+            sum(detect_language(records.question(row)) == language for row in part)
             for part in (train, validation)
         ]
         languages[language] = {"train": size[0], "validation": size[1]}

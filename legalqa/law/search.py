@@ -3,6 +3,8 @@
     index = LawIndex.load_or_build("law", asked_questions(train_rows))
     index.search("Когда работодатель обязан выплатить зарплату при увольнении?", 3)
 
+Stages do not search by themselves: legalqa/data/open_book.py gives a row its passages.
+
 The score of an article is its own BM25 score and that of its best paragraph, as a share of the best
 article's. A Kazakh question is also translated, word by word, and looked for in the Russian texts: acts
 without a Kazakh text are found by that alone. An act that the question names comes before others, an article
@@ -20,15 +22,16 @@ import numpy as np
 
 from legalqa.errors import UserError
 from legalqa.files import beside, file_sha256, lock, read_json, text_sha256, write_text
-from legalqa.law.acts import cite_as
+from legalqa.law.acts import cite_as, load_acts
 from legalqa.law.citations import Citation, parse_citations
 from legalqa.law.glossary import PAIRS_FILE, Translations, Weighted, law_words, learn_translations, translate
 from legalqa.law.mentions import find_mentions
+from legalqa.law.passages import AskedQuestion, Passage
 from legalqa.law.tokens import Tokens
-from legalqa.law.words import forms, language_of, words_of
+from legalqa.law.words import detect_language, forms, words_of
 
 INDEX_FOLDER = "search_index"  # in the folder of the law
-FORMAT = 1  # of the index: one more whenever the same texts give another index
+FORMAT = 2  # of the index: one more whenever the same texts give another index
 LONGEST_QUESTION = 20_000  # characters; the rest is not read
 # Chosen on training rows kept out of the index, as all weights here: docs/LOG.md.
 TITLE_TIMES = 2  # that a title is counted in its article
@@ -43,23 +46,12 @@ OTHER_ACT = 0.2  # left of an article's score where the question names another a
 SECOND_PARAGRAPH = 0.6  # share of the best paragraph's score from which a passage has a second one
 
 
-class Passage(NamedTuple):
-    """An article that may answer the question. score: about 1 for the best by words, 2 more if named."""
+class Ranking(NamedTuple):
+    """How near everything is to one question."""
 
-    act: str  # id, as in law/acts.json
-    article: str  # "52", "73-1"
-    title: str
-    text: str  # the one or two paragraphs nearest to the question, in the order of the article
-    score: float
-    language: str  # of title and text: "ru" or "kk"
-
-
-class AskedQuestion(NamedTuple):
-    """A question to which the answer is known to rest on an article."""
-
-    text: str
-    act: str
-    article: str
+    scores: np.ndarray  # of each article, as in Passage
+    paragraph_scores: np.ndarray  # of each paragraph, BM25
+    language: str  # of the question
 
 
 class Source(NamedTuple):
@@ -72,22 +64,8 @@ class Source(NamedTuple):
     language: str
 
 
-def question_of(row: dict) -> str:
-    """The question of a training row: `input` under an instruction, or the instruction itself."""
-    return f"{row['instruction']}\n{row.get('input') or ''}".strip()
-
-
-def asked_questions(rows: Iterable[dict]) -> list[AskedQuestion]:
-    """The questions of training rows with the articles that their answers cite."""
-    return [
-        AskedQuestion(question_of(row), act, article)
-        for row in rows
-        for act, article in sorted({(c.act, c.article) for c in parse_citations(row["output"]) if c.act})
-    ]
-
-
 class LawIndex:
-    """The index of a folder of law. sha256: of the texts and questions that it was made from."""
+    """The index of a folder of law. law_sha256: of its texts; sha256: of texts and questions asked before."""
 
     def __init__(self, law_dir: Path):
         """Open the index that is in `law_dir`."""
@@ -97,6 +75,7 @@ class LawIndex:
         self.law_dir = law_dir
         facts = read_json(folder / "index.json")
         self.sha256: str = facts["sha256"]
+        self.law_sha256: str = facts["law_sha256"]
         self.sources = [Source(*values) for values in facts["sources"]]
         self.vocabulary: dict[str, int] = facts["vocabulary"]
         self.translations: Translations = facts["translations"]
@@ -111,36 +90,59 @@ class LawIndex:
         self.has_kazakh = np.zeros(len(self.keys), bool)
         self.has_kazakh[self.owner[[source.language == "kk" for source in self.sources]]] = True
         self.act_of = np.array([cite_as(act) for act, _ in self.keys])
+        known = load_acts()
+        self.in_force = np.array([known.get(act, {}).get("in_force", True) for act, _ in self.keys])
         self.asked = None
         if facts["asked"]:
             self.asked = bm25s.BM25.load(folder / "asked", mmap=True, load_vocab=False)
             self.asked_article = np.array(facts["asked"])
+            self.asked_keys = np.array(facts["asked_keys"])
             most = np.bincount(self.asked.scores["indices"], self.asked.scores["data"], len(facts["asked"]))
             self.asked_most = np.maximum(most, 1e-6)  # what each question scores against itself
 
     @classmethod
-    def load_or_build(cls, law_dir: str | Path, extra_questions: Iterable[AskedQuestion] = ()) -> "LawIndex":
+    def load_or_build(
+        cls,
+        law_dir: str | Path,
+        extra_questions: Iterable[AskedQuestion] = (),
+        questions_sha256: str | None = None,
+    ) -> "LawIndex":
         """The index of a folder of law, made anew (half a minute) when texts or questions changed.
 
-        Give training rows' questions, the same in every stage: another list is another index.
-        Never validation's.
+        Give training rows' questions, the same in every stage: another list is another index. Never
+        validation's. With `questions_sha256`, of where they come from, they are taken only to build.
         """
-        law_dir, questions = Path(law_dir), list(extra_questions)
+        law_dir = Path(law_dir)
         files = sorted(law_dir.glob("*.jsonl"))
         if not files:
             raise UserError(f"no texts of acts in {law_dir}; make them: python prepare_law.py FILES")
-        sha256 = content_sha256(files, questions)
+        if questions_sha256 is None:
+            extra_questions = list(extra_questions)
+            questions_sha256 = text_sha256(json.dumps(extra_questions, ensure_ascii=False))
+        law_sha256 = texts_sha256(files)
+        sha256 = text_sha256("\n".join([str(FORMAT), file_sha256(PAIRS_FILE), law_sha256, questions_sha256]))
         folder = law_dir / INDEX_FOLDER
         if saved_sha256(folder) != sha256:
             with lock(folder):
                 if saved_sha256(folder) != sha256:  # another run may have made it while this one waited
-                    build(files, questions, sha256, folder)
+                    build(files, list(extra_questions), law_sha256, sha256, folder)
         return cls(law_dir)
+
+    @classmethod
+    def open_saved(cls, law_dir: str | Path) -> "LawIndex | None":
+        """The index that is there, whatever questions it knows; None where there is none of these texts."""
+        law_dir = Path(law_dir)
+        index = cls(law_dir) if saved_sha256(law_dir / INDEX_FOLDER) else None
+        return index if index and index.law_sha256 == texts_sha256(sorted(law_dir.glob("*.jsonl"))) else None
 
     def search(self, question: str, k: int) -> list[Passage]:
         """The k passages nearest to the question, best first; fewer where fewer have a word of it."""
+        return self.passages(self.rank(question), k)
+
+    def rank(self, question: str, new: bool = False) -> Ranking:
+        """How near every article is. new: as if this very question had not been asked before."""
         question = question[:LONGEST_QUESTION]
-        language = language_of(question)
+        language = detect_language(question)
         cited = parse_citations(question)
         own = law_words(without(question, cited), language)
         russian = translate(question, own, self.translations) if language == "kk" else {}
@@ -152,14 +154,18 @@ class LawIndex:
                 + TRANSLATED_WEIGHT * translated
             )
             paragraphs = paragraphs + in_russian
-        scores = self.raise_asked(scores, own, language)
+        scores = self.raise_asked(scores, own, language, question_key(question) if new else None)
         scores = self.raise_named(scores, question, cited, language)
-        best = np.argsort(-scores, kind="stable")[: max(k, 0)]
-        return [
-            self.passage(int(number), float(scores[number]), language, paragraphs)
-            for number in best
-            if scores[number] > 0
-        ]
+        return Ranking(scores, paragraphs, language)
+
+    def passages(self, ranking: Ranking, k: int) -> list[Passage]:
+        best = np.argsort(-ranking.scores, kind="stable")[: max(k, 0)]
+        return [self.passage(int(number), ranking) for number in best if ranking.scores[number] > 0]
+
+    def passage_of(self, act: str, article: str, ranking: Ranking) -> Passage | None:
+        """The passage of this very article, wherever it ranks; None where the law has no text of it."""
+        number = self.number_of.get((act, article))
+        return None if number is None else self.passage(number, ranking)
 
     def score_words(self, words: Weighted, language: str) -> tuple[np.ndarray, np.ndarray]:
         """(score of each article, 1 for the best; BM25 score of each paragraph)."""
@@ -181,8 +187,11 @@ class LawIndex:
                     weights[number] = max(weights.get(number, 0), weight)
         return weights
 
-    def raise_asked(self, scores: np.ndarray, words: Weighted, language: str) -> np.ndarray:
-        """Raise articles by how like this question one is that was asked about them.
+    def raise_asked(
+        self, scores: np.ndarray, words: Weighted, language: str, left_out: str | None
+    ) -> np.ndarray:
+        """Raise articles by how like this question one is that was asked about them, but for that of the key
+        `left_out`.
 
         The cube leaves questions out that share only a subject: those about one article ask about its
         different points, and a likeness below a half raised more wrong articles than right ones.
@@ -190,6 +199,7 @@ class LawIndex:
         if self.asked is None:
             return scores
         likeness = bm25_scores(self.asked, self.tokens(own_words(words), language)) / self.asked_most
+        likeness = np.where(self.asked_keys == left_out, 0, likeness)
         raised = np.zeros_like(scores)
         np.maximum.at(raised, self.asked_article, likeness**3)
         return scores + ASKED_WEIGHT * raised
@@ -197,7 +207,9 @@ class LawIndex:
     def raise_named(
         self, scores: np.ndarray, question: str, cited: list[Citation], language: str
     ) -> np.ndarray:
-        """Articles of acts other than those that the question names fall back; a cited one comes first."""
+        """Articles of acts other than those that the question names fall back; a cited one comes first.
+        Articles of acts no longer in force are found by that alone."""
+        scores = np.where(self.in_force, scores, 0)
         acts = named_acts(question, language)
         if acts and np.isin(self.act_of, list(acts)).any():
             scores = np.where(np.isin(self.act_of, list(acts)), scores, OTHER_ACT * scores)
@@ -207,17 +219,23 @@ class LawIndex:
         )
         return scores
 
-    def passage(self, number: int, score: float, language: str, paragraph_scores: np.ndarray) -> Passage:
+    def passage(self, number: int, ranking: Ranking) -> Passage:
         """The passage of an article, from its text in the question's language or else in Russian."""
         rows = np.flatnonzero(self.owner == number)
-        row = next((row for row in rows if self.sources[row].language == language), rows[0])
+        row = next((row for row in rows if self.sources[row].language == ranking.language), rows[0])
         source = self.sources[row]
         with open(self.law_dir / source.file, "rb") as file:
             file.seek(source.offset)
             article = json.loads(file.readline())
         first, end = self.first_paragraph[row : row + 2]
-        text = nearest_paragraphs(paragraphs_of(article), paragraph_scores[first:end])
+        text = nearest_paragraphs(paragraphs_of(article), ranking.paragraph_scores[first:end])
+        score = float(ranking.scores[number])
         return Passage(source.act, source.article, article["title"], text, score, source.language)
+
+
+def question_key(question: str) -> str:
+    """What two questions in the same words have in common."""
+    return text_sha256(" ".join(words_of(question)))[:16]
 
 
 def named_acts(question: str, language: str) -> set[str]:
@@ -261,12 +279,9 @@ def nearest_paragraphs(paragraphs: list[str], scores: np.ndarray) -> str:
 # ---------------------------------------------------------------- making the index
 
 
-def content_sha256(files: list[Path], questions: list[AskedQuestion]) -> str:
-    """Of everything that the index is made from."""
-    parts = [str(FORMAT), file_sha256(PAIRS_FILE)]
-    parts += [f"{path.name} {file_sha256(path)}" for path in files]
-    parts += [json.dumps(question, ensure_ascii=False) for question in questions]
-    return text_sha256("\n".join(parts))
+def texts_sha256(files: list[Path]) -> str:
+    """Of the texts of a folder of law."""
+    return text_sha256("\n".join(f"{path.name} {file_sha256(path)}" for path in files))
 
 
 def saved_sha256(folder: Path) -> str | None:
@@ -275,7 +290,9 @@ def saved_sha256(folder: Path) -> str | None:
     return path.read_text("utf-8").strip() if path.is_file() else None
 
 
-def build(files: list[Path], questions: list[AskedQuestion], sha256: str, folder: Path) -> None:
+def build(
+    files: list[Path], questions: list[AskedQuestion], law_sha256: str, sha256: str, folder: Path
+) -> None:
     """Make the index in a folder beside, then put it in place: a run that dies leaves the old one or none."""
     making = beside(folder, ".making")
     shutil.rmtree(making, ignore_errors=True)
@@ -297,8 +314,10 @@ def build(files: list[Path], questions: list[AskedQuestion], sha256: str, folder
         save_bm25(making / "asked", asked, vocabulary, QUESTION_BM25)
     facts = {
         "sha256": sha256,
+        "law_sha256": law_sha256,
         "sources": sources,
         "asked": [number_of[question.act, question.article] for question in questions],
+        "asked_keys": [question_key(question.text) for question in questions],
         "translations": learn_translations(side_by_side(sources, texts)),
         "vocabulary": vocabulary,
     }
@@ -348,7 +367,7 @@ def encode(words: Iterable[str], language: str, vocabulary: dict[str, int]) -> l
 
 
 def encode_question(question: str, vocabulary: dict[str, int]) -> list[int]:
-    language = language_of(question)
+    language = detect_language(question)
     return encode(own_words(law_words(question, language)), language, vocabulary)
 
 

@@ -11,7 +11,7 @@ import re
 from legalqa.law.tokens import normalize_word
 
 WORD = re.compile(r"[^\W\d_]+|\d+(?:-\d+)*")  # a number with its index is one word: "34-1"
-KAZAKH_LETTERS = frozenset("әғқңөұүһі")
+KAZAKH_LETTERS = frozenset("әғқңөұүһі")  # the letters of the Kazakh alphabet that Russian lacks
 PREFIXES = 5, 4  # letters
 SHORTEST_RUSSIAN = 4  # letters; the stemmer makes «то» of «тоо»
 SHORTEST_KAZAKH_STEM = 3  # letters
@@ -31,7 +31,7 @@ KAZAKH_SUFFIXES = sorted(
 )
 
 
-def language_of(text: str) -> str:
+def detect_language(text: str) -> str:
     """ "kk" for a text with a letter that only Kazakh has, else "ru"."""
     return "ru" if KAZAKH_LETTERS.isdisjoint(text.lower()) else "kk"
 

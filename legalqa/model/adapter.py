@@ -13,7 +13,16 @@ from typing import Any, get_type_hints
 from config import LIMITS
 from legalqa import cli, runlog
 from legalqa.errors import UserError
-from legalqa.files import beside, read_json, sync, write_json, write_text, writing
+from legalqa.files import (
+    beside,
+    file_sha256,
+    open_to_others,
+    read_json,
+    sync,
+    write_json,
+    write_text,
+    writing,
+)
 from legalqa.model import prompt, untrusted
 from legalqa.model.settings import DECODING_KEYS, MODEL_KEYS, AnswerSettings, Decoding, resolve
 
@@ -39,26 +48,46 @@ class AdapterSettings:
     max_seq_length: int | None = None  # tokens
     load_in_4bit: bool | None = None
     train_sha256: str | None = None  # of the training file
+    law_passages: int | None = None  # in every prompt; 0: closed book
+    law_passage_tokens: int | None = None  # this and what follows: of an open book
+    law_gold_share: float | None = None
+    law_sha256: str | None = None  # of the texts of law_dir
+    law_index_sha256: str | None = None  # of these and of the questions that the search knew
+    from_run: str | None = None  # of the adapter that DPO went on from (train_dpo.py)
+    pairs_sha256: str | None = None  # of the pairs file of DPO
     decoding: Decoding | None = None
     merged_adapter_sha256: str | None = None  # of the adapter in these weights (export_model.py)
 
     @classmethod
     def of_run(
-        cls, config: Mapping[str, Any], tokenizer: Any, run: str, train_sha256: str
+        cls,
+        config: Mapping[str, Any],
+        tokenizer: Any,
+        run: str,
+        train_sha256: str,
+        law: Mapping[str, str] | None = None,
     ) -> "AdapterSettings":
-        """What a run saves."""
+        """What a run saves. `law`: of an open book, the sha256 of its texts and its index_sha256."""
+        open_book: dict[str, Any] = {"law_passages": 0}
+        if law:
+            keys = ("law_passages", "law_passage_tokens", "law_gold_share")
+            open_book = {key: config[key] for key in keys}
+            open_book |= {"law_sha256": law["sha256"], "law_index_sha256": law["index_sha256"]}
         return cls(
             system_prompt=config["system_prompt"],
             chat_template=tokenizer.chat_template,
             enable_thinking=False,
             eos_token=tokenizer.eos_token,
-            prompt_sha256=prompt.prompt_sha256(tokenizer, config["system_prompt"]),
+            prompt_sha256=prompt.prompt_sha256(
+                tokenizer, config["system_prompt"], config["law_passage_tokens"] if law else None
+            ),
             run=run,
             base_model=config["model_name"],
             max_seq_length=config["max_seq_length"],
             load_in_4bit=config["load_in_4bit"],
             train_sha256=train_sha256,
             decoding=Decoding.of(config),
+            **open_book,
         )
 
     @classmethod
@@ -99,6 +128,14 @@ def answer_settings(
 
 def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / ADAPTER_FILES[0]).is_file()
+
+
+def fingerprint(name: str | Path) -> str:
+    """What identifies the weights: sha256 of the adapter, or of a model folder's config; else the hub id."""
+    for file in (ADAPTER_FILES[1], "config.json"):
+        if (Path(name) / file).is_file():
+            return file_sha256(Path(name) / file)
+    return str(name)
 
 
 def is_merged(folder: str | Path) -> bool:
@@ -153,7 +190,8 @@ def check_adapter(folder: str | Path) -> str:
 def check_prompt(folder: str | Path, tokenizer: Any) -> None:
     """UserError when the prompt that this code renders is not the one that legalqa.json records."""
     saved = AdapterSettings.load(folder)
-    if saved.prompt_sha256 not in (None, prompt.prompt_sha256(tokenizer, saved.system_prompt or "")):
+    rendered = prompt.prompt_sha256(tokenizer, saved.system_prompt or "", saved.law_passage_tokens)
+    if saved.prompt_sha256 not in (None, rendered):
         raise UserError(
             f"{folder}: its prompt is not the one it was trained with (legalqa.json); its answers would be "
             "worse without a word; train again, or use the code of the run's commit"
@@ -240,6 +278,7 @@ def save_adapter(
             tokenizer.save_pretrained(temporary)
             settings.save(temporary)
             write_text(temporary / "README.md", model_card(config, settings, metrics))
+            open_to_others(temporary)
             sync(*temporary.iterdir(), temporary)
             if target.exists():
                 os.replace(target, old)

@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,7 +16,7 @@ from legalqa.errors import UserError
 from legalqa.files import text_sha256
 from legalqa.model.device import is_out_of_memory
 from legalqa.model.generate import Answer
-from legalqa.model.settings import Decoding
+from legalqa.model.settings import AnswerSettings, Decoding
 
 # generate(prompts, decoding, on_step): the answers of a batch; `on_step` is called at each token.
 Generate = Callable[[list[str], Decoding, Callable[[], object]], list[Answer]]
@@ -69,6 +71,31 @@ class Answers:
                 "space and "
                 "start again"
             ) from error
+
+
+def answers_file(
+    config: Mapping[str, Any],
+    weights: str,
+    engine: str,
+    settings: AnswerSettings,
+    sample: int | None = None,
+    law: Mapping[str, Any] | None = None,
+) -> Path:
+    """Where the answers of this model, made in this way, are kept until all are there. `weights`: their
+    fingerprint; `sample`: which of several answers to one prompt; `law`: what the logs say of an
+    open book."""
+    identity = {
+        "engine": engine,
+        "model": weights,
+        "load_in_4bit": settings.load_in_4bit,
+        "decoding": asdict(settings.decoding),
+        "seed": config["seed"] if settings.decoding.temperature else None,
+    }
+    if sample is not None:
+        identity["sample"] = sample
+    if law:
+        identity["law"] = law
+    return Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
 
 
 def without_answer(prompts: list[str], answers: Answers) -> list[str]:

@@ -12,6 +12,7 @@ from legalqa.files import user_folder
 from legalqa.libraries import quiet
 from legalqa.model import prompt, untrusted
 from legalqa.model.adapter import (
+    ADAPTER_FILES,
     check_adapter,
     check_adapter_applies,
     check_prompt,
@@ -157,7 +158,7 @@ def load_base(
     return model, tokenizer
 
 
-def add_lora(model: Any, config: Mapping[str, Any]) -> Any:
+def add_lora(model: Any, config: Mapping[str, Any], use_rslora: bool = False) -> Any:
     """The reference run's adapter: LoRA on all attention and MLP projections, no bias."""
     import unsloth
 
@@ -169,9 +170,29 @@ def add_lora(model: Any, config: Mapping[str, Any]) -> Any:
             lora_dropout=config["lora_dropout"],
             target_modules=config["target_modules"],
             bias="none",
+            use_rslora=use_rslora,
             random_state=config["seed"],
             use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False,
         )
+
+
+def load_for_training(adapter: str, config: Mapping[str, Any]) -> Any:
+    """The adapter's base model with the adapter, as training begins with a new one: weights trainable, the
+    layers those that Unsloth makes."""
+    language_model, _ = load_base(
+        config["model_name"],
+        config["max_seq_length"],
+        config["load_in_4bit"],
+        config["gradient_checkpointing"],
+    )
+    untrusted.check_fit(language_model, adapter)
+    language_model = add_lora(language_model, config, config["use_rslora"])
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    with untrusted.loading(f"the adapter {adapter}"):
+        set_peft_model_state_dict(language_model, load_file(Path(adapter) / ADAPTER_FILES[1]))
+    return language_model
 
 
 def load_model_config(model_name: str) -> Any:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from legalqa.errors import UserError
-from legalqa.files import file_sha256, read_json, write_json
+from legalqa.files import file_sha256, open_to_others, read_json, write_json
 from legalqa.model.base import import_unsloth
 
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
@@ -57,6 +57,7 @@ def ensure_demo_model(folder: str | Path) -> None:
     try:
         temporary.mkdir(parents=True)
         convert(temporary)
+        open_to_others(temporary)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     except OSError as error:
@@ -253,7 +254,7 @@ def save_weights(reader: Any, kept_ids: list[int], path: Path) -> None:
         if tensor.name.endswith("norm.weight"):
             values -= 1  # llama.cpp stores 1 + w, transformers adds the 1 in the forward pass
         weights[weight_name(tensor.name)] = values.to(torch.bfloat16)
-        if number % 20 == 0 or number == len(reader.tensors):
+        if number % 60 == 0 or number == len(reader.tensors):
             progress(f"weights {number}/{len(reader.tensors)}")
     save_file(weights, path, metadata={"format": "pt"})
 

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,6 @@ class Device:
 
 def find_device() -> Device:
     """The first CUDA GPU, or the machine itself. After Unsloth's import, which chooses the arithmetic."""
-    import psutil
     import torch
 
     if torch.cuda.is_available():
@@ -68,7 +68,7 @@ def find_device() -> Device:
 
     arithmetic = "bfloat16" if is_bfloat16_supported() else "float32"
     kind = "mps" if torch.backends.mps.is_available() else "cpu"
-    return Device(kind, cpu_name(), psutil.virtual_memory().total, arithmetic)
+    return Device(kind, cpu_name(), usable_memory_bytes(), arithmetic)
 
 
 def matrix_flops_per_sec(device: Device) -> float:
@@ -141,6 +141,29 @@ def cpu_name() -> str:
         else []
     )
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def usable_memory_bytes() -> int:
+    """The machine's memory, or as much of it as a container or systemd leaves to this process."""
+    import psutil
+
+    return min([psutil.virtual_memory().total, *memory_limits()])
+
+
+def memory_limits(root: Path = Path("/")) -> Iterator[int]:
+    """Bytes that Linux's control groups, version 2 or 1, allow this process: its own and those around it."""
+    membership, groups = root / "proc/self/cgroup", root / "sys/fs/cgroup"
+    for line in membership.read_text().splitlines() if membership.is_file() else ():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            folder, name = groups / path.lstrip("/"), "memory.max"
+        elif "memory" in controllers.split(","):
+            folder, name = groups / "memory" / path.lstrip("/"), "memory.limit_in_bytes"
+        else:
+            continue
+        files = [place / name for place in (folder, *folder.parents)]
+        limits = [file.read_text().strip() for file in files if file.is_file()]
+        yield from (int(limit) for limit in limits if limit.isdigit())  # "max": none
 
 
 def peak_memory_bytes() -> int:

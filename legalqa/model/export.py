@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from legalqa.errors import UserError
-from legalqa.files import beside, file_sha256, read_json, sync, write_json, write_text, writing
+from legalqa.files import (
+    beside,
+    file_sha256,
+    open_to_others,
+    read_json,
+    sync,
+    write_json,
+    write_text,
+    writing,
+)
 from legalqa.model.adapter import ADAPTER_FILES, AdapterSettings, remove, tokenizer_folder
 from legalqa.model.base import load_tokenizer
 from legalqa.model.merge import Merge, write_weights
@@ -154,6 +163,7 @@ def put_in_place(target: Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         with writing(f"the export to {target}", "free space and start again"):
+            open_to_others(temporary)
             sync(*(path for path in temporary.rglob("*") if path.is_file()), temporary)
             remove(target)
             os.replace(temporary, target)

@@ -82,6 +82,16 @@ def write_sentencepiece(folder: Path) -> None:
     (folder / "tokenizer.model").write_bytes(model.SerializeToString())
 
 
+def server_command(gguf_file: Path, decoding: Decoding) -> list[str]:
+    """llama.cpp's own server with the trained decoding, which a client's request may still override."""
+    command = ["llama-server", "-m", str(gguf_file), "--jinja", "--temp", f"{decoding.temperature:g}"]
+    if decoding.temperature:
+        command += ["--top-k", "0", "--top-p", f"{decoding.top_p:g}", "--min-p", "0"]
+    if decoding.repetition_penalty != 1:  # over the whole text, as transformers does
+        command += ["--repeat-penalty", f"{decoding.repetition_penalty:g}", "--repeat-last-n", "-1"]
+    return command
+
+
 def replay_gguf(
     gguf_file: Path, questions: list[Question], decoding: Decoding, expected: Replayed
 ) -> Replayed:

@@ -41,6 +41,7 @@ def modelfile(
         "top_p": decoding.top_p,
         "top_k": 1 if decoding.temperature == 0 else 0,
         "repeat_penalty": decoding.repetition_penalty,
+        "repeat_last_n": -1,  # the whole text, as transformers does
         "num_predict": decoding.max_new_tokens,
         "num_ctx": (settings.max_seq_length or 2048) + decoding.max_new_tokens,
     }

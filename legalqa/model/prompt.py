@@ -6,12 +6,16 @@ think block is part of the prompt, at training as at inference). Its token ids a
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from legalqa.data.open_book import FIELD, Passages, passages_of
 from legalqa.data.records import user_turn
 from legalqa.errors import UserError
 from legalqa.files import text_sha256
+from legalqa.law.citation_form import citation_form
+from legalqa.law.passages import Passage
+from legalqa.law.words import detect_language
 from legalqa.model import untrusted
 
 # For a base model that brings no chat template.
@@ -24,6 +28,13 @@ PLAIN_TEMPLATE = (
 )
 PROBE = "\u00a7answer\u00a7"  # a text no template contains
 SAMPLE_RECORD = {"instruction": "Вопрос \u2116 1?", "input": "Қосымша", "output": "Ответ."}
+SAMPLE_PASSAGE = Passage(
+    "labor_code", "1", "Название", "Текст нормы.\nВторая часть, более длинная.", 1.0, "ru"
+)
+PASSAGES_HEADING = {
+    "ru": "Нормы, которые могут относиться к вопросу:",
+    "kk": "Сұраққа қатысты болуы мүмкін нормалар:",
+}
 
 
 def prepare_tokenizer(tokenizer: Any) -> Any:
@@ -68,37 +79,69 @@ def end_token(tokenizer: Any) -> str | None:
     return min(found)[1] if found else tokenizer.eos_token
 
 
+def whole_turn(record: Mapping[str, Any], tokenizer: Any) -> str:
+    """What the user says, and under it the passages of the law that go with the record, if any."""
+    said, passages = user_turn(record), passages_of(record)
+    if not passages or not passages.found:
+        return said
+    language = detect_language(said)
+    lines = [
+        f"{number}. {passage_line(passage, language, passages.max_tokens, tokenizer)}"
+        for number, passage in enumerate(passages.found, 1)
+    ]
+    return "\n".join([said, "", PASSAGES_HEADING[language], *lines])
+
+
+def passage_line(passage: Passage, language: str, max_tokens: int, tokenizer: Any) -> str:
+    """«ст. 52 ТК РК. Title. Text»: the citation first, as an answer in the question's language has it."""
+    text = " ".join(passage.text.split())
+    said = f"{passage.title.strip().rstrip('.')}. {text}" if passage.title.strip() else text
+    citation = citation_form(passage.act, passage.article, language)
+    return f"{citation}. {cut_at_word(said, max_tokens, tokenizer)}"
+
+
+def cut_at_word(text: str, max_tokens: int, tokenizer: Any) -> str:
+    """`text`, or as many of its words as fit into `max_tokens` tokens, and an ellipsis."""
+    places = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    if len(places) <= max_tokens:
+        return text
+    end = places[max_tokens][0]  # where the first token that is too many begins
+    kept = text[:end] if text[end].isspace() or text[end - 1].isspace() else text[:end].rpartition(" ")[0]
+    return kept.rstrip() + "…"
+
+
 def chat_messages(
-    record: Mapping[str, str], system_prompt: str = "", history: Iterable[tuple[Mapping[str, str], str]] = ()
+    record: Mapping[str, Any],
+    system_prompt: str = "",
+    history: Iterable[tuple[Mapping[str, Any], str]] = (),
+    turn: Callable[[Mapping[str, Any]], str] = user_turn,
 ) -> list[dict[str, str]]:
     """The turns of a prompt, as chat interfaces take them: system turn and earlier (record, answer) turns if
-    any, the user turn."""
+    any, the user turn. `turn` gives the text of a user's."""
     messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    for turn, answer in history:
-        messages.append({"role": "user", "content": user_turn(turn)})
+    for record_before, answer in history:
+        messages.append({"role": "user", "content": turn(record_before)})
         messages.append({"role": "assistant", "content": answer})
-    messages.append({"role": "user", "content": user_turn(record)})
+    messages.append({"role": "user", "content": turn(record)})
     return messages
 
 
 def prompt_messages(
-    record: Mapping[str, str],
+    record: Mapping[str, Any],
     tokenizer: Any,
     system_prompt: str = "",
-    history: Iterable[tuple[Mapping[str, str], str]] = (),
+    history: Iterable[tuple[Mapping[str, Any], str]] = (),
 ) -> list[dict[str, str]]:
-    """`chat_messages` that spell out no control token of the tokenizer."""
-    return [
-        {**message, "content": plain_text(message["content"], tokenizer)}
-        for message in chat_messages(record, system_prompt, history)
-    ]
+    """`chat_messages` with the passages of the law, that spell out no control token of the tokenizer."""
+    messages = chat_messages(record, system_prompt, history, lambda of: whole_turn(of, tokenizer))
+    return [{**message, "content": plain_text(message["content"], tokenizer)} for message in messages]
 
 
 def render_prompt(
-    record: Mapping[str, str],
+    record: Mapping[str, Any],
     tokenizer: Any,
     system_prompt: str = "",
-    history: Iterable[tuple[Mapping[str, str], str]] = (),
+    history: Iterable[tuple[Mapping[str, Any], str]] = (),
 ) -> str:
     """The text the model continues: system turn and earlier (record, answer) turns if any, the user turn, the
     opening of the assistant's. `tokenizer(text)` gives it exactly one BOS where the model has one."""
@@ -108,7 +151,7 @@ def render_prompt(
     return text.removeprefix(tokenizer.bos_token) if adds_bos else text
 
 
-def render_completion(record: Mapping[str, str], tokenizer: Any) -> str:
+def render_completion(record: Mapping[str, Any], tokenizer: Any) -> str:
     """The answer and its one end-of-turn token. It ends with the EOS, so that TRL appends no second one."""
     return plain_text(record["output"].strip(), tokenizer) + tokenizer.eos_token
 
@@ -135,8 +178,10 @@ def control_token_pattern(tokenizer: Any) -> re.Pattern[str]:
     return cached[1]
 
 
-def prompt_sha256(tokenizer: Any, system_prompt: str) -> str:
-    """Hash of a fixed record, rendered: differs whenever the text around a row differs."""
-    return text_sha256(
-        render_prompt(SAMPLE_RECORD, tokenizer, system_prompt) + render_completion(SAMPLE_RECORD, tokenizer)
-    )
+def prompt_sha256(tokenizer: Any, system_prompt: str, passage_tokens: int | None = None) -> str:
+    """Hash of a fixed record, rendered: differs whenever the text around a row differs. `passage_tokens`: of
+    an open book, whose passages' form counts too."""
+    record: dict[str, Any] = {**SAMPLE_RECORD}
+    if passage_tokens:
+        record[FIELD] = Passages((SAMPLE_PASSAGE,), min(passage_tokens, 8))
+    return text_sha256(render_prompt(record, tokenizer, system_prompt) + render_completion(record, tokenizer))

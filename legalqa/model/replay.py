@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from legalqa.libraries import quiet
 from legalqa.model import untrusted
+from legalqa.model.device import usable_memory_bytes
 from legalqa.model.export import adapter_tokenizer, end_ids
 from legalqa.model.generate import generation_arguments
 from legalqa.model.merge import Merge
@@ -170,7 +171,8 @@ def load_model(folder: Path, merge: Merge) -> Any:
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # a temperature of 0 in generation_config.json is for vLLM
     on_gpu = torch.cuda.is_available()
-    memory = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
+    free = min(psutil.virtual_memory().available, usable_memory_bytes())
+    memory = torch.cuda.mem_get_info()[0] if on_gpu else free
     dtype = torch.float32 if merge.in_float32 or merge.parameters * 4 < 0.8 * memory else "auto"
     with untrusted.loading(f"the model {folder}"):
         return AutoModelForCausalLM.from_pretrained(

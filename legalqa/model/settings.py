@@ -33,12 +33,15 @@ class AnswerSettings:
     system_prompt: str
     load_in_4bit: bool
     max_seq_length: int  # tokens of the rows the adapter was trained on
+    law_passages: int  # in every prompt; 0: closed book
+    law_passage_tokens: int  # of each one's text, at most
     decoding: Decoding
     sources: dict[str, str]
     overridden: dict[str, Any]  # the adapter's values of what a flag changed
 
 
-MODEL_KEYS = ("system_prompt", "load_in_4bit", "max_seq_length")
+MODEL_KEYS = ("system_prompt", "load_in_4bit", "max_seq_length", "law_passages", "law_passage_tokens")
+LAW_KEYS = ("law_passages", "law_passage_tokens")
 
 
 def resolve(flags: Mapping[str, Any], saved: Mapping[str, Any], config: Mapping[str, Any]) -> AnswerSettings:
@@ -65,6 +68,8 @@ def resolve(flags: Mapping[str, Any], saved: Mapping[str, Any], config: Mapping[
 def source_lines(settings: AnswerSettings) -> list[str]:
     """What comes from the adapter and what a flag says, a line each; none where config alone decided."""
     values = {key: getattr(settings, key) for key in MODEL_KEYS} | dataclasses.asdict(settings.decoding)
+    if not settings.law_passages and settings.sources["law_passages"] != FLAG:  # closed book, as ever
+        values = {key: value for key, value in values.items() if key not in LAW_KEYS}
     inherited = [named(key, values[key]) for key in values if settings.sources[key] == ADAPTER]
     given = [
         named(key, values[key])

@@ -95,16 +95,16 @@ class Cells:
     def score_of(self, score: Mapping[str, Any]) -> str:
         return with_interval(percent(score["mean"], self.language), score["ci95"], self.language)
 
-    def difference(self, name: str, group: list[str] | tuple = ()) -> str:
+    def difference(self, name: str, group: list[str] | tuple = (), stage: str = "compare") -> str:
         """Paired difference and interval in percentage points, "+40,7 [20,9; 59,2]"."""
-        found = lookup(self.logs.compare, [*group, "metrics", name])
+        found = lookup(getattr(self.logs, stage), [*group, "metrics", name])
         return self.difference_of(found or {"difference": None, "ci95": None})
 
     def difference_of(self, difference: Mapping[str, Any]) -> str:
         bounds = difference["ci95"]
         return with_interval(points(difference["difference"], self.language), bounds, self.language)
 
-    def side(self, name: str, group: list[str] | tuple = ()) -> str | None:
+    def side(self, name: str, group: list[str] | tuple = (), stage: str = "compare") -> str | None:
         """ "above", "below" or "across" zero: where the difference's interval lies; None without one."""
-        bounds = lookup(self.logs.compare, [*group, "metrics", name, "ci95"])
+        bounds = lookup(getattr(self.logs, stage), [*group, "metrics", name, "ci95"])
         return None if not bounds else "above" if bounds[0] > 0 else "below" if bounds[1] < 0 else "across"

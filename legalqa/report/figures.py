@@ -41,6 +41,7 @@ STYLE: dict[Any, Any] = {
     "axes.edgecolor": GREY,
     "axes.titlesize": 12.5,
     "axes.titlelocation": "left",
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
 }
 LINE_IN = 0.27  # height of a line of legend
 EDGE_IN = 0.16  # margin on the left and right
@@ -150,8 +151,7 @@ def save(figure, path: Path, logs: list[Log]) -> None:
 def short(text: str, limit: int = 38) -> str:
     """A name cut in the middle to `limit` characters: both ends of a path or hub id tell something."""
     text = "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
-    text = text if len(text) <= limit else f"{text[: limit // 2]}…{text[-(limit // 2 - 1) :]}"
-    return text.replace("$", "\\$")  # matplotlib reads formulas between dollar signs
+    return text if len(text) <= limit else f"{text[: limit // 2]}…{text[-(limit // 2 - 1) :]}"
 
 
 def number_ticks(axis, language: str, scale: float = 1.0) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, get_type_hints
 
 from legalqa.errors import UserError
 from legalqa.files import read_json
-from legalqa.scoring.results import BenchmarkLog, CompareLog, Device, ModelsLog, RunMeta
+from legalqa.scoring.results import BenchmarkLog, CompareLog, Device, HumanLog, ModelsLog, RunMeta
 from legalqa.scoring.statistics import add_named_article, difference_groups, named_article_of, shared_pairs
 from legalqa.typed_json import Amount, AnyNumber, Count, Number, json_problem
 
@@ -37,6 +37,9 @@ class RunLogs(NamedTuple):
     benchmark: Log | None = None
     compare: Log | None = None
     models: Log | None = None  # a comparison of many
+    human: Log | None = None  # ratings by people
+    closed: Log | None = None  # closed-book side of an open-book benchmark
+    law_compare: Log | None = None  # `benchmark` minus `closed`
 
 
 # ---- What train_8b.py leaves, as far as plots and report read it
@@ -149,6 +152,7 @@ LOG_TYPES = {
     "benchmark": BenchmarkLog,
     "compare": CompareLog,
     "models": ModelsLog,
+    "human": HumanLog,
 }
 
 
@@ -278,11 +282,12 @@ def choose(shelf: Shelf, run: str | None = None) -> RunLogs:
     if benchmark and benchmark.data["meta"]["kind"] == "base":
         base, benchmark = benchmark, None
     base = base or base_benchmark(shelf, benchmark, benchmark_runs)
+    logs = logs._replace(benchmark=benchmark, base=base, compare=comparison(shelf, base, benchmark))
+    if benchmark and benchmark.data["meta"].get("law"):
+        logs = logs._replace(**closed_book(shelf, benchmark)._asdict())
+    benchmarks = [log for log in (benchmark, base) if log]
     logs = logs._replace(
-        benchmark=benchmark,
-        base=base,
-        compare=comparison(shelf, base, benchmark),
-        models=comparison_of_many(shelf, [log for log in (benchmark, base) if log]),
+        models=newest_of_many(shelf, "models", benchmarks), human=newest_of_many(shelf, "human", benchmarks)
     )
     if not any(logs):
         raise UserError(
@@ -338,6 +343,31 @@ def base_benchmark(shelf: Shelf, benchmark: Log | None, runs: list[str]) -> Log 
     return logs[0] if logs else None
 
 
+class ClosedBook(NamedTuple):
+    """What an open-book benchmark is compared with, and the comparison."""
+
+    closed: Log | None = None
+    law_compare: Log | None = None
+
+
+def closed_book(shelf: Shelf, benchmark: Log) -> ClosedBook:
+    """The newest comparison of this benchmark with a tuned model's without the law: the same adapter, or one
+    that was trained without. Where there is none, the newest closed-book benchmark of the same adapter."""
+    for run in shelf.runs("compare"):
+        log = shelf.read("compare", run)
+        if log and Path(log.data["meta"]["b"]).name == Path(benchmark.name).name:
+            other = shelf.read("benchmark", Path(log.data["meta"]["a"]).stem.removeprefix("benchmark_"))
+            meta = other.data["meta"] if other else {"kind": "base"}
+            if meta["kind"] != "base" and not meta.get("law"):
+                return ClosedBook(other, log)
+    for run in shelf.runs("benchmark"):
+        log = shelf.read("benchmark", run)
+        meta = log.data["meta"] if log else {"adapter": None}
+        if meta["adapter"] and meta["adapter"] == benchmark.data["meta"]["adapter"] and not meta.get("law"):
+            return ClosedBook(log)
+    return ClosedBook()
+
+
 def comparison(shelf: Shelf, base: Log | None, benchmark: Log | None) -> Log | None:
     """The newest comparison of exactly these two, or None."""
     if not (base and benchmark):
@@ -354,9 +384,9 @@ def comparison(shelf: Shelf, base: Log | None, benchmark: Log | None) -> Log | N
     return None
 
 
-def comparison_of_many(shelf: Shelf, benchmarks: list[Log]) -> Log | None:
-    """The newest comparison of many that has the first of these benchmarks in it, else the next one's."""
-    logs = [log for run in shelf.runs("models") if (log := shelf.read("models", run))]
+def newest_of_many(shelf: Shelf, stage: str, benchmarks: list[Log]) -> Log | None:
+    """The newest log of many models that has the first of these benchmarks among them, else the next."""
+    logs = [log for run in shelf.runs(stage) if (log := shelf.read(stage, run))]
     for benchmark in benchmarks:
         for log in logs:
             if Path(benchmark.name).name in {Path(model["file"]).name for model in log.data["models"]}:

@@ -1,10 +1,8 @@
 """What benchmark.py prints: scores and differences as tables, examples, invented citations."""
 
-import string
-
 from config import REFERENCE_RUN
 from legalqa.data.records import question
-from legalqa.scoring.metric_table import MAIN_SCORES, METRICS, metric_names
+from legalqa.scoring.metric_table import METRICS, metric_names
 from legalqa.scoring.results import (
     NO_SAMPLES,
     BenchmarkLog,
@@ -12,7 +10,6 @@ from legalqa.scoring.results import (
     Comparison,
     Difference,
     Generation,
-    ModelsLog,
     Sample,
     Share,
     Summary,
@@ -61,6 +58,7 @@ def print_summary(result: BenchmarkLog, console) -> None:
         )
     console.print(table)
     print_citations(summary, console)
+    print_open_book(summary, console)
     print_groups(summary, console)
 
 
@@ -78,6 +76,28 @@ def print_citations(summary: Summary, console) -> None:
             str(entry["num_samples"]),
             score_text(echo["mean"]),
             str(echo["num_samples"]),
+        )
+    console.print(table)
+
+
+def print_open_book(summary: Summary, console) -> None:
+    """Whether the search found the right article, and the citation scores where it did and where it did not.
+    Of the questions that name no article; nothing with a closed book."""
+    groups = summary.get("by_article_found", {})
+    if not groups:
+        return
+    found, missed = (unnamed_of(groups.get(key, NO_SAMPLES)) for key in ("found", "missed"))
+    unnamed = unnamed_of(summary)
+    title = (
+        f"open book: the right article is among the passages for {found['num_samples']} questions, "
+        f"missing for {missed['num_samples']}"
+    )
+    table = make_table(title, "metric", "all", "95 % interval", "n", "found", "missed")
+    for name in (*metric_names("open_book"), *metric_names("citation")):
+        entry = unnamed["metrics"][name]
+        sides = (score_text(group["metrics"][name]["mean"]) for group in (found, missed))
+        table.add_row(
+            name, score_text(entry["mean"]), interval_text(entry["ci95"]), str(entry["num_samples"]), *sides
         )
     console.print(table)
 
@@ -124,6 +144,11 @@ def print_comparison(comparison: Comparison, model_a: str, model_b: str, console
             group = groups[key]
             title = f"citations, {group['num_samples']} questions that {what}"
             print_differences(title, metric_names("citation"), group["metrics"], console)
+    found = comparison.get("by_article_found", {})
+    for key, what in (("found", "is among the passages"), ("missed", "is not among the passages")):
+        if key in found:
+            title = f"citations, {found[key]['num_samples']} of these whose right article {what}"
+            print_differences(title, metric_names("citation"), found[key]["metrics"], console)
 
 
 def print_differences(title: str, names: tuple[str, ...], entries: dict[str, Difference], console) -> None:
@@ -142,49 +167,18 @@ def print_differences(title: str, names: tuple[str, ...], entries: dict[str, Dif
     console.print(table)
 
 
-def print_models(log: ModelsLog, console) -> None:
-    """Many results: who they are, then a block a score, a row a model."""
-    models, meta = log["models"], log["meta"]
-    marks = [string.ascii_uppercase[i] if i < 26 else str(i + 1) for i in range(len(models))]
-    console.print(
-        f"{len(models)} results, {meta['num_shared']} shared samples, scores in %; A is the baseline"
-    )
-    for mark, model in zip(marks, models):
-        seconds = model["sec_per_answer"]
-        speed = "" if seconds is None else f"  {seconds:.2f} s an answer"
-        console.print(f"  {mark}  {model['label']}{speed}", highlight=False, markup=False)
-    columns = ("metric", "", "mean", "95 % interval", "- A", "corrected", "pairs", "")
-    table = make_table(None, *columns, padding=0)  # 80 columns hold it
-    for name in MAIN_SCORES:
-        for mark, model in zip(marks, models):
-            score, difference = model["scores"][name], (model["differences"] or {}).get(name)
-            table.add_row(
-                name if mark == "A" else "",
-                mark,
-                score_text(score["mean"]),
-                interval_text(score["ci95"]),
-                score_text(difference["difference"], "+") if difference else "",
-                interval_text(difference["ci95"], "+") if difference else "",
-                str(difference["num_samples"]) if difference else "",
-                verdict(name, difference) if difference else "",
-                end_section=mark == marks[-1],
-            )
-    console.print(table)
-    console.print(
-        f"corrected (Bonferroni): the {meta['correction']['comparisons']} intervals of a score hold together "
-        f"with 95 %\ncitation scores: of the {meta['num_unnamed']} questions that name no article",
-        highlight=False,
-    )
-
-
 def verdict(name: str, entry: Difference) -> str:
+    return verdict_of(entry["ci95"], METRICS[name].better == "higher")
+
+
+def verdict_of(ci95: Bounds, higher_is_better: bool) -> str:
     """In a word: `better` or `worse` where the interval is clear of 0."""
-    if not entry["ci95"]:
+    if not ci95:
         return ""
-    low, high = entry["ci95"]
+    low, high = ci95
     if low <= 0 <= high:
         return "not clear"
-    return "better" if (low > 0) == (METRICS[name].better == "higher") else "worse"
+    return "better" if (low > 0) == higher_is_better else "worse"
 
 
 def print_examples(samples: list[Sample]) -> None:

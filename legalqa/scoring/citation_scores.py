@@ -39,6 +39,23 @@ def matches(ours: Pairs, theirs: Pairs) -> int:
     )
 
 
+def score_passages(
+    prediction: list[Citation], reference: list[Citation], passages: Pairs | None
+) -> dict[str, float | None]:
+    """The metrics of an open book; `passages`: the articles before the model, None with a closed book.
+
+    article_found: 1 if an article that the reference cites is among them; None if it cites nothing.
+    citation_supported: share of the prediction's pairs that are among them; None if it cites nothing.
+    """
+    if passages is None:
+        return {"article_found": None, "citation_supported": None}
+    ours, theirs = citation_pairs(prediction), citation_pairs(reference)
+    return {
+        "article_found": float(matches(theirs, passages) > 0) if theirs else None,
+        "citation_supported": matches(ours, passages) / len(ours) if ours else None,
+    }
+
+
 def score_citations(
     prediction: str | list[Citation], reference: str | list[Citation]
 ) -> dict[str, float | None]:

@@ -8,14 +8,12 @@ from typing import Any, NamedTuple
 
 from legalqa.errors import UserError
 from legalqa.files import read_json
-from legalqa.scoring.metric_table import METRICS
+from legalqa.scoring.metric_table import METRICS, metric_names
 from legalqa.scoring.results import BenchmarkLog, ComparedModel, Correction, Sample
 from legalqa.scoring.statistics import ERROR, MIN_SHARED, mean_ci, named_article_of, paired_difference
 from legalqa.typed_json import json_problem
 
-PARAMETERS = re.compile(
-    r"(?<![\d.])(\d+(?:\.\d+)?)([bm])(?![a-z])", re.IGNORECASE
-)  # 8B, 0.6B, 270M; not 4bit
+PARAMETERS = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)([bm])(?![a-z])", re.IGNORECASE)  # 0.6B, 270M; not 4bit
 
 
 class Result(NamedTuple):
@@ -100,12 +98,13 @@ def compare_models(results: list[Result], ids: list[str], seed: int) -> list[Com
 
 def columns_of(samples: list[Sample], unnamed: list[bool]) -> dict[str, list[float | None]]:
     """{metric: score of each sample}; of citations None where the question names an article."""
+    of_citations = metric_names("citation", "open_book")
     return {
         name: [
-            sample["scores"].get(name) if metric.group != "citation" or is_unnamed else None
+            sample["scores"].get(name) if is_unnamed or name not in of_citations else None
             for sample, is_unnamed in zip(samples, unnamed)
         ]
-        for name, metric in METRICS.items()
+        for name in METRICS
     }
 
 
@@ -115,13 +114,15 @@ def sec_per_answer(samples: list[Sample]) -> float | None:
 
 
 def labels_of(results: list[Result]) -> list[str]:
-    """The models' names; with the run where several results are of one name, the file where that is not
-    enough."""
+    """The models' names. Where several results are of one name, with what tells them apart: how many passages
+    of the law each had, the run, or the file."""
     names = [result.log["meta"]["model"] for result in results]
-    with_run = [f"{name}, {result.log['meta']['run']}" for name, result in zip(names, results)]
+    with_book = [f"{name}, {book_of(result)}" for name, result in zip(names, results)]
+    with_run = [f"{name}, {result.log['meta'].get('run')}" for name, result in zip(names, results)]
+    files = [result.file for result in results]
     return [
-        name if names.count(name) == 1 else longer if with_run.count(longer) == 1 else result.file
-        for name, longer, result in zip(names, with_run, results)
+        next((kind[number] for kind in (names, with_book, with_run) if kind.count(kind[number]) == 1), file)
+        for number, file in enumerate(files)
     ]
 
 
@@ -140,3 +141,8 @@ def billions(name: str) -> float:
     """Parameters that a model's name tells, in billions; infinite where it tells none."""
     found = PARAMETERS.search(name)
     return float(found[1]) / (1 if found[2] in "bB" else 1000) if found else math.inf
+
+
+def book_of(result: Result) -> str:
+    passages = (result.log["meta"].get("law") or {}).get("passages", 0)
+    return f"{passages} passages" if passages else "closed book"

@@ -7,7 +7,7 @@ class Metric(NamedTuple):
     """One metric. `name` is its key in JSON and in README; every score is a fraction from 0 to 1."""
 
     name: str
-    group: str  # published (by the reference run), text, citation, health
+    group: str  # published (by the reference run), text, citation, open_book, health
     better: str  # higher, lower
     ru: str
     en: str
@@ -31,6 +31,8 @@ METRICS = {metric.name: metric for metric in (
     Metric("citation_f1", "citation", "higher", "F1 ссылок", "Citation F1"),
     Metric("citation_exists", "citation", "higher", "Существующие ссылки", "Citations that exist"),
     Metric("has_citation", "citation", "higher", "Ответы со ссылкой", "Answers with a citation"),
+    Metric("article_found", "open_book", "higher", "Верная статья среди отрывков", "Right article found"),
+    Metric("citation_supported", "open_book", "higher", "Ссылки из отрывков", "Citations from the passages"),
     Metric("cut_off_rate", "health", "lower", "Обрезанные ответы", "Cut-off answers"),
     Metric("empty_rate", "health", "lower", "Пустые ответы", "Empty answers"),
     Metric("think_leak_rate", "health", "lower", "Утечка рассуждений", "Leaked reasoning"),

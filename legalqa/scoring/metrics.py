@@ -11,10 +11,12 @@ import re
 import unicodedata
 from collections import Counter
 
-from legalqa.data.records import KAZAKH_LETTERS, detect_language, prediction_problem
+from legalqa.data.open_book import passages_of
+from legalqa.data.records import prediction_problem
 from legalqa.errors import UserError
 from legalqa.law.citations import citation_as_dict, parse_citations
-from legalqa.scoring.citation_scores import score_citations
+from legalqa.law.words import KAZAKH_LETTERS, detect_language
+from legalqa.scoring.citation_scores import score_citations, score_passages
 from legalqa.scoring.results import Sample
 
 REQUIRED = ("instruction", "output", "prediction")
@@ -165,7 +167,7 @@ def score_sample(record: dict, prediction: str, cut_off: bool | None = None) -> 
     record: {"instruction", "input"?, "output"}; cut_off: whether the answer hit the token limit, None if
     unknown.
     """
-    reference = record["output"]
+    reference, passages = record["output"], passages_of(record)
     language = detect_language(record["instruction"] + "\n" + (record.get("input") or ""))
     cited, expected = parse_citations(prediction), parse_citations(reference)
     scores = {
@@ -180,6 +182,7 @@ def score_sample(record: dict, prediction: str, cut_off: bool | None = None) -> 
         "chrf": chrf(prediction, reference),
         "word_f1": word_f1(prediction, reference),
         **score_citations(cited, expected),
+        **score_passages(cited, expected, set(passages.keys) if passages else None),
         "cut_off_rate": as_score(cut_off),
         "empty_rate": as_score(not prediction.strip()),
         "think_leak_rate": as_score(THINK_TAG.search(prediction) is not None),
@@ -220,6 +223,8 @@ def make_sample(
         sample["seen_article"] = record["seen_article"]
     if "source" in record:
         sample["source"] = record["source"]
+    if passages := passages_of(record):
+        sample["passages"] = [{"act": act, "article": article} for act, article in passages.keys]
     return sample
 
 

@@ -82,6 +82,7 @@ class Summary(Group):
     by_seen_article: NotRequired[
         dict[str, Group]
     ]  # seen, unseen: whether training rows are about the article
+    by_article_found: NotRequired[dict[str, Group]]  # found, missed: is the right one among the passages?
     generation: Generation | None  # None for ready answers
 
 
@@ -100,6 +101,13 @@ class CitationEntry(TypedDict):
 class Citations(TypedDict):
     prediction: list[CitationEntry]
     reference: list[CitationEntry]
+
+
+class PassageEntry(TypedDict):
+    """An article that was before the model."""
+
+    act: str
+    article: str
 
 
 class Sample(TypedDict):
@@ -123,6 +131,7 @@ class Sample(TypedDict):
     refused: NotRequired[bool]
     seen_article: NotRequired[object]  # of the data, kept as it came
     source: NotRequired[object]
+    passages: NotRequired[list[PassageEntry]]  # nearest first; absent with a closed book
 
 
 class AdapterFacts(TypedDict):
@@ -142,6 +151,15 @@ class ValidationFacts(TypedDict):
     num_rows: Count
 
 
+class LawFacts(TypedDict):
+    """An open book: passages in a prompt, tokens of each at most; its texts; these and questions known."""
+
+    passages: Count
+    passage_tokens: Count
+    sha256: str
+    index_sha256: str
+
+
 class ServerFacts(TypedDict):
     """Which server answered. `answered_by`: its own names of the model."""
 
@@ -156,7 +174,7 @@ class BenchmarkMeta(RunMeta):
     device."""
 
     model: str
-    kind: str  # base, adapter, merged, server, predictions
+    kind: str  # base, adapter, dpo, merged, server, predictions
     base_model: str | None
     adapter: AdapterFacts | None
     validation: ValidationFacts
@@ -165,6 +183,7 @@ class BenchmarkMeta(RunMeta):
     decoding: NotRequired[DecodingFacts | None]
     batch_size: NotRequired[Amount]
     engine: NotRequired[str | None]
+    law: NotRequired[LawFacts | None]  # None with a closed book
     server: NotRequired[ServerFacts]
 
 
@@ -213,6 +232,7 @@ class Differences(TypedDict):
     metrics: dict[str, Difference]
     by_language: dict[str, DifferenceGroup]
     by_named_article: NotRequired[dict[str, DifferenceGroup]]  # as in Group
+    by_article_found: NotRequired[dict[str, DifferenceGroup]]  # of questions that name no article
 
 
 class Comparison(Differences):
@@ -223,6 +243,8 @@ class CompareMeta(RunMeta):
     a: str
     b: str
     num_shared: Count
+    model_a: NotRequired[str]
+    model_b: NotRequired[str]
 
 
 class CompareLog(Differences):
@@ -265,6 +287,78 @@ class ModelsLog(TypedDict):
 
     meta: ModelsMeta
     models: list[ComparedModel]
+
+
+# ---- human_<run>.json
+
+Rating = Annotated[float | None, Leaf("a rating, or null", or_none(within(1, 5)))]
+RatingBounds = Annotated[
+    list[float] | None,
+    Leaf(
+        "two ratings, their difference, or null",
+        or_none(lambda pair: isinstance(pair, list) and len(pair) == 2 and all(map(within(-4, 5), pair))),
+    ),
+]
+
+
+class RatingScore(TypedDict):
+    """Mean over questions of the mean of the raters, from 1 to 5."""
+
+    mean: Rating
+    ci95: RatingBounds
+    num_samples: Count
+
+
+class RatingDifference(TypedDict):
+    """As Difference, of ratings."""
+
+    a: Rating
+    b: Rating
+    difference: Annotated[float | None, Leaf("a difference of ratings, or null", or_none(within(-4, 4)))]
+    ci95: RatingBounds
+    num_samples: Count
+
+
+class RatedModel(TypedDict):
+    """A model whose answers people rated blind; `differences` as in ComparedModel."""
+
+    label: str
+    file: str
+    model: str
+    scores: dict[str, RatingScore]  # by criterion, and `mean` of the four
+    differences: dict[str, RatingDifference] | None
+
+
+class Agreement(TypedDict):
+    """Krippendorff's alpha (ordinal) over the answers that two raters or more have rated; None where it is
+    not defined."""
+
+    alpha: Annotated[float | None, Leaf("a number up to 1, or null", or_none(within(-1, 1)))]
+    num_answers: Count
+
+
+class Rater(TypedDict):
+    """A filled sheet. `num_rated`: rows with a rating at least."""
+
+    file: str
+    num_rated: Count
+
+
+class HumanMeta(RunMeta):
+    sheet_id: str
+    num_questions: Count
+    num_answers: Count
+    correction: Correction
+
+
+class HumanLog(TypedDict):
+    """`models`: the baseline first. `problems`: what in the sheets was not counted, by sheet and row."""
+
+    meta: HumanMeta
+    raters: list[Rater]
+    problems: list[str]
+    agreement: dict[str, Agreement]
+    models: list[RatedModel]
 
 
 def invented_citations(samples: list[Sample]) -> list[tuple[Sample, CitationEntry]]:

@@ -145,6 +145,12 @@ def seen_of(sample: Sample) -> list[str]:
     return ["seen" if seen else "unseen"] if isinstance(seen, bool) else []
 
 
+def article_found_of(sample: Sample) -> list[str]:
+    """Whether the right article was among the passages; nothing with a closed book."""
+    found = sample["scores"].get("article_found")
+    return [] if found is None else ["found" if found else "missed"]
+
+
 def generation_summary(samples: list[Sample]) -> Generation | None:
     """Speed and cut-offs; None where the answers were not generated here."""
     seconds = [second for sample in samples if (second := sample["generation_sec"]) is not None]
@@ -195,6 +201,9 @@ def summarize(samples: list[Sample], seed: int = 0) -> Summary:
     by_seen = breakdown(samples, seen_of, seed)
     if by_seen:
         summary["by_seen_article"] = by_seen
+    by_found = breakdown(samples, article_found_of, seed)
+    if by_found:
+        summary["by_article_found"] = by_found
     add_named_article(summary, samples, seed)
     return summary
 
@@ -206,10 +215,11 @@ def add_named_article(summary: Summary, samples: list[Sample], seed: int) -> Non
         (summary["by_language"], language_of),
         (summary.get("by_act", {}), acts_of),
         (summary.get("by_seen_article", {}), seen_of),
+        (summary.get("by_article_found", {}), article_found_of),
     ):
         of_key = grouped(samples, keys_of)
         for key, group in groups.items():
-            citation = metric_names("citation")
+            citation = metric_names("citation", "open_book")
             group["by_named_article"] = named_article_groups(of_key.get(key, []), seed, citation)
 
 
@@ -227,12 +237,17 @@ def compare(samples_a: list[Sample], samples_b: list[Sample], seed: int = 0) -> 
             f"the two results share {len(pairs)} samples (of {sizes}), fewer than {MIN_SHARED}; "
             "score both on the same rows: same --validation-file, --num-samples and --seed"
         )
-    return {
+    comparison: Comparison = {
         "num_shared": len(pairs),
         "metrics": differences(pairs, seed),
         "by_language": difference_groups(pairs, language_of, seed),
         "by_named_article": difference_groups(pairs, named_article_of, seed),
     }
+    unnamed = [pair for pair in pairs if named_article_of(pair[1]) == ["unnamed"]]
+    by_found = difference_groups(unnamed, article_found_of, seed)
+    if by_found:
+        comparison["by_article_found"] = by_found
+    return comparison
 
 
 def shared_pairs(samples_a: list[Sample], samples_b: list[Sample]) -> list[tuple[Sample, Sample]]:
@@ -250,7 +265,8 @@ def differences(pairs: list[tuple[Sample, Sample]], seed: int) -> dict[str, Diff
 def difference_groups(
     pairs: list[tuple[Sample, Sample]], keys_of: Callable, seed: int
 ) -> dict[str, DifferenceGroup]:
+    """By what is so of either side's sample: one with a closed book does not say what the other's found."""
     return {
         key: {"num_samples": len(group), "metrics": differences(group, seed)}
-        for key, group in grouped(pairs, lambda pair: keys_of(pair[1])).items()
+        for key, group in grouped(pairs, lambda pair: keys_of(pair[1]) or keys_of(pair[0])).items()
     }

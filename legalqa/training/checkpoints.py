@@ -18,7 +18,11 @@ BINDING_KEYS = (
     "model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
     "system_prompt", "rows_per_step", "num_epochs", "max_steps", "learning_rate", "warmup_ratio",
     "weight_decay", "optim", "lr_scheduler_type", "max_grad_norm", "seed", "completion_only_loss",
-    "group_by_length", "train_sha256", "prompt_sha256",
+    "group_by_length", "train_sha256", "prompt_sha256", "law_passages", "law_passage_tokens",
+    "law_gold_share", "law_index_sha256",
+)
+DPO_BINDING_KEYS = (
+    *BINDING_KEYS, "dpo_beta", "dpo_sft_weight", "dpo_held", "adapter_sha256", "micro_batch_rows",
 )
 # fmt: on
 
@@ -111,7 +115,7 @@ def warn_undeleted(_, path, error):
 def differences(saved, current):
     """["learning_rate: 0.0002 -> 0.0001", ...]: what would make the resumed run another run."""
     return [
-        f"{key}: {saved[key]} -> {current[key]}"
-        for key in BINDING_KEYS
-        if key in saved and saved[key] != current[key]
+        f"{key}: {saved[key]} -> {value}"
+        for key, value in current.items()
+        if key in saved and saved[key] != value
     ]

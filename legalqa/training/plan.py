@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json
+from legalqa.law.words import detect_language
 from legalqa.model import prompt
+from legalqa.model.base import weight_bytes
 from legalqa.model.device import Device, matrix_flops_per_sec
 
 
@@ -98,9 +100,9 @@ class TrainingOrder:
 class Plan:
     """What will be trained, exactly. Token counts are without padding unless they say so."""
 
-    examples: list[Example]  # trained on, in the order of the file
-    dropped: list[Example]  # longer than max_seq_length
-    eval_examples: list[Example]  # of the evaluation loss, shortest first
+    examples: list[Any]  # Example, or PairExample of DPO: trained on, in the order of the file
+    dropped: list[Any]  # longer than max_seq_length
+    eval_examples: list[Any]  # of the evaluation loss, shortest first
     order: TrainingOrder  # of `examples`
     rows_per_step: int  # of an optimizer step, all devices together
     micro_batch_rows: int  # of one device
@@ -120,6 +122,12 @@ class Plan:
     @property
     def answer_share(self) -> float:
         return sum(example.answer_tokens for example in self.examples) / self.tokens_per_epoch
+
+    def largest_micro_batch(self) -> list[int]:
+        """Row indices of the first epoch's micro-batch with the most tokens, padding included."""
+        rows, size = self.order.rows_of(0)[: self.steps * self.rows_per_step], self.micro_batch_rows
+        batches = (rows[start : start + size] for start in range(0, len(rows), size))
+        return max(batches, key=lambda batch: len(batch) * max(self.examples[row].tokens for row in batch))
 
     def row_numbers_of_steps(self, steps: list[int]) -> list[int]:
         """Lines of the train file that the optimizer steps (0, 1, ...) train on."""
@@ -164,7 +172,7 @@ def render_rows(rows: list[dict], tokenizer, config: dict) -> list[Example]:
     return [Example(*parts) for parts in zip(numbers, prompts, completions, tokens, answer_tokens)]
 
 
-def split_by_length(examples: list[Example], config: dict, file: str) -> tuple[list[Example], list[Example]]:
+def split_by_length(examples: list[Any], config: dict, file: str) -> tuple[list[Any], list[Any]]:
     """(kept, dropped) by `max_seq_length`; UserError when every row is too long."""
     limit = config["max_seq_length"]
     kept = [example for example in examples if example.tokens <= limit]
@@ -237,7 +245,7 @@ class DataFile(NamedTuple):
 
 
 def describe_data(file: str, rows: list[dict], used: int) -> DataFile:
-    languages = Counter(records.detect_language(records.question(row)) for row in rows)
+    languages = Counter(detect_language(records.question(row)) for row in rows)
     return DataFile(file, file_sha256(file), len(rows), used, len(rows) - used, languages)
 
 
@@ -268,6 +276,12 @@ def rough_tokens_per_sec(parameters: int, gradient_checkpointing: bool, device: 
     return 0.4 * matrix_flops_per_sec(device) / operations
 
 
+def weight_estimate_bytes(config: dict, model_config, parameters: int, device: Device) -> int:
+    """Bytes of the base model's weights: by its files, or a guess from its size."""
+    how = config["load_in_4bit"], 4 if device.arithmetic == "float32" else 2
+    return weight_bytes(config["model_name"], *how) or weight_guess_bytes(model_config, parameters, *how)
+
+
 def weight_guess_bytes(model_config, parameters: int, load_in_4bit: bool, value_bytes: int) -> int:
     """Bytes of a base model whose files are not here yet; NF4 with double quantization takes 0.516 byte a
     weight (Dettmers et al., arXiv 2305.14314), embeddings and head are not packed."""
@@ -278,7 +292,13 @@ def weight_guess_bytes(model_config, parameters: int, load_in_4bit: bool, value_
 
 
 def memory_estimate_bytes(
-    model_config, weight_bytes: int, trainable: int, plan: Plan, config: dict, device: Device
+    model_config,
+    base_bytes: int,
+    trainable: int,
+    plan: Plan,
+    config: dict,
+    device: Device,
+    all_logits: bool = True,
 ) -> int:
     """Rough peak bytes: weights, adapter with its optimizer, what the worst micro-batch keeps, logits on a
     CPU.
@@ -286,7 +306,7 @@ def memory_estimate_bytes(
     LoRA in float32 with gradient and two AdamW moments takes 16 bytes a parameter. A layer keeps about 12
     hidden and 5 intermediate values a token; recomputation keeps one layer's and each layer's input. On a CPU
     most of these are float32, whatever products are computed in, and logits are made for all positions at
-    once, with a float32 copy and its gradient (on CUDA Unsloth makes them in parts).
+    once, with a float32 copy and its gradient (on CUDA Unsloth makes them in parts), if `all_logits`.
     """
     on_cpu = device.type == "cpu"
     layers, hidden = model_config.num_hidden_layers, model_config.hidden_size
@@ -294,6 +314,6 @@ def memory_estimate_bytes(
     recomputed = layer_values + layers * hidden
     token_values = recomputed if config["gradient_checkpointing"] else layers * layer_values
     activations = plan.worst_tokens * token_values * (4 if on_cpu else 2)
-    logits = plan.worst_tokens * model_config.vocab_size * 12 if on_cpu else 0
+    logits = plan.worst_tokens * model_config.vocab_size * 12 if on_cpu and all_logits else 0
     runtime = 1.2e9  # Python, torch, the CUDA context or the kernels compiled for a CPU
-    return int(weight_bytes + 16 * trainable + activations + logits + runtime)
+    return int(base_bytes + 16 * trainable + activations + logits + runtime)

@@ -16,7 +16,18 @@ from legalqa.model.device import peak_memory_bytes
 from legalqa.training.processes import gather
 
 SAME_SIGNAL_SEC = 2  # torchrun passes on a Ctrl-C that the terminal has already sent to each of its processes
-LOGGED = ("loss", "learning_rate", "grad_norm", "eval_loss")
+# {as TRL's trainers call it: as the history does}
+OF_PAIRS = {
+    "rewards/chosen": "chosen_reward",
+    "rewards/rejected": "rejected_reward",
+    "rewards/margins": "margin",
+    "rewards/accuracies": "accuracy",
+}
+LOGGED = {
+    **{name: name for name in ("loss", "learning_rate", "grad_norm", "eval_loss")},
+    **OF_PAIRS,
+    **{f"eval_{name}": f"eval_{ours}" for name, ours in OF_PAIRS.items()},
+}
 
 
 class StopRequest:
@@ -106,7 +117,7 @@ class Progress(TrainerCallback):
         if not ("loss" in logs or "eval_loss" in logs):
             return
         entry = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}
-        entry |= {key: logs[key] for key in LOGGED if key in logs}
+        entry |= {ours: logs[name] for name, ours in LOGGED.items() if name in logs}
         entry["elapsed_sec"] = round(time.monotonic() - self.started, 2)
         self.history.append(entry)
         if state.is_world_process_zero:
@@ -115,7 +126,10 @@ class Progress(TrainerCallback):
 
     def show(self, entry):
         if "loss" not in entry:
-            self.bar.write(f"step {entry['step']}: evaluation loss {entry['eval_loss']:.4f}", file=sys.stderr)
+            accuracy = f", accuracy {100 * entry['eval_accuracy']:.0f} %" if "eval_accuracy" in entry else ""
+            self.bar.write(
+                f"step {entry['step']}: evaluation loss {entry['eval_loss']:.4f}{accuracy}", file=sys.stderr
+            )
             return
         speed = self.tokens / (time.monotonic() - self.began)
         self.bar.set_postfix_str(

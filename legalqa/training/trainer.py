@@ -11,8 +11,10 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback
 from trl import SFTConfig, SFTTrainer
@@ -37,32 +39,22 @@ NO_PROGRESS = {
 }
 
 
-class Trainer(SFTTrainer):
-    """TRL's trainer of `plan`'s rows.
+class Resumable(transformers.Trainer):
+    """What a Trainer of `plan`'s rows needs to survive; among the bases it comes before TRL's class.
 
     `binding` is what a resume must find unchanged; `saved` the progress of the checkpoint to go on from. The
     Trainer's own sums start at 0 in each process, which would bend the loss average that a save cut in two,
     the mean loss, the time and the speed: they go on from `saved`.
     """
 
-    def __init__(
-        self, language_model, tokenizer, config: dict, plan: Plan, run_id: str, binding: dict, saved
-    ):
+    rate_flag = "--learning-rate"
+    _metrics: dict[str, dict[str, list[float]]]  # TRL's trainers average these from log to log
+
+    def __init__(self, config: dict, plan: Plan, run_id: str, binding: dict, saved, **of_trl: Any):
         self.config, self.plan, self.run_id, self.binding = config, plan, run_id, binding
         self.progress = saved or {**NO_PROGRESS, "history": []}
-        self.nonfinite_steps = []
-        super().__init__(
-            model=language_model,
-            processing_class=tokenizer,
-            args=trainer_arguments(config, plan, run_id),
-            train_dataset=as_dataset(plan.examples),
-            eval_dataset=as_dataset(plan.eval_examples) if plan.eval_examples else None,
-        )
-        for weight in self.trained_weights():
-            # TRL makes a 4-bit model's adapter bfloat16 (on CUDA Unsloth removes that). With its 8 bits many
-            # updates of AdamW round to nothing, a CPU that computes in float32 has no fast product for it,
-            # and a resume, which loads float32, would go on as another run.
-            weight.data = weight.data.float()
+        self.nonfinite_steps, self.tried_largest = [], False
+        super().__init__(**of_trl)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
 
@@ -97,8 +89,9 @@ class Trainer(SFTTrainer):
             super()._run_epoch(*args, **kwargs)
 
     def training_step(self, language_model, inputs, num_items_in_batch=None):
-        loss = 0.0
-        parts = split_padded(inputs, 0 if self.config["padding_free"] else self.config["micro_batch_tokens"])
+        if not self.tried_largest:
+            self.try_largest(language_model, num_items_in_batch)
+        loss, parts = 0.0, self.split(inputs)
         for part in parts:
             # Several processes may have different numbers of parts: they add up their gradients at the last
             # alone.
@@ -107,6 +100,30 @@ class Trainer(SFTTrainer):
                 loss = loss + super().training_step(language_model, part, num_items_in_batch)
         self.watch(loss)
         return loss
+
+    def split(self, inputs: dict) -> list[dict]:
+        """The parts in which a micro-batch is computed."""
+        return [inputs]
+
+    def try_largest(self, language_model, num_items_in_batch):
+        """Before the first step compute the gradient of the largest micro-batch, and forget it.
+
+        Memory that does not suffice is told of in the first minute and not after hours. And the heap of a CPU
+        has its size at once: it would grow whenever a larger micro-batch than before finds no hole in it.
+        """
+        self.tried_largest = True
+        assert self.train_dataset is not None
+        rows = [self.train_dataset[row] for row in self.plan.largest_micro_batch()]
+        inputs = self._prepare_inputs(self.data_collator(rows))
+        largest = max(self.split(inputs), key=lambda part: part["input_ids"].numel())
+        device, logged = self.args.device, self._metrics["train"]
+        kept = {key: list(values) for key, values in logged.items()}
+        gpus = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(gpus), self.accelerator.no_sync(language_model):
+            super().training_step(language_model, largest, num_items_in_batch)
+        language_model.zero_grad()
+        logged.clear()
+        logged.update(kept)
 
     def watch(self, loss):
         """UserError when the loss has been NaN or infinite in three steps on end."""
@@ -123,8 +140,8 @@ class Trainer(SFTTrainer):
         return (
             f"loss or weights are NaN or infinite from step {steps[0] + 1} to step {steps[-1] + 1}; the rows "
             f"of these steps in {self.config['train_file']}: {rows}; the last good checkpoint is kept: lower "
-            f"--learning-rate or mend the rows, then: {runlog.command_line('--resume', '--force')}, or start "
-            "again"
+            f"{self.rate_flag} or mend the rows, then: {runlog.command_line('--resume', '--force')}, or "
+            "start again"
         )
 
     def weights_finite(self) -> bool:
@@ -166,38 +183,69 @@ class Trainer(SFTTrainer):
         """Ours is written with the adapter."""
 
 
-def trainer_arguments(config: dict, plan: Plan, run_id: str) -> SFTConfig:
-    return SFTConfig(
-        output_dir=str(Path(config["checkpoint_dir"]) / run_id),
-        per_device_train_batch_size=plan.micro_batch_rows,
-        gradient_accumulation_steps=plan.accumulation,
-        num_train_epochs=config["num_epochs"],
-        max_steps=config["max_steps"],
-        learning_rate=config["learning_rate"],
-        warmup_steps=math.ceil(config["warmup_ratio"] * plan.steps),
-        weight_decay=config["weight_decay"],
-        optim=config["optim"],
-        lr_scheduler_type=config["lr_scheduler_type"],
-        max_grad_norm=config["max_grad_norm"],
-        seed=config["seed"],
-        logging_steps=config["logging_steps"],
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=config["save_steps"],
-        eval_strategy="steps" if plan.eval_examples else "no",
-        eval_steps=config["save_steps"],
-        per_device_eval_batch_size=config["eval_batch_size"],
-        prediction_loss_only=True,
-        gradient_checkpointing=config["gradient_checkpointing"],
-        completion_only_loss=config["completion_only_loss"],
-        padding_free=config["padding_free"],
-        packing=False,
-        max_length=None,
-        report_to="none",
-        disable_tqdm=True,
-        dataset_num_proc=None,
-        bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
-    )
+class Trainer(Resumable, SFTTrainer):
+    """TRL's trainer of rows with one answer."""
+
+    def __init__(
+        self, language_model, tokenizer, config: dict, plan: Plan, run_id: str, binding: dict, saved
+    ):
+        super().__init__(
+            config,
+            plan,
+            run_id,
+            binding,
+            saved,
+            model=language_model,
+            processing_class=tokenizer,
+            args=SFTConfig(
+                **trainer_arguments(config, plan, run_id),
+                completion_only_loss=config["completion_only_loss"],
+                padding_free=config["padding_free"],
+                packing=False,
+            ),
+            train_dataset=as_dataset(plan.examples),
+            eval_dataset=as_dataset(plan.eval_examples) if plan.eval_examples else None,
+        )
+        for weight in self.trained_weights():
+            # TRL makes a 4-bit model's adapter bfloat16 (on CUDA Unsloth removes that). With its 8 bits many
+            # updates of AdamW round to nothing, a CPU that computes in float32 has no fast product for it,
+            # and a resume, which loads float32, would go on as another run.
+            weight.data = weight.data.float()
+
+    def split(self, inputs: dict) -> list[dict]:
+        return split_padded(inputs, 0 if self.config["padding_free"] else self.config["micro_batch_tokens"])
+
+
+def trainer_arguments(config: dict, plan: Plan, run_id: str) -> dict[str, Any]:
+    """What TRL's trainers are told alike."""
+    return {
+        "output_dir": str(Path(config["checkpoint_dir"]) / run_id),
+        "per_device_train_batch_size": plan.micro_batch_rows,
+        "gradient_accumulation_steps": plan.accumulation,
+        "num_train_epochs": config["num_epochs"],
+        "max_steps": config["max_steps"],
+        "learning_rate": config["learning_rate"],
+        "warmup_steps": math.ceil(config["warmup_ratio"] * plan.steps),
+        "weight_decay": config["weight_decay"],
+        "optim": config["optim"],
+        "lr_scheduler_type": config["lr_scheduler_type"],
+        "max_grad_norm": config["max_grad_norm"],
+        "seed": config["seed"],
+        "logging_steps": config["logging_steps"],
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": config["save_steps"],
+        "eval_strategy": "steps" if plan.eval_examples else "no",
+        "eval_steps": config["save_steps"],
+        "per_device_eval_batch_size": config["eval_batch_size"],
+        "prediction_loss_only": True,
+        "gradient_checkpointing": config["gradient_checkpointing"],
+        "max_length": None,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataset_num_proc": None,
+        "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+    }
 
 
 def as_dataset(examples):
@@ -255,7 +303,7 @@ def check_supervision(trainer: Trainer, tokenizer):
     print("  " + f"{row.prompt}>>>{row.completion}<<<".replace("\n", "\n  "))
 
 
-def train(trainer: Trainer, stop: StopRequest, checkpoint: Path | None):
+def train(trainer: Resumable, stop: StopRequest, checkpoint: Path | None):
     """Train, from `checkpoint` if given; the Trainer's result.
 
     Evaluates before step 1: a broken evaluation fails in seconds.
@@ -300,7 +348,11 @@ def memory_advice(config: dict, plan: Plan):
 
 
 def memory_message(config: dict, plan: Plan) -> str:
-    rows, tokens, longest = plan.micro_batch_rows, plan.worst_tokens, max(plan.order.lengths)
+    rows, tokens, longest = (
+        plan.micro_batch_rows,
+        plan.worst_tokens,
+        max(example.tokens for example in plan.examples),
+    )
     if rows == 1 or tokens <= longest:
         dropped = "(longer rows are dropped; as another run, without --resume)"
         advice = [f"--max-seq-length {longest // 2} {dropped}"]
@@ -322,7 +374,7 @@ def memory_message(config: dict, plan: Plan) -> str:
     )
 
 
-def run_metrics(trainer: Trainer, result, trainable: int, total: int, resumed_from: int | None) -> dict:
+def run_metrics(trainer: Resumable, result, trainable: int, total: int, resumed_from: int | None) -> dict:
     """The contents of metrics_<run>.json, of the whole run: a resumed one counts the time and tokens of its
     earlier processes. `trainable` and `total` are parameters, `resumed_from` a step."""
     progress = trainer.current_progress()
