@@ -27,7 +27,7 @@ from legalqa.report.logs import Log, RunLogs, Shelf, choose, warn
 from legalqa.report.markdown import ABSENT, as_markdown, code
 from legalqa.report.numbers import number, plural
 from legalqa.report.pictures import COMPARISON_PICTURES, PICTURES, TRAINING_PICTURES
-from legalqa.report.words import LANGUAGE_NAMES, PLOT_WORDS, checked_language
+from legalqa.report.words import CRITERIA_NAMES, LANGUAGE_NAMES, PLOT_WORDS, checked_language
 from legalqa.scoring.comparison import in_order
 from legalqa.scoring.metric_table import MAIN_SCORES, METRICS, metric_names
 from legalqa.scoring.results import Sample, invented_citations
@@ -99,6 +99,8 @@ def render_report(logs: RunLogs, language: str, pictures: dict[str, str], act_ti
         main_scores=MAIN_SCORES,
         score_of=cells.score_of,
         difference_of=cells.difference_of,
+        rating_of=cells.rating_of,
+        criteria=CRITERIA_NAMES[language],
         comparison_pictures={name: path for name, path in pictures.items() if name in COMPARISON_PICTURES},
         same_samples=is_same_questions(logs),
         best=best,

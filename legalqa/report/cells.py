@@ -36,6 +36,7 @@ FORMS = {
     "flag": lambda value, language: YES_NO[language][value],
     "count": number,
     "loss": lambda value, language: number(value, language, 4),
+    "two": lambda value, language: number(value, language, 2),
     "real": real,
     "rounded": lambda value, language: real(round(value, 3), language),
     "rate": lambda value, language: number(value, language, 3),
@@ -108,3 +109,21 @@ class Cells:
         """ "above", "below" or "across" zero: where the difference's interval lies; None without one."""
         bounds = lookup(getattr(self.logs, stage), [*group, "metrics", name, "ci95"])
         return None if not bounds else "above" if bounds[0] > 0 else "below" if bounds[1] < 0 else "across"
+
+    def rating_of(self, model: Mapping[str, Any], name: str):
+        """Mean rating and interval of a model, and in parentheses how much more than the baseline's."""
+        from markupsafe import Markup
+
+        score, difference = model["scores"][name], (model["differences"] or {}).get(name)
+        text = self.rating(score["mean"], score["ci95"])
+        if difference is None or difference["difference"] is None:
+            return Markup(text)
+        sign = "+" if difference["difference"] > 0 else ""
+        return Markup(f"{text} ({sign}{self.rating(difference['difference'], difference['ci95'])})")
+
+    def rating(self, value: float | None, bounds: list[float] | None) -> str:
+        shown = number(value, self.language, 2)
+        if bounds is None:
+            return shown
+        low, high = (number(bound, self.language, 2) for bound in bounds)
+        return f"{shown} [{low}{';' if self.language == 'ru' else ','} {high}]"

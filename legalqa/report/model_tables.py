@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from legalqa.report.tables import make_table, score_text, verdict_of
@@ -39,7 +40,10 @@ def print_ratings(log: HumanLog, console) -> None:
         (model["label"] for model in models),
     )
     for rater in log["raters"]:
-        tell(console, f"  {rater['file']}: {rater['num_rated']} of {meta['num_answers']} answers rated")
+        tell(
+            console,
+            f"  {Path(rater['file']).name}: {rater['num_rated']} of {meta['num_answers']} answers rated",
+        )
     print_blocks(console, models, dict.fromkeys((*CRITERIA, MEAN), True), rating_text)
     print_correction(console, models)
     tell(console, "agreement of the raters, Krippendorff's alpha (ordinal; 1: full, 0: chance):")

@@ -1,5 +1,6 @@
 """The spreadsheet that lawyers fill: written and read by openpyxl, its words in Russian and Kazakh."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,12 @@ CRITERION_TITLES = {
     "clarity": "Ясность\nТүсініктілігі",
 }
 CRITERION_WIDTH = 15
+GUIDE_WIDTH = 110
+FONT, LINE_POINTS, MAX_POINTS = (
+    "Calibri",
+    15,
+    409,
+)  # points: the height of a line, the most that a row can have
 # What the raters read first: a title, then a paragraph a line.
 TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates"
 GUIDES = (TEMPLATES / "human_eval.ru.txt", TEMPLATES / "human_eval.kk.txt")
@@ -56,13 +63,14 @@ def fill_guide(sheet: Any, sheet_id: str) -> None:
     from openpyxl.styles import Alignment, Font
 
     sheet.title = GUIDE
-    sheet.column_dimensions["A"].width = 120
+    sheet.column_dimensions["A"].width = GUIDE_WIDTH
     for guide in GUIDES:
         for place, text in enumerate(guide.read_text("utf-8").splitlines()):
             sheet.append([text])
             cell = sheet.cell(sheet.max_row, 1)
             cell.alignment = Alignment(wrap_text=True, vertical="top")
-            cell.font = Font(bold=place == 0, size=14 if place == 0 else 11)
+            cell.font = Font(FONT, 14 if place == 0 else 11, bold=place == 0)
+            set_height(sheet, [(text, GUIDE_WIDTH)])
         sheet.append([None])
     sheet.append([f"{SHEET_ID}: {sheet_id}"])
     fit_page(sheet)
@@ -77,9 +85,10 @@ def fill_answers(sheet: Any, rows: list[AnswerRow]) -> None:
     sheet.append([title for title, _ in columns])
     for place, (_, width) in enumerate(columns, 1):
         sheet.column_dimensions[get_column_letter(place)].width = width
-        sheet.cell(1, place).font = Font(bold=True)
+        sheet.cell(1, place).font = Font(FONT, 11, bold=True)
         sheet.cell(1, place).fill = PatternFill("solid", fgColor="DDE6F0")
         sheet.cell(1, place).alignment = Alignment(wrap_text=True, vertical="center", horizontal="center")
+    set_height(sheet, [(title, width) for title, width in columns])
     thin, thick = Side("thin", "BBBBBB"), Side("medium", "444444")
     for place, row in enumerate(rows, 2):
         texts = (row.number, cell_text(row.question), row.letter, cell_text(row.answer) or EMPTY_ANSWER)
@@ -92,11 +101,22 @@ def fill_answers(sheet: Any, rows: list[AnswerRow]) -> None:
                     cell.data_type = "s"  # a text that begins with = is no formula
             is_text = column in (2, 4, len(columns))
             cell.alignment = Alignment("left" if is_text else "center", "top", wrap_text=True)
+            cell.font = Font(FONT, 11)
             cell.border = Border(thin, thin, thick if new_question else thin, thin)
+        set_height(sheet, [(str(text), width) for text, (_, width) in zip(texts, COLUMNS_BEFORE)])
     add_choices(sheet, len(rows) + 1)
     sheet.freeze_panes = "A2"
     sheet.print_title_rows = "1:1"
     fit_page(sheet)
+
+
+def set_height(sheet: Any, texts: list[tuple[str, int]]) -> None:
+    """Room in the last row for its longest text, of {(text, width of its column)}: not every program makes it
+    by itself."""
+    num_lines = max(
+        sum(max(1, math.ceil(len(line) / width)) for line in text.split("\n")) for text, width in texts
+    )
+    sheet.row_dimensions[sheet.max_row].height = min(LINE_POINTS * num_lines + 3, MAX_POINTS)
 
 
 def add_choices(sheet: Any, last_row: int) -> None:

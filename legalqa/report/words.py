@@ -52,6 +52,12 @@ PLOT_WORDS = {
         "shared": "shared questions: {}", "first_models": "the first {} models of {}",
         "untimed": "time not measured: {}"},
 }
+CRITERIA_NAMES = {
+    "ru": {"correctness": "Правильность", "completeness": "Полнота", "citations": "Ссылки",
+           "clarity": "Ясность", "mean": "Среднее"},
+    "en": {"correctness": "Correctness", "completeness": "Completeness", "citations": "Citations",
+           "clarity": "Clarity", "mean": "Mean"},
+}
 # fmt: on
 
 
