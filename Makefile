@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY = .venv/bin/python
 DEMO_ROWS = 100
 
-.PHONY: setup export-packages demo demo-law test test-fast lint train benchmark plots report chat clean
+.PHONY: setup export-packages demo dpo demo-law test test-fast lint train benchmark plots report chat clean
 
 setup: .venv/installed
 
@@ -52,6 +52,19 @@ demo-law: setup
 	$(PY) generate_plots.py --plots-dir plots_law
 	$(PY) generate_report.py --plots-dir plots_law --report-file RESULTS_LAW.md
 
+# After make demo: pairs of a right and a wrong answer, DPO on them, both adapters on all validation rows, the
+# difference (the last two results), then base, tuned and tuned + DPO beside each other.
+dpo: export CUDA_VISIBLE_DEVICES =
+dpo: setup
+	$(PY) prepare_pairs.py --profile demo
+	$(PY) train_dpo.py --profile demo --overwrite
+	$(PY) benchmark.py --profile demo --model finetuned_demo --num-samples all
+	$(PY) benchmark.py --profile demo --model finetuned_demo_dpo --num-samples all
+	$(PY) benchmark.py --compare $$(ls logs/benchmark_*.json | tail -2)
+	$(PY) benchmark.py --compare
+	$(PY) generate_plots.py
+	$(PY) generate_report.py
+
 test: setup
 	$(PY) -m pytest -q
 
@@ -81,4 +94,4 @@ chat: setup
 
 # Checkpoints, adapters and the converted demo model; logs, plots and RESULTS.md stay.
 clean:
-	rm -rf outputs finetuned_demo finetuned_demo_law finetuned_qwen3_8b models unsloth_compiled_cache
+	rm -rf outputs outputs_dpo finetuned_demo finetuned_demo_dpo finetuned_demo_law finetuned_qwen3_8b models unsloth_compiled_cache

@@ -50,7 +50,8 @@ KEYS = ("validation_file", "train_file", "num_samples", "seed", "max_new_tokens"
         "server_timeout_sec", "server_retries", "system_prompt", "load_in_4bit", "max_seq_length", "logs_dir",
         "law_dir", "law_passages", "law_passage_tokens")
 # fmt: on
-TUNED_KINDS = ("adapter", "merged")  # beside them "dpo": an adapter that train_dpo.py went on with
+TUNED_KINDS = ("adapter", "merged")
+DPO_KIND = "dpo"  # an adapter that train_dpo.py went on with
 
 
 def parse_args(argv=None):
@@ -72,7 +73,7 @@ def parse_args(argv=None):
         nargs="*",
         metavar="FILE",
         help="paired difference B - A of two benchmark_*.json (default: the newest base and adapter in "
-        "logs_dir), or of each of many and the first",
+        "logs_dir, and that of DPO if it is scored), or of each of many and the first",
     )
     parser.add_argument(
         "--baseline", metavar="FILE", help="of --compare: the result that the others are compared with"
@@ -179,6 +180,7 @@ def run_server(args, config, rows):
     endpoint = server.find_endpoint(args.server, args.model, config)
     settings = resolve(cli.given_flags(args), {}, config)
     decoding, seed = settings.decoding, config["seed"]
+    rows, law = add_passages(endpoint.model, settings, config, rows)
     print(
         f"model {endpoint.model} at {endpoint.url}; {len(rows)} rows, {config['concurrency']} at a time, "
         f"{decoding.max_new_tokens} tokens at most",
@@ -187,7 +189,10 @@ def run_server(args, config, rows):
         sep="\n",
         file=sys.stderr,
     )
-    chats = [server.as_key(prompt.chat_messages(row, settings.system_prompt)) for row in rows]
+    chats = [
+        server.as_key(prompt.chat_messages(row, settings.system_prompt, turn=prompt.whole_turn))
+        for row in rows
+    ]
     answers = Answers(server.answers_file(config["logs_dir"], endpoint, decoding, seed))
     server.answer_all(endpoint, chats, decoding, seed, config["concurrency"], answers)
     lines = [answers.made[text_sha256(chat)] for chat in chats]
@@ -207,6 +212,7 @@ def run_server(args, config, rows):
         },
         "decoding": asdict(decoding),
         "engine": "server",
+        "law": law,
     }
     return samples, about, answers.path
 
@@ -231,18 +237,18 @@ def model_facts(name):
     which run."""
     saved, kind = AdapterSettings.load(name), "base"
     if is_adapter(name):
-        kind, base_model = "dpo" if saved.pairs_sha256 else "adapter", check_adapter(name)
+        kind, base_model = DPO_KIND if saved.pairs_sha256 else "adapter", check_adapter(name)
         sha256 = fingerprint(name)
     elif is_merged(name):
         kind, base_model = "merged", saved.base_model
         sha256 = saved.merged_adapter_sha256 or fingerprint(name)
-    tuned = kind != "base"
-    return {
-        "model": Path(name).name if Path(name).exists() else name,
-        "kind": kind,
-        "base_model": base_model if tuned else name,
-        "adapter": {"path": str(name), "sha256": sha256, "run": saved.run} if tuned else None,
-    }
+    facts = {"model": Path(name).name if Path(name).exists() else name, "kind": kind}
+    if kind == "base":
+        return {**facts, "base_model": name, "adapter": None}
+    adapter = {"path": str(name), "sha256": sha256, "run": saved.run}
+    if kind == DPO_KIND:
+        adapter["from_run"] = saved.from_run
+    return {**facts, "base_model": base_model, "adapter": adapter}
 
 
 def read_predictions(path):
@@ -262,6 +268,18 @@ def newest_of_kind(logs_dir, *kinds):
     )
 
 
+def newest_of_each(logs_dir):
+    """[base model, tuned one] and, where it was scored, the adapter with which DPO went on from the tuned
+    one."""
+    paths = [newest_of_kind(logs_dir, *kinds) for kinds in (("base",), TUNED_KINDS)]
+    run = (read_json(paths[1])["meta"].get("adapter") or {}).get("run")
+    for path in sorted(Path(logs_dir).glob("benchmark_*.json"), reverse=True):
+        meta = read_json(path).get("meta", {})
+        if run and meta.get("kind") == DPO_KIND and (meta.get("adapter") or {}).get("from_run") == run:
+            return [*paths, str(path)]
+    return paths
+
+
 def log_folder(args, config):
     """Where the result goes."""
     return Path(args.output).parent if args.output else Path(config["logs_dir"])
@@ -269,7 +287,7 @@ def log_folder(args, config):
 
 def compare(args, config, console):
     """Score nothing: read results, print and save B minus A, or each of many minus the first."""
-    paths = args.compare or [newest_of_kind(config["logs_dir"], *kinds) for kinds in (("base",), TUNED_KINDS)]
+    paths = args.compare or newest_of_each(config["logs_dir"])
     paths = comparison.baseline_first(paths, args.baseline)
     if len(paths) == 1:
         raise UserError("--compare takes two files or none, or more than two, not 1")
@@ -362,7 +380,7 @@ def main(argv=None):
     if generation:
         tables.print_generation(generation)
     print(f"written    {path}")
-    if about["kind"] in (*TUNED_KINDS, "dpo"):
+    if about["kind"] in (*TUNED_KINDS, DPO_KIND):
         print(
             f"next       {runlog.command('benchmark.py', '--model', about['base_model'])}   "
             "(the base on the same rows, then --compare)"

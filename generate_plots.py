@@ -1,8 +1,7 @@
 """Draw the pictures of a run from its logs: loss, learning rate, scores, languages, citations, speed.
 
 Reads   logs/metrics_<run>.json, or logs/history_<run>.jsonl of a run that is going on or died,
-        logs/config_<run>.json, logs/benchmark_*.json and a comparison of many, logs/models_*.json; with
-        --history what another Trainer left
+        logs/config_<run>.json and logs/benchmark_*.json; with --history what another Trainer left
 Writes  plots/*.png; the logs of a picture are named in its corner and in its PNG metadata (key Source)
 
   python generate_plots.py                                                the newest run
@@ -11,10 +10,8 @@ Writes  plots/*.png; the logs of a picture are named in its corner and in its PN
   python generate_plots.py --history trainer_state.json                   a run of another tool
 """
 
-import functools
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from legalqa import cli
@@ -22,7 +19,7 @@ from legalqa.errors import UserError
 from legalqa.report import figures
 from legalqa.report.figures import CannotDraw
 from legalqa.report.logs import RunLogs, Shelf, choose
-from legalqa.report.pictures import COMPARISON_PICTURES, PICTURES
+from legalqa.report.pictures import pictures_of
 from legalqa.report.trainer_logs import read_trainer_log
 from legalqa.report.words import checked_language
 
@@ -65,26 +62,14 @@ def chosen_runs(args, logs_dir: str) -> list[RunLogs]:
     return runs
 
 
-def of_runs(runs: list[RunLogs], language: str) -> dict[str, Callable]:
-    """{name of a picture: what draws it and names its logs}."""
-    draws: dict[str, Callable] = {
-        name: functools.partial(draw, runs, language) for name, draw in PICTURES.items()
-    }
-    comparison = next((run.models for run in runs if run.models), None)
-    if comparison:
-        for name, draw in COMPARISON_PICTURES.items():
-            draws[name] = functools.partial(draw, comparison, language)
-    return draws
-
-
-def draw_all(draws: dict[str, Callable], plots_dir: str) -> int:
+def draw_all(runs: list[RunLogs], plots_dir: str, language: str) -> int:
     """Write every picture that has something to show, say why another has not; how many were written."""
     figures.use_style()
     num_drawn = 0
-    for name, draw in draws.items():
+    for name, draw in pictures_of(runs).items():
         path = Path(plots_dir) / f"{name}.png"
         try:
-            figure, logs = draw()
+            figure, logs = draw(runs, language)
         except CannotDraw as reason:
             stale = "; the file of that name is of other logs" if path.exists() else ""
             print(f"{path}  not drawn: {reason}{stale}", file=sys.stderr)
@@ -100,15 +85,15 @@ def main(argv=None):
     args = parse_args(argv)
     config = cli.effective_config(args)
     language = checked_language(config["language"])
-    draws = of_runs(chosen_runs(args, config["logs_dir"]), language)
-    num_drawn = draw_all(draws, config["plots_dir"])
+    runs = chosen_runs(args, config["logs_dir"])
+    num_drawn = draw_all(runs, config["plots_dir"], language)
     if not num_drawn:
         where = ", ".join(args.history) or config["logs_dir"]
         raise UserError(
             f"nothing to draw in {where}: no training steps and no benchmark; run: python train_8b.py"
         )
     print(
-        f"{num_drawn} of {len(draws)} pictures in {time.perf_counter() - started:.1f} s; "
+        f"{num_drawn} of {len(pictures_of(runs))} pictures in {time.perf_counter() - started:.1f} s; "
         "next: python generate_report.py"
     )
 

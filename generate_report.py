@@ -10,6 +10,7 @@ Writes  RESULTS.md, from templates/report.LANGUAGE.md.j2; under every table stan
   python generate_report.py --check             exit code 1 when RESULTS.md is not what the logs say
 """
 
+import functools
 import os
 import re
 import shlex
@@ -26,7 +27,7 @@ from legalqa.report.conclusions import lookup
 from legalqa.report.logs import Log, RunLogs, Shelf, choose, warn
 from legalqa.report.markdown import ABSENT, as_markdown, code
 from legalqa.report.numbers import number, plural
-from legalqa.report.pictures import COMPARISON_PICTURES, PICTURES, TRAINING_PICTURES
+from legalqa.report.pictures import COMPARISON_PICTURES, PICTURES, TRAINING_PICTURES, pictures_of
 from legalqa.report.words import CRITERIA_NAMES, LANGUAGE_NAMES, PLOT_WORDS, checked_language
 from legalqa.scoring.comparison import in_order
 from legalqa.scoring.metric_table import MAIN_SCORES, METRICS, metric_names
@@ -60,8 +61,9 @@ def is_same_questions(logs: RunLogs) -> bool:
     return ids[0] == ids[-1] if ids else True
 
 
-def render_report(logs: RunLogs, language: str, pictures: dict[str, str], act_titles: dict[str, str]) -> str:
-    """The report's text: a function of the logs, the pictures' {name: path}, the acts' {id: title}."""
+@functools.cache
+def report_template(language: str):
+    """Compiled once: that takes longer than the rest of a report."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -73,13 +75,20 @@ def render_report(logs: RunLogs, language: str, pictures: dict[str, str], act_ti
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    return environment.get_template(f"report.{language}.md.j2")
+
+
+def render_report(logs: RunLogs, language: str, pictures: dict[str, str], act_titles: dict[str, str]) -> str:
+    """The report's text: a function of the logs, the pictures' {name: path}, the acts' {id: title}."""
     cells, benchmark = Cells(logs, act_titles, language), logs.benchmark
+    dpo = Cells(logs.dpo, act_titles, language) if logs.dpo else None
     best, worst = examples(benchmark) if benchmark else ([], [])
-    text = environment.get_template(f"report.{language}.md.j2").render(
+    text = report_template(language).render(
         logs=logs,
         row=cells.row,
         value=cells.value,
         score=cells.score,
+        dpo=dpo,
         difference=cells.difference,
         side=cells.side,
         reference=cells.reference,
@@ -131,13 +140,15 @@ def shown_in(name: str, logs: RunLogs) -> tuple[Log | None, ...]:
     """The logs that a picture is drawn from."""
     if name in COMPARISON_PICTURES:
         return (logs.models,)
+    if name == "dpo" and logs.dpo:
+        return (logs.dpo.metrics, logs.dpo.history)
     return (logs.metrics, logs.history) if name in TRAINING_PICTURES else (logs.base, logs.benchmark)
 
 
 def current_pictures(plots_dir: str, logs: RunLogs, report_file: Path) -> dict[str, str]:
     """{name: path for a link} of the pictures drawn from these very logs; others are named on stderr."""
     pictures = {}
-    for name in (*PICTURES, *COMPARISON_PICTURES):
+    for name in pictures_of([logs]):
         path = Path(plots_dir) / f"{name}.png"
         if not path.exists():
             continue
@@ -149,6 +160,13 @@ def current_pictures(plots_dir: str, logs: RunLogs, report_file: Path) -> dict[s
                 f"{path} was not drawn from the logs of this report: left out; run: python generate_plots.py"
             )
     return pictures
+
+
+def named_logs(logs: RunLogs) -> list[tuple[str, Log | None]]:
+    """[(stage, its log)], those of DPO too."""
+    own = [(stage, log) for stage, log in logs._asdict().items() if stage != "dpo"]
+    of_dpo = logs.dpo._replace(base=None)._asdict() if logs.dpo else {}
+    return own + [(f"dpo {stage}", log) for stage, log in of_dpo.items()]
 
 
 def next_command(logs: RunLogs) -> str:
@@ -188,10 +206,10 @@ def main(argv=None):
     if args.check:
         return check(report_file, text)
     write_text(report_file, text)
-    for stage, log in logs._asdict().items():
+    for stage, log in named_logs(logs):
         if log:
             print(f"{stage:<10} {log.name}")
-    num_pictures = len(PICTURES) + (len(COMPARISON_PICTURES) if logs.models else 0)
+    num_pictures = len(pictures_of([logs]))
     print(
         f"{report_file} written with {len(pictures)} of {num_pictures} pictures; next: {next_command(logs)}"
     )

@@ -14,7 +14,6 @@ Writes  combined_data/pairs.jsonl, combined_data/pairs.json (what made them, cou
   python prepare_pairs.py --hard-negatives 0             the model's own answers alone
 """
 
-import dataclasses
 import random
 import sys
 from collections import Counter
@@ -70,13 +69,6 @@ def read_rows(config):
             f"{config['train_file']}: every row asks what a row of {config['validation_file']} asks"
         )
     return random.Random(config["seed"]).sample(rows, len(rows))
-
-
-def sampling_settings(name, config, flags) -> AnswerSettings:
-    """How the adapter answers, but at `sample_temperature`."""
-    settings = answer_settings(name, config, flags)
-    decoding = dataclasses.replace(settings.decoding, temperature=config["sample_temperature"])
-    return dataclasses.replace(settings, decoding=decoding)
 
 
 def sample_answers(name, config, rows, settings: AnswerSettings) -> tuple[list[list[Line]], str, list[Path]]:
@@ -171,7 +163,7 @@ def main(argv=None):
     check_closed_book(name)
     rows = read_rows(config)
     asked = rows[: config["pair_rows"]]
-    settings = sampling_settings(name, config, flags)
+    settings = answer_settings(name, config, {**flags, "temperature": config["sample_temperature"]})
     with runlog.new_run(config["logs_dir"]) as run:
         libraries.log_to(Path(config["logs_dir"]) / f"pairs_{run}.log", args.verbose)
         lines, prompt_sha256, files = sample_answers(name, config, asked, settings)

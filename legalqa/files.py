@@ -110,8 +110,9 @@ def text_sha256(text: str) -> str:
 
 
 @contextlib.contextmanager
-def lock(folder: PathLike) -> Iterator[None]:
-    """One run at a time in `folder`, while the block runs: the second gets a UserError that names the owner.
+def lock(folder: PathLike, wait: bool = False) -> Iterator[None]:
+    """One run at a time in `folder`, while the block runs: the second gets a UserError that names the owner,
+    or waits.
 
     Held by the file `folder`.lock. The kernel takes the lock from a process that dies, however it dies, so
     the file that a killed run leaves is no obstacle."""
@@ -120,7 +121,7 @@ def lock(folder: PathLike) -> Iterator[None]:
     path = beside(folder, ".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(path, blocking=False).acquire()
+        held = FileLock(path, blocking=wait).acquire()
     except Timeout as error:
         owner = path.read_text("utf-8").strip() if path.is_file() else ""
         raise UserError(

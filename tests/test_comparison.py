@@ -18,7 +18,7 @@ import generate_report
 from legalqa.errors import UserError
 from legalqa.report import figures
 from legalqa.report.comparison_plots import quality_speed
-from legalqa.report.logs import Log
+from legalqa.report.logs import Log, RunLogs
 from legalqa.scoring.comparison import billions, in_order, labels_of, read_results
 from legalqa.scoring.metric_table import METRICS
 from legalqa.scoring.results import ModelsLog
@@ -238,7 +238,7 @@ def test_models_without_times_have_no_speed_picture(tmp_path):
     with pytest.raises(
         figures.CannotDraw, match="fewer than two of the compared results have generation times"
     ):
-        quality_speed(log, "ru")
+        quality_speed([RunLogs(models=log)], "ru")
 
 
 def test_names_do_not_cover_each_other():
@@ -253,7 +253,7 @@ def test_names_do_not_cover_each_other():
         for i, (seconds, mean) in enumerate(heap)
     ]
     log = Log("logs/models_x.json", "x", {"meta": {"num_shared": 20, "num_unnamed": 20}, "models": models})
-    figure, _ = quality_speed(log, "en")
+    figure, _ = quality_speed([RunLogs(models=log)], "en")
     renderer = FigureCanvasAgg(figure).get_renderer()
     for axes in figure.axes:
         boxes = [text.get_window_extent(renderer) for text in axes.texts]

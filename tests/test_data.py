@@ -1,5 +1,6 @@
 """The committed rows: format, counts, languages, articles that exist, no leak from train into validation."""
 
+import functools
 import json
 import re
 import statistics
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import prepare_data
 from legalqa.data import records
 from legalqa.law.acts import article_exists
 from legalqa.law.citations import parse_citations
@@ -17,6 +19,9 @@ from legalqa.scoring.metrics import words
 DATA = Path(__file__).resolve().parent.parent / "combined_data"
 TRAIN, VALIDATION = (records.read_records(DATA / f"{name}.jsonl") for name in ("train", "validation"))
 ROWS = TRAIN + VALIDATION
+
+
+cited = functools.cache(parse_citations)
 
 
 def article(row):
@@ -75,7 +80,7 @@ def test_no_template_feel():
 def test_every_source_and_every_cited_article_exists():
     for row in ROWS:
         assert article_exists(*article(row)) is True, row
-        for citation in parse_citations(row["output"]):
+        for citation in cited(row["output"]):
             assert article_exists(citation.act, citation.article) is not False, (citation, row)
 
 
@@ -83,7 +88,7 @@ def test_answers_name_their_norm():
     def names_it(row):
         return any(
             found.article == row["source"]["article"] and found.act in (None, row["source"]["act"])
-            for found in parse_citations(row["output"])
+            for found in cited(row["output"])
         )
 
     assert sum(map(names_it, ROWS)) == len(ROWS)
@@ -95,15 +100,15 @@ def test_seen_article_is_true_and_half():
     assert 0.45 <= sum(row["seen_article"] for row in VALIDATION) / len(VALIDATION) <= 0.55
 
 
-def test_check_passes_and_finds_a_leak(run_script, tmp_path):
-    done = run_script("prepare_data.py", "--check")
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_check_finds_a_leak(tmp_path, capsys):
+    """That the files as they are pass is in test_prepare_data.py."""
     leaking = tmp_path / "validation.jsonl"
     leaking.write_text(
         "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in VALIDATION + TRAIN[:1]), "utf-8"
     )
-    done = run_script("prepare_data.py", "--check", "--validation-file", leaking)
-    assert done.returncode == 1 and "question of train in validation: 1: " in done.stdout
+    files = ["--train-file", str(DATA / "train.jsonl"), "--validation-file", str(leaking)]
+    assert prepare_data.main(["--check", *files]) == 1
+    assert "question of train in validation: 1: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

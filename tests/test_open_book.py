@@ -7,8 +7,10 @@ import re
 
 import garden
 import pytest
+from chat_server import ChatServer, completion, question_of
 from conftest import folders
 
+import benchmark
 import prepare_law
 from legalqa.chat import commands, remarks
 from legalqa.chat.dialogue import Question, Turn
@@ -86,6 +88,7 @@ def test_a_row_gets_the_passages_that_the_search_finds(book, question, article):
     assert found.found[0].language == ("kk" if "қ" in question.lower() else "ru")
 
 
+@pytest.mark.slow
 def test_many_rows_get_what_each_gets_alone(book, monkeypatch):
     alone = [book.add(row) for row in ROWS]
     trained = training_rows(ROWS, book, 0.9, 1)
@@ -168,6 +171,7 @@ def test_the_saved_index_is_taken_as_it_is_while_the_texts_are_the_same(law_dir,
     try:
         path.write_bytes(before + before.splitlines(keepends=True)[0].replace(b'"1"', b'"21"'))
         assert LawIndex.open_saved(law_dir) is None
+        assert LawIndex.open_saved(tmp_path) is None
     finally:
         path.write_bytes(before)
 
@@ -367,6 +371,28 @@ def test_sources_are_named_with_their_titles_and_what_the_answer_cites(law_dir, 
     assert all(line.mark == " " for line in lines[1:])
     assert turn.as_json("m")["passages"][0] == {"act": garden.ACT, "article": "4", "title": "Выгул собак"}
     assert remarks.source_lines("kk", turn)[0].text.startswith("«Қалалық бақтар туралы» заңның 4-бабы. ")
+
+
+# ---------------------------------------------------------------- a model behind a server
+
+
+def test_a_served_model_gets_the_same_passages(law_dir, train_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    row = {"instruction": "Скажите, нужен ли собаке поводок?", "input": "", "output": ROWS[1]["output"]}
+    validation = garden.write_rows(tmp_path / "validation.jsonl", [row])
+    with ChatServer(lambda number, body: completion(ROWS[1]["output"])) as endpoint:
+        flags = ("--server", endpoint.url, "--validation-file", validation, "--train-file", train_file)
+        flags += ("--law-dir", law_dir, "--law-passages", 1, "--law-passage-tokens", 8)
+        flags += ("--num-samples", "all", "--logs-dir", tmp_path)
+        benchmark.main(list(map(str, flags)))
+        assert question_of(endpoint.asked[0]) == (
+            f"{row['instruction']}\n\nНормы, которые могут относиться к вопросу:\n"
+            "1. ст. 4 Закона РК «О городских садах». Выгул собак. Собаку…"
+        )
+    (log,) = tmp_path.glob("benchmark_*.json")
+    result = json.loads(log.read_text("utf-8"))
+    assert result["meta"]["law"]["passages"] == 1
+    assert result["samples"][0]["scores"]["citation_supported"] == 1
 
 
 # ---------------------------------------------------------------- the stages, on a tiny model

@@ -48,7 +48,7 @@ def line_at(axes, label):
 
 def visible_texts(figure):
     """(text, box in pixels) of everything written on a drawn figure."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     found = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
     for axes in figure.findobj(lambda artist: hasattr(artist, "xaxis") and hasattr(artist, "get_title")):
         found += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
@@ -83,7 +83,23 @@ SCENES = {
 
 
 @pytest.mark.parametrize(
-    "scene, language", [*((scene, "ru") for scene in SCENES), ("one run", "en"), ("NaN and resumed", "en")]
+    "scene, language",
+    [
+        ("one run", "ru"),
+        ("NaN and resumed", "en"),
+        ("died", "ru"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [
+                ("base alone", "ru"),
+                ("few points", "ru"),
+                ("NaN and resumed", "ru"),
+                ("two runs", "ru"),
+                ("four runs", "ru"),
+                ("one run", "en"),
+            ]
+        ),
+    ],
 )
 def test_no_text_covers_another_or_leaves_the_figure(scene, language):
     names, run = SCENES[scene]
@@ -326,6 +342,7 @@ def test_two_runs_are_told_apart():
     assert labels[0].startswith("20260301_100000: ") and labels[1].startswith("20260304_090000: ")
 
 
+@pytest.mark.slow
 def test_command_writes_every_picture_twice_the_same(tmp_path, capsys):
     for folder in ("one", "two"):
         generate_plots.main(["--logs-dir", str(FIXTURES / "logs"), "--plots-dir", str(tmp_path / folder)])

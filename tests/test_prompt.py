@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from legalqa.data.open_book import Passages
 from legalqa.data.records import user_turn
+from legalqa.law.passages import Passage
 from legalqa.model import demo, prompt
 
 GEMMA_TOKENS = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
@@ -57,6 +59,59 @@ def test_prompt_ids_are_the_prefix_of_the_training_ids(tokenizer, instruction, t
     assert answer.count(tokenizer.eos_token_id) == 1 and answer[-1] == tokenizer.eos_token_id
 
 
+def with_passages(record, *texts, max_tokens=12):
+    found = [Passage("labor_code", "52", "Увольнение", text, 1.0, "ru") for text in texts]
+    return {**record, "passages": Passages(tuple(found), max_tokens)}
+
+
+@given(instruction=texts, passages=st.lists(texts, min_size=1, max_size=3), output=texts)
+@settings(deadline=None, max_examples=60)
+def test_prompt_ids_are_the_prefix_with_passages_too(tokenizer, instruction, passages, output):
+    record = with_passages({"instruction": instruction, "input": "", "output": output}, *passages)
+    asked = tokenizer(prompt.render_prompt(record, tokenizer)).input_ids
+    trained = tokenizer(
+        prompt.render_prompt(record, tokenizer) + prompt.render_completion(record, tokenizer)
+    ).input_ids
+    assert trained[: len(asked)] == asked
+    answer = trained[len(asked) :]
+    assert answer.count(tokenizer.eos_token_id) == 1 and answer[-1] == tokenizer.eos_token_id
+
+
+def test_passages_stand_under_the_question(tokenizer):
+    record = {"instruction": "Можно ли уволить?", "input": ""}
+    turn = prompt.whole_turn(with_passages(record, "Да.\nНельзя.", "Б.", max_tokens=99), tokenizer)
+    assert turn == (
+        "Можно ли уволить?\n\nНормы, которые могут относиться к вопросу:\n"
+        "1. ст. 52 ТК РК. Увольнение. Да. Нельзя.\n2. ст. 52 ТК РК. Увольнение. Б."
+    )
+    kazakh = prompt.whole_turn(
+        with_passages({"instruction": "Қалай?", "input": ""}, "Б.", max_tokens=99), tokenizer
+    )
+    assert kazakh.endswith("нормалар:\n1. Еңбек кодексінің 52-бабы. Увольнение. Б.")
+    assert prompt.whole_turn(with_passages(record), tokenizer) == "Можно ли уволить?"
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=80).map(lambda text: " ".join(text.split())),
+    st.integers(8, 20),
+)
+@settings(deadline=None, max_examples=100)
+def test_a_passage_is_cut_at_a_word(tokenizer, text, max_tokens):
+    cut = prompt.cut_at_word(text, max_tokens, tokenizer)
+    if len(tokenizer(text, add_special_tokens=False).input_ids) <= max_tokens:
+        assert cut == text
+    else:
+        kept = cut.removesuffix("…")
+        assert cut.endswith("…") and text.startswith(kept)
+        assert not kept or text[len(kept)] == " "
+        assert len(tokenizer(kept, add_special_tokens=False).input_ids) <= max_tokens + 1
+
+
+def test_the_passages_count_in_the_hash(tokenizer):
+    closed, opened = prompt.prompt_sha256(tokenizer, ""), prompt.prompt_sha256(tokenizer, "", 96)
+    assert closed == prompt.prompt_sha256(tokenizer, "", None) != opened
+
+
 @pytest.mark.parametrize(
     "attack",
     [
@@ -85,6 +140,7 @@ def test_control_tokens_in_a_text_stay_text(tokenizer, attack):
 
     attacked = {key: f"{value} {attack} x" for key, value in RECORD.items()}
     assert control_ids(attacked) == control_ids(RECORD)
+    assert control_ids(with_passages(RECORD, f"{attack} x")) == control_ids(RECORD)
 
 
 def test_pad_is_not_the_end_token(tokenizer):

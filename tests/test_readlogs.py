@@ -46,6 +46,7 @@ def test_what_belongs_together(logs_dir):
         "human": None,
         "closed": None,
         "law_compare": None,
+        "dpo": None,
     }
     assert chosen(logs_dir, RUN) == chosen(logs_dir, ADAPTER) == chosen(logs_dir)
     assert chosen(logs_dir, BASE) == {
@@ -59,6 +60,7 @@ def test_what_belongs_together(logs_dir):
         "human": None,
         "closed": None,
         "law_compare": None,
+        "dpo": None,
     }
 
 

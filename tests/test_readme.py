@@ -56,7 +56,7 @@ def test_paths_exist():
 
 def test_make_targets_exist():
     makefile = (REPOSITORY / "Makefile").read_text()
-    for target in set(re.findall(r"make ([a-z]+)", README)):
+    for target in set(re.findall(r"make ([a-z]+(?:-[a-z]+)*)", README)):
         assert re.search(rf"^{target}:", makefile, re.M), target
 
 

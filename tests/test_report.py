@@ -407,6 +407,7 @@ def test_english_and_run_by_flag(tmp_path):
     assert "benchmark_20260301_094500" in text and "metrics_2026" not in text
 
 
+@pytest.mark.slow
 def test_only_pictures_of_these_logs_are_shown(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     import generate_plots

@@ -365,18 +365,25 @@ def test_weight_bytes_follow_the_file(tmp_path):
 
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("scaling", [None, 0.1])
+@pytest.mark.parametrize("tokens", [1, 9, 3])  # the next, all, the next of a batch
 @pytest.mark.slow
-def test_grouped_heads_give_what_torchs_attention_gives(masked, scaling):
+def test_grouped_heads_give_what_torchs_attention_gives(masked, scaling, tokens):
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     module = types.SimpleNamespace(num_key_value_groups=4, is_causal=True, training=False)
-    query, key, value = torch.randn(3, 8, 1, 16), torch.randn(3, 2, 9, 16), torch.randn(3, 2, 9, 16)
-    mask = torch.ones(3, 1, 1, 9, dtype=torch.bool)
-    mask[0, :, :, :4] = False  # padding on the left
+    query, key, value = torch.randn(3, 8, tokens, 16), torch.randn(3, 2, 9, 16), torch.randn(3, 2, 9, 16)
+    query.requires_grad_()
+    mask = torch.ones(tokens, 9, dtype=torch.bool).tril(9 - tokens).repeat(3, 1, 1, 1)
+    mask[0, :, :, 6:] = mask[1, :, :, :1] = False  # padding on the right, on the left
     arguments = (module, query, key, value, mask if masked else None)
     ours, _ = attention.attend(*arguments, scaling=scaling)
-    assert torch.allclose(ours, sdpa_attention_forward(*arguments, scaling=scaling)[0], atol=1e-5)
+    (our_gradient,) = torch.autograd.grad(ours[2].square().sum(), query)
+    theirs, _ = sdpa_attention_forward(*arguments, scaling=scaling)
+    (their_gradient,) = torch.autograd.grad(theirs[2].square().sum(), query)
+    assert torch.allclose(ours[[0, 2]], theirs[[0, 2]], atol=1e-5)
+    assert torch.allclose(our_gradient, their_gradient, atol=1e-4)
+    assert ours.isfinite().all()  # also of a padding token that sees nothing
 
 
 @pytest.mark.parametrize("dtype, name", [("bfloat16", attention.NAME), ("float32", "sdpa")])
@@ -397,7 +404,7 @@ def test_heads_are_grouped_where_that_is_faster(dtype, name):
     made = made.to(getattr(torch, dtype))
     ids = torch.arange(6)[None]
     before = made.generate(ids, max_new_tokens=4, do_sample=False, pad_token_id=0, eos_token_id=49)
-    attention.use_grouped_decoding(made)
+    attention.use_grouped_attention(made)
     assert made.config._attn_implementation == name
     after = made.generate(ids, max_new_tokens=4, do_sample=False, pad_token_id=0, eos_token_id=49)
     assert torch.equal(before, after)

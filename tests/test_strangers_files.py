@@ -9,7 +9,6 @@ import datetime
 import errno
 import gzip
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -115,6 +114,7 @@ def test_an_input_that_all_rows_share_does_not_make_them_one_group(tmp_path, pre
 # ---- 2. No git; advice that fits the error
 
 
+@pytest.mark.slow
 def test_without_git_the_facts_are_null_and_nothing_stops(tmp_path, run_script):
     source = write_jsonl(tmp_path / "raw.jsonl", make_rows(30))
     flags = (
@@ -174,24 +174,23 @@ def test_a_missing_program_is_named_as_such(program):
 # ---- 3. Run ids
 
 
-def claim_ids(folder, count, results):
-    for _ in range(count):
-        with runlog.new_run(folder) as run:
-            (folder / f"benchmark_{run}.json").write_text(run)
-            results.put(run)
+CLAIM_IDS = """
+import pathlib, sys
+from legalqa import runlog
+folder = pathlib.Path(sys.argv[1])
+for _ in range(25):
+    with runlog.new_run(folder) as run:
+        (folder / f"benchmark_{run}.json").write_text(run)
+        print(run)
+"""
 
 
 def test_ids_of_runs_at_once_are_unique(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    workers = [context.Process(target=claim_ids, args=(tmp_path, 25, results)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    ids = [results.get(timeout=60) for _ in range(100)]
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
-    assert len(set(ids)) == 100 and len(list(tmp_path.iterdir())) == 100
+    command = [sys.executable, "-c", CLAIM_IDS, str(tmp_path)]
+    workers = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    ids = [run for worker in workers for run in worker.communicate(timeout=60)[0].split()]
+    assert all(worker.returncode == 0 for worker in workers)
+    assert len(ids) == len(set(ids)) == 100 and len(list(tmp_path.iterdir())) == 100
     assert all(path.read_text() in path.name for path in tmp_path.iterdir())
 
 
@@ -486,7 +485,9 @@ def test_parquet_cells(tmp_path):
 # ---- 8. Terminals of other encodings
 
 
-@pytest.mark.parametrize("encoding", ["cp1251", "ascii", "latin-1"])
+@pytest.mark.parametrize(
+    "encoding", ["cp1251", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ascii", "latin-1"))]
+)
 def test_a_terminal_that_lacks_letters(tmp_path, encoding):
     source = write_jsonl(tmp_path / "raw.jsonl", make_rows(40, kazakh=0.6))
     flags = ("--train-file", tmp_path / "t", "--validation-file", tmp_path / "v", "--logs-dir", tmp_path)

@@ -119,7 +119,7 @@ class Chat:
         return say(self.dialogue.language, key, **values)
 
     def tell(self, text: str, style: str | None = None) -> None:
-        self.console.print(text, style=style)
+        self.console.print(terminal.printable(text), style=style)
 
     def tell_pairs(self, pairs: Iterable[tuple[object, object]], styles: Iterable[str] = (), gap: int = 2):
         """Two columns, the second wrapped within itself."""
@@ -128,7 +128,7 @@ class Chat:
         grid = Table.grid(padding=(0, gap))
         grid.add_column(no_wrap=True)
         for (key, value), style in itertools.zip_longest(pairs, styles):
-            grid.add_row(str(key), str(value), style=style)
+            grid.add_row(str(key), terminal.printable(str(value)), style=style)
         self.console.print(grid)
 
     def fit_window(self) -> None:

@@ -123,7 +123,7 @@ class LawIndex:
         sha256 = text_sha256("\n".join([str(FORMAT), file_sha256(PAIRS_FILE), law_sha256, questions_sha256]))
         folder = law_dir / INDEX_FOLDER
         if saved_sha256(folder) != sha256:
-            with lock(folder):
+            with lock(folder, wait=True):
                 if saved_sha256(folder) != sha256:  # another run may have made it while this one waited
                     build(files, list(extra_questions), law_sha256, sha256, folder)
         return cls(law_dir)
@@ -132,8 +132,11 @@ class LawIndex:
     def open_saved(cls, law_dir: str | Path) -> "LawIndex | None":
         """The index that is there, whatever questions it knows; None where there is none of these texts."""
         law_dir = Path(law_dir)
-        index = cls(law_dir) if saved_sha256(law_dir / INDEX_FOLDER) else None
-        return index if index and index.law_sha256 == texts_sha256(sorted(law_dir.glob("*.jsonl"))) else None
+        path = law_dir / INDEX_FOLDER / "index.json"
+        facts = read_json(path) if path.is_file() else {}
+        texts = texts_sha256(sorted(law_dir.glob("*.jsonl")))
+        same = facts.get("format") == FORMAT and facts.get("law_sha256") == texts
+        return cls(law_dir) if same else None
 
     def search(self, question: str, k: int) -> list[Passage]:
         """The k passages nearest to the question, best first; fewer where fewer have a word of it."""
@@ -313,6 +316,7 @@ def build(
     if asked:
         save_bm25(making / "asked", asked, vocabulary, QUESTION_BM25)
     facts = {
+        "format": FORMAT,
         "sha256": sha256,
         "law_sha256": law_sha256,
         "sources": sources,

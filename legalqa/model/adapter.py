@@ -179,9 +179,8 @@ def check_adapter(folder: str | Path) -> str:
         )
     if not (folder / ADAPTER_FILES[1]).is_file():
         raise UserError(
-            f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because "
-            "they can run "
-            "code; train again: python train_8b.py"
+            f"{folder}: {ADAPTER_FILES[1]} is missing; other weight formats are not loaded, because they "
+            "can run code; train again: python train_8b.py"
         )
     AdapterSettings.load(folder)
     return untrusted.lora_settings(folder)[0]
@@ -210,8 +209,7 @@ def check_adapter_applies(language_model: Any, tokenizer: Any, name: str) -> Non
     if torch.equal(tuned, plain):
         raise UserError(
             f"{name}: the adapter was loaded but changes no score: its layers are not those of the base "
-            "model; "
-            "train again: python train_8b.py"
+            "model; train again: python train_8b.py"
         )
 
 
@@ -236,8 +234,7 @@ def check_output(config: Mapping[str, Any], run: str | None, overwrite: bool) ->
     if held.exists() and not is_adapter(held) and not (held.is_dir() and not any(held.iterdir())):
         raise UserError(
             f"--output-dir {config['output_dir']} holds files that are no adapter, and is replaced as a "
-            "whole "
-            "at the end; give another folder"
+            "whole at the end; give another folder"
         )
     if not is_adapter(held):
         return None

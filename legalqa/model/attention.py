@@ -1,18 +1,18 @@
-"""Attention while answering in bfloat16 on a CPU: one new token a row, heads grouped by the keys they share.
+"""Attention in bfloat16 on a CPU: the heads that share keys as a group, in two plain matrix products.
 
-torch's kernel (sdpa) needs the keys copied for each head and is slow for a single bfloat16 query; two plain
-matrix products over the group do without. Tokens per CPU second of Gemma 3 270M on an AMD EPYC, one thread,
-sdpa / eager / grouped: 64 rows 185 / 242 / 346, one row 17.1 / 16.4 / 19.0; in float32 64 rows 219 / 136 /
-180, so there sdpa stays. Whole prompts go through sdpa too, which never holds the full matrix.
+torch's kernel (sdpa) needs the keys copied for each head, is slow for a single bfloat16 query, and its
+backward pass reaches a tenth of the speed of a matrix product. docs/LOG.md has the measurements; in float32
+sdpa is faster, and stays.
 """
 
 from typing import Any
 
-NAME = "grouped_decoding"  # under which transformers knows it
+NAME = "grouped"  # under which transformers knows it
+LARGEST_SCORES = 2**23  # of one call; more go through sdpa, which never holds them all
 
 
-def use_grouped_decoding(language_model: Any) -> None:
-    """From here on the model answers with it, if it is faster than what it would use."""
+def use_grouped_attention(language_model: Any) -> None:
+    """From here on the model computes with it, if it is faster than what it would use."""
     from torch import bfloat16
 
     implementation = language_model.config.get_text_config()._attn_implementation
@@ -35,17 +35,25 @@ def attend(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Any, None]:
-    """As transformers calls it: query (rows, heads, tokens, size), key and value with fewer heads, mask True
-    where a key is seen; the result is (rows, tokens, heads, size)."""
-    from torch import float32, matmul, softmax
+    """As transformers calls it: query (rows, heads, tokens, size), key and value (rows, fewer heads, width,
+    size), mask True where a key is seen, None where all before are; the result is (rows, tokens, heads,
+    size)."""
+    from torch import finfo, float32, matmul, ones, softmax
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     rows, heads, tokens, size = query.shape
-    if tokens > 1:
+    groups, width = key.shape[1:3]
+    is_new = attention_mask is None and tokens > 1  # rows without padding, from their first token
+    if rows * heads * tokens * width > LARGEST_SCORES or (is_new and tokens != width):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
-    grouped = query.reshape(rows, key.shape[1], -1, size)
-    scores = matmul(grouped, key.transpose(2, 3)) * (size**-0.5 if scaling is None else scaling)
+    if is_new:
+        attention_mask = ones(tokens, width, dtype=bool, device=query.device).tril()
+    scaled = query * (size**-0.5 if scaling is None else scaling)
+    scores = matmul(scaled.reshape(rows, groups, -1, size), key.transpose(2, 3))
+    scores = scores.view(rows, heads, tokens, width)
     if attention_mask is not None:
-        scores = scores.masked_fill(~attention_mask, float("-inf"))
+        # Not -inf: of a padding token that sees nothing the shares would be NaN.
+        scores = scores.masked_fill(~attention_mask, finfo(scores.dtype).min)
     shares = softmax(scores, dim=-1, dtype=float32).to(query.dtype)
-    return matmul(shares, value).reshape(rows, 1, heads, size), None
+    mixed = matmul(shares.view(rows, groups, -1, width), value)
+    return mixed.view(rows, heads, tokens, size).transpose(1, 2).contiguous(), None

@@ -6,6 +6,7 @@ think block is part of the prompt, at training as at inference). Its token ids a
 """
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -79,7 +80,7 @@ def end_token(tokenizer: Any) -> str | None:
     return min(found)[1] if found else tokenizer.eos_token
 
 
-def whole_turn(record: Mapping[str, Any], tokenizer: Any) -> str:
+def whole_turn(record: Mapping[str, Any], tokenizer: Any = None) -> str:
     """What the user says, and under it the passages of the law that go with the record, if any."""
     said, passages = user_turn(record), passages_of(record)
     if not passages or not passages.found:
@@ -101,7 +102,10 @@ def passage_line(passage: Passage, language: str, max_tokens: int, tokenizer: An
 
 
 def cut_at_word(text: str, max_tokens: int, tokenizer: Any) -> str:
-    """`text`, or as many of its words as fit into `max_tokens` tokens, and an ellipsis."""
+    """`text`, or as many of its words as fit into `max_tokens` tokens, and an ellipsis. A server's model has
+    its tokenizer to itself: without one a token is taken for three letters."""
+    if tokenizer is None:
+        return textwrap.shorten(text, max(3 * max_tokens, 2), placeholder="…")
     places = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     if len(places) <= max_tokens:
         return text

@@ -198,17 +198,10 @@ def check_fit(language_model: Any, folder: str | Path) -> None:
     layers = {name: layer for name, layer in language_model.named_modules() if hasattr(layer, "in_features")}
     for weight, (_, shape) in tensor_headers(Path(folder) / ADAPTER_WEIGHTS).items():
         name, matrix = weight.removeprefix("base_model.model.").rsplit(".lora_", 1)
-        if name not in layers:
-            reason = "no such layer"
-        elif (
-            matrix == "A.weight"
-            and shape[1] != layers[name].in_features
-            or matrix == "B.weight"
-            and shape[0] != layers[name].out_features
-        ):  # A: rank x in, B: out x rank
-            reason = "another size"
-        else:
+        axis, size = (1, "in_features") if matrix == "A.weight" else (0, "out_features")  # B: out x rank
+        if name in layers and shape[axis] == getattr(layers[name], size):
             continue
+        reason = "another size" if name in layers else "no such layer"
         raise UserError(
             f"{folder}: {name} does not fit the base model ({reason}); it is an adapter of another model"
         )

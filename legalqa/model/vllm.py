@@ -79,9 +79,8 @@ def load(name: str, settings: AnswerSettings, config: Mapping[str, Any]) -> tupl
             results = engine.generate(inputs, sampling, lora_request=adapter, use_tqdm=False)
         except Exception as error:
             raise UserError(
-                f"vLLM failed: {type(error).__name__}: {first_line(error)}; the answers made are kept: "
-                "the same "
-                "command goes on; or --engine unsloth"
+                f"vLLM failed: {type(error).__name__}: {first_line(error)}; the answers made are kept: the "
+                "same command goes on; or --engine unsloth"
             ) from error
         outputs = [result.outputs[0] for result in results]
         return [

@@ -69,6 +69,10 @@ class Cells:
         log = getattr(self.logs, stage)
         return NOT_RUN[self.language] if log is None else self.form(lookup(log, key), kind)
 
+    def log_name(self, stage: str) -> str | None:
+        log = getattr(self.logs, stage)
+        return log.name if log else None
+
     def reference(self, stage: str, key: str, kind: str) -> str:
         return self.form(REFERENCE[stage].get(key), kind)
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from legalqa.report import figures
 from legalqa.report.figures import CannotDraw
-from legalqa.report.logs import Log
+from legalqa.report.logs import Log, RunLogs
 from legalqa.report.numbers import number
 from legalqa.report.words import PLOT_WORDS
 from legalqa.scoring.comparison import in_order
@@ -26,8 +26,14 @@ PLACES = (
 )
 
 
-def model_comparison(log: Log, language: str) -> tuple[object, list[Log]]:
+def comparison_of(runs: list[RunLogs]) -> Log:
+    """The first run's that has one."""
+    return next(run.models for run in runs if run.models)
+
+
+def model_comparison(runs: list[RunLogs], language: str) -> tuple[object, list[Log]]:
     """Means with intervals, a bar a model."""
+    log = comparison_of(runs)
     words, ordered = PLOT_WORDS[language], in_order(log.data["models"])
     models, notes = ordered[: len(COLOURS)], shared_notes(log, language)
     if len(models) < len(ordered):
@@ -76,10 +82,11 @@ def points_of(models: list[ComparedModel], name: str) -> list[Point]:
     return points
 
 
-def quality_speed(log: Log, language: str) -> tuple[object, list[Log]]:
+def quality_speed(runs: list[RunLogs], language: str) -> tuple[object, list[Log]]:
     """A point a model: its score, with the interval, above the seconds that an answer takes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    log = comparison_of(runs)
     words, models = PLOT_WORDS[language], in_order(log.data["models"])
     untimed = [figures.short(model["label"], 24) for model in models if not model["sec_per_answer"]]
     if len(models) - len(untimed) < 2:

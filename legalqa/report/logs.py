@@ -7,6 +7,7 @@ model's benchmark and the comparison are those of the same base model and valida
 import json
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict, get_type_hints
 
@@ -40,6 +41,7 @@ class RunLogs(NamedTuple):
     human: Log | None = None  # ratings by people
     closed: Log | None = None  # closed-book side of an open-book benchmark
     law_compare: Log | None = None  # `benchmark` minus `closed`
+    dpo: "RunLogs | None" = None  # of the DPO run that goes on from this one: its `base` is our `benchmark`
 
 
 # ---- What train_8b.py leaves, as far as plots and report read it
@@ -64,10 +66,18 @@ class BaseModelFacts(TypedDict):
     parameters: Count
 
 
+class FromAdapter(TypedDict):
+    """The adapter that a DPO run goes on from."""
+
+    path: str
+    run: str | None
+
+
 class ConfigMeta(RunMeta):
     device: Device
     data: DataFiles
     base_model: BaseModelFacts
+    from_adapter: NotRequired[FromAdapter]  # of train_dpo.py
 
 
 class ConfigLog(TypedDict):
@@ -104,6 +114,10 @@ class HistoryEntry(TypedDict):
     loss: NotRequired[AnyNumber]
     eval_loss: NotRequired[AnyNumber]
     learning_rate: NotRequired[Amount]
+    margin: NotRequired[AnyNumber]  # these four of DPO
+    accuracy: NotRequired[Amount]
+    eval_margin: NotRequired[AnyNumber]
+    eval_accuracy: NotRequired[Amount]
 
 
 class MetricsMeta(TypedDict):
@@ -266,6 +280,7 @@ def choose(shelf: Shelf, run: str | None = None) -> RunLogs:
     training_runs, benchmark_runs = shelf.runs(*TRAINING_STAGES), shelf.runs("benchmark")
     if not training_runs and not benchmark_runs:
         raise UserError(f"no logs in {shelf.folder}; run: python train_8b.py")
+    run = run and supervised_run(shelf, run)
     if run is not None and run not in training_runs + benchmark_runs:
         known = ", ".join((training_runs + benchmark_runs)[:5])
         raise UserError(f"no run '{run}' in {shelf.folder}; the newest there: {known}")
@@ -276,8 +291,11 @@ def choose(shelf: Shelf, run: str | None = None) -> RunLogs:
         benchmark = shelf.read("benchmark", run)
         owner = trained_by(benchmark, shelf) if benchmark else None
         training_runs = [owner] if owner in training_runs else []
-    logs = training_logs(shelf, training_runs)
-    trained = next((log.run for log in logs if log), None)
+    supervised = (name for name in training_runs if from_run(shelf, name) is None)
+    logs = training_logs(shelf, supervised)
+    if not any(logs):
+        logs = training_logs(shelf, training_runs)
+    trained = next((log.run for log in (logs.config, logs.metrics, logs.history) if log), None)
     benchmark = benchmark or adapter_benchmark(shelf, trained, benchmark_runs, asked=run is not None)
     if benchmark and benchmark.data["meta"]["kind"] == "base":
         base, benchmark = benchmark, None
@@ -285,6 +303,7 @@ def choose(shelf: Shelf, run: str | None = None) -> RunLogs:
     logs = logs._replace(benchmark=benchmark, base=base, compare=comparison(shelf, base, benchmark))
     if benchmark and benchmark.data["meta"].get("law"):
         logs = logs._replace(**closed_book(shelf, benchmark)._asdict())
+    logs = logs._replace(dpo=dpo_logs(shelf, trained, benchmark))
     benchmarks = [log for log in (benchmark, base) if log]
     logs = logs._replace(
         models=newest_of_many(shelf, "models", benchmarks), human=newest_of_many(shelf, "human", benchmarks)
@@ -297,7 +316,34 @@ def choose(shelf: Shelf, run: str | None = None) -> RunLogs:
     return logs
 
 
-def training_logs(shelf: Shelf, runs: list[str]) -> RunLogs:
+def from_run(shelf: Shelf, run: str) -> str | None:
+    """Of a DPO run: the run of the adapter it goes on from ("" where that names none); None of any other."""
+    config = shelf.read("config", run)
+    adapter = config.data["meta"].get("from_adapter") if config else None
+    return (adapter["run"] or "") if adapter else None
+
+
+def supervised_run(shelf: Shelf, run: str) -> str:
+    """Of a DPO run, or of the benchmark of its adapter: the run it goes on from. Any other as it is."""
+    log = None if run in shelf.runs(*TRAINING_STAGES) else shelf.read("benchmark", run)
+    trained = (log and trained_by(log, shelf)) or run
+    earlier = from_run(shelf, trained)
+    return earlier if earlier in shelf.runs(*TRAINING_STAGES) else run
+
+
+def dpo_logs(shelf: Shelf, trained: str | None, benchmark: Log | None) -> RunLogs | None:
+    """The newest DPO run that goes on from the run `trained`, whose adapter `benchmark` has scored."""
+    for run in shelf.runs(*TRAINING_STAGES):
+        if trained is None or from_run(shelf, run) != trained:
+            continue
+        logs = training_logs(shelf, [run])
+        scored = [log for name in shelf.runs("benchmark") if (log := shelf.read("benchmark", name))]
+        own = next((log for log in scored if trained_by(log, shelf) == run), None)
+        return logs._replace(base=benchmark, benchmark=own, compare=comparison(shelf, benchmark, own))
+    return None
+
+
+def training_logs(shelf: Shelf, runs: Iterable[str]) -> RunLogs:
     """The logs of the first of `runs` that has trained a step; if none has, of the first with a config."""
     fallback = RunLogs()
     for run in runs:
@@ -320,7 +366,7 @@ def adapter_benchmark(shelf: Shelf, trained: str | None, runs: list[str], asked:
         owner = trained_by(log, shelf)
         if trained is None or run == trained or owner == trained:
             return log
-        if log.data["meta"]["kind"] not in ("predictions", "server") and not asked:
+        if log.data["meta"]["kind"] not in ("predictions", "server", "dpo") and not asked:
             scored = f"the adapter of run {owner}" if owner else "an adapter of no run in these logs"
             warn(f"{log.name} scores {scored}, not that of {trained}: left out; --run {run} shows it")
     return None

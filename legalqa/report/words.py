@@ -28,7 +28,10 @@ PLOT_WORDS = {
         "citations_of": "ссылки — по вопросам, где статья не названа ({})",
         "model_comparison": "Сравнение моделей", "quality_speed": "Качество и время на ответ",
         "shared": "общих вопросов: {}", "first_models": "первые {} моделей из {}",
-        "untimed": "время не измерено: {}"},
+        "untimed": "время не измерено: {}",
+        "dpo": "DPO: предпочтение верных ответов", "accuracy": "Верный ответ предпочтён, % пар",
+        "margin": "Отрыв верного ответа (разность наград)", "held": "отложенные пары",
+        "pairs": "пары обучения"},
     "en": {
         "step": "Step", "epoch": "Epoch", "loss": "Loss (cross-entropy)", "raw": "training",
         "smooth": "smoothed (window {})", "smooth_each": "smoothed", "eval": "validation rows",
@@ -50,7 +53,10 @@ PLOT_WORDS = {
         "citations_of": "citations: questions that name no article ({})",
         "model_comparison": "Comparison of models", "quality_speed": "Quality and time per answer",
         "shared": "shared questions: {}", "first_models": "the first {} models of {}",
-        "untimed": "time not measured: {}"},
+        "untimed": "time not measured: {}",
+        "dpo": "DPO: preference for the right answers", "accuracy": "Right answer preferred, % of pairs",
+        "margin": "Margin of the right answer (difference of rewards)", "held": "held pairs",
+        "pairs": "training pairs"},
 }
 CRITERIA_NAMES = {
     "ru": {"correctness": "Правильность", "completeness": "Полнота", "citations": "Ссылки",

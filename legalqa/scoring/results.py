@@ -138,6 +138,7 @@ class AdapterFacts(TypedDict):
     path: str
     sha256: str
     run: NotRequired[str | None]
+    from_run: NotRequired[str | None]  # of the adapter that DPO went on from
 
 
 class DecodingFacts(TypedDict):

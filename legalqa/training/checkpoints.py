@@ -18,9 +18,9 @@ BINDING_KEYS = (
     "model_name", "max_seq_length", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "target_modules",
     "system_prompt", "rows_per_step", "num_epochs", "max_steps", "learning_rate", "warmup_ratio",
     "weight_decay", "optim", "lr_scheduler_type", "max_grad_norm", "seed", "completion_only_loss",
-    "group_by_length", "train_sha256", "prompt_sha256", "law_passages", "law_passage_tokens",
-    "law_gold_share", "law_index_sha256",
+    "group_by_length", "train_sha256", "prompt_sha256",
 )
+OPEN_BOOK_BINDING_KEYS = ("law_passages", "law_passage_tokens", "law_gold_share", "law_index_sha256")
 DPO_BINDING_KEYS = (
     *BINDING_KEYS, "dpo_beta", "dpo_sft_weight", "dpo_held", "adapter_sha256", "micro_batch_rows",
 )

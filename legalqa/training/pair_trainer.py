@@ -89,7 +89,7 @@ class PairTrainer(Resumable, DPOTrainer):
         """(of the chosen answers, of the rejected ones): sums over an answer's tokens."""
         labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
         assert self.model is not None
-        with self.compute_loss_context_manager():
+        with self.accelerator.autocast():  # as a training step has it
             outputs = self.model(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],

@@ -278,7 +278,9 @@ def rough_tokens_per_sec(parameters: int, gradient_checkpointing: bool, device: 
 
 def weight_estimate_bytes(config: dict, model_config, parameters: int, device: Device) -> int:
     """Bytes of the base model's weights: by its files, or a guess from its size."""
-    how = config["load_in_4bit"], 4 if device.arithmetic == "float32" else 2
+    # On a CPU they are unpacked once (model/base.fit_to_cpu).
+    packed = config["load_in_4bit"] and device.type != "cpu"
+    how = packed, 4 if device.arithmetic == "float32" else 2
     return weight_bytes(config["model_name"], *how) or weight_guess_bytes(model_config, parameters, *how)
 
 

@@ -22,7 +22,7 @@ from trl import SFTConfig, SFTTrainer
 from legalqa import runlog
 from legalqa.errors import UserError
 from legalqa.files import sync, write_json, write_text, writing
-from legalqa.model.device import is_out_of_memory, peak_memory_bytes
+from legalqa.model.device import find_device, is_out_of_memory, peak_memory_bytes
 from legalqa.training import checkpoints
 from legalqa.training.plan import Plan
 from legalqa.training.processes import gather
@@ -218,6 +218,10 @@ class Trainer(Resumable, SFTTrainer):
 
 def trainer_arguments(config: dict, plan: Plan, run_id: str) -> dict[str, Any]:
     """What TRL's trainers are told alike."""
+    device = find_device()
+    os.environ.setdefault(  # where TensorBoard's callback writes; by itself it would among the checkpoints
+        "TENSORBOARD_LOGGING_DIR", str(Path(config["logs_dir"]) / "tensorboard" / run_id)
+    )
     return {
         "output_dir": str(Path(config["checkpoint_dir"]) / run_id),
         "per_device_train_batch_size": plan.micro_batch_rows,
@@ -241,10 +245,13 @@ def trainer_arguments(config: dict, plan: Plan, run_id: str) -> dict[str, Any]:
         "prediction_loss_only": True,
         "gradient_checkpointing": config["gradient_checkpointing"],
         "max_length": None,
-        "report_to": "none",
+        "report_to": config["report_to"],
+        "run_name": run_id,
         "disable_tqdm": True,
         "dataset_num_proc": None,
-        "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        "use_cpu": device.type == "cpu",
+        # The adapter's float32 weights multiply in bfloat16 too (autocast).
+        "bf16": device.type != "mps" and device.arithmetic == "bfloat16",
     }
 
 
