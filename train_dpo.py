@@ -257,6 +257,7 @@ def main(argv=None):
                 language_model, tokenizer, config, plan, run, binding, saved and saved["progress"]
             )
         trainer.add_reference()
+        pair_trainer.check_first_pair(trainer, tokenizer)
         stop = training.StopRequest()
         result = training.train(trainer, stop, checkpoint)
         if stop.signal is not None:

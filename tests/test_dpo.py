@@ -118,8 +118,8 @@ def test_training_leaves_what_the_design_says(unbroken, place):
 
 
 def test_benchmark_says_dpo(unbroken, place):
-    facts = benchmark.model_facts(str(unbroken[0] / "adapter"))
-    assert facts["kind"] == "dpo" and facts["adapter"]["run"] == metrics_of(unbroken[0])["meta"]["run"]
+    about = benchmark.model_facts(str(unbroken[0] / "adapter"))
+    assert about["kind"] == "dpo" and about["adapter"]["run"] == metrics_of(unbroken[0])["meta"]["run"]
     assert benchmark.model_facts(str(place / "adapter"))["kind"] == "adapter"
 
 
@@ -184,6 +184,21 @@ def test_log_probabilities_are_those_of_plain_transformers_and_peft(place, tmp_p
     assert all(abs(ours - base) > 1e-3 * abs(base) for ours, _, base in found)
 
 
+def test_parts_of_a_step_add_up_to_it(run_script, place, tmp_path):
+    """Four pairs at once, by twos, and cut up by the budget: the same losses and scores."""
+    histories = []
+    for budget in (2000, 0, 250):
+        folder = tmp_path / str(budget)
+        flags = flags_of(place, folder, "--micro-batch-tokens", budget, "--logging-steps", 1)
+        done = run_script("train_dpo.py", *flags, env={"UNSLOTH_CPU_BF16": "0", "OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+        histories.append(metrics_of(folder)["history"])
+    for entries in zip(*histories, strict=True):
+        for key in {"loss", "margin", "accuracy", "grad_norm", "eval_margin"} & entries[0].keys():
+            values = [entry[key] for entry in entries]
+            assert values == pytest.approx(values[:1] * 3, rel=1e-3, abs=1e-5), (key, entries)
+
+
 # ---- Tokens
 
 
@@ -208,7 +223,9 @@ def test_the_plan_keeps_to_the_budget(place):
     plan = make_pair_plan(config, pairs, tokenizer)
     assert len(plan.examples) == 34 and len(plan.eval_examples) == 4 and plan.steps == 5
     assert plan.worst_tokens <= 600 and plan.micro_batch_rows * plan.accumulation == 8
-    assert make_pair_plan({**config, "micro_batch_tokens": 10}, pairs, tokenizer).micro_batch_rows == 1
+    single = make_pair_plan({**config, "micro_batch_tokens": 10}, pairs, tokenizer)
+    assert single.worst_tokens == 2 * max(example.tokens for example in plan.examples)
+    assert make_pair_plan({**config, "micro_batch_tokens": 0}, pairs, tokenizer).micro_batch_rows == 2
 
 
 # ---- It survives

@@ -68,6 +68,7 @@ def assert_each_has_its_own_answer(result, rows):
         assert sample["prediction"] == f"Ответ: {records.user_turn(sample)}"
 
 
+@pytest.mark.slow
 def test_a_served_model_is_scored_like_any_other(rows, flags, tmp_path, capsys):
     with ChatServer(echo) as fake:
         assert bench(fake.url, flags, "--system-prompt", "Ты юрист.", "--concurrency", 3) == 0
@@ -105,6 +106,7 @@ def test_seconds_are_shares_of_the_time(monkeypatch):
     assert clock.stop("a") == 2 + 4 / 2 and clock.stop("b") == 4 / 2 + 1
 
 
+@pytest.mark.slow
 def test_whatever_fails_is_asked_again(rows, flags, tmp_path):
     """Half of the replies are failures of all kinds; every row ends with its own answer, once."""
     rng, ways = random.Random(7), Counter()
@@ -179,6 +181,7 @@ def start(url, flags, **options):
     return subprocess.Popen(command, cwd=REPOSITORY, text=True, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_goes_on_where_it_was_ended(rows, flags, tmp_path, how):
     """Ended in the middle by kill -9 or Ctrl-C: the second start asks only what has no answer."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from legalqa.errors import UserError
 from legalqa.report import tables
 from legalqa.scoring import statistics
-from legalqa.scoring.metric_table import METRICS
+from legalqa.scoring.metric_table import METRICS, metric_names
 from legalqa.scoring.results import headline_scores
 
 SPREAD = [0.1, 0.9, 0.4, 0.6, 0.35, 0.5, 0.75, 0.2, 0.3, 0.8, 0.45, 0.55]
@@ -198,6 +198,20 @@ def test_tables_show_citations_apart():
     assert (
         printed(tables.print_comparison, statistics.compare(bare, bare), "a", "b").count("citation_f1") == 1
     )
+
+
+@pytest.mark.parametrize("width", [60, 50])
+def test_a_narrow_terminal_cuts_no_number(width):
+    result = {"meta": {"model": "echo"}, "summary": statistics.summarize(echo_samples()), "samples": []}
+    stream = io.StringIO()
+    tables.print_summary(result, Console(file=stream, width=width))
+    text = stream.getvalue()
+    assert max(map(len, text.splitlines())) <= width and "…" not in text
+    shown = [
+        result["summary"]["metrics"][name]["mean"] for name in metric_names("published", "text", "health")
+    ]
+    means = [mean for mean in shown if mean is not None]
+    assert means and all(f" {100 * mean:.1f} " in text for mean in means)
 
 
 def test_compare():

@@ -2,7 +2,6 @@
 
 import math
 import multiprocessing
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,8 +19,6 @@ SHORT_ANSWERS = (3, 10)  # words
 OPENING_WORDS = 4
 SHOWN_OPENINGS = 10
 TOKENIZE_AT_ONCE = 1000  # rows; more costs memory and saves no time
-# No article is cited without «ст», «стат...», «бап», «баб...», which a digit may touch («п.1ст. 43»).
-CITES = re.compile(r"(?<![^\W\d_])(?:ст(?:ат|ст|(?![^\W\d_]))|ба[пб])", re.IGNORECASE)
 WORTH_PROCESSES = 5000  # rows from which on reading their citations is shared out among the cores
 
 
@@ -74,8 +71,7 @@ def cited_acts(text: str) -> set[str]:
     """The acts that a text cites an article of: ids of acts.json, or in words that there is none."""
     from legalqa.law.citations import parse_citations
 
-    cited = parse_citations(text) if CITES.search(text) else ()
-    return {citation.act or "an act not in acts.json" for citation in cited} or {"no act"}
+    return {citation.act or "an act not in acts.json" for citation in parse_citations(text)} or {"no act"}
 
 
 def describe(
@@ -156,7 +152,7 @@ def row_tables(summary: dict) -> list[Table]:
         **{f"validation about {name} articles": size for name, size in summary["by_seen_article"].items()},
     }
     languages = [
-        (language, size["train"], size["validation"], percent(sum(size.values()), kept))
+        (language, size["train"], size["validation"], share_text(sum(size.values()), kept))
         for language, size in summary["by_language"].items()
     ]
     return [
@@ -192,9 +188,9 @@ def text_tables(summary: dict) -> list[Table]:
 
 def share_table(title: str, sizes: dict[str, int], kept: int) -> Table:
     return Table(
-        title, ["", "rows", "share"], [(name, size, percent(size, kept)) for name, size in sizes.items()]
+        title, ["", "rows", "share"], [(name, size, share_text(size, kept)) for name, size in sizes.items()]
     )
 
 
-def percent(part: int, whole: int) -> str:
+def share_text(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""

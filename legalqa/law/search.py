@@ -73,12 +73,12 @@ class LawIndex:
 
         folder = law_dir / INDEX_FOLDER
         self.law_dir = law_dir
-        facts = read_json(folder / "index.json")
-        self.sha256: str = facts["sha256"]
-        self.law_sha256: str = facts["law_sha256"]
-        self.sources = [Source(*values) for values in facts["sources"]]
-        self.vocabulary: dict[str, int] = facts["vocabulary"]
-        self.translations: Translations = facts["translations"]
+        saved = read_json(folder / "index.json")
+        self.sha256: str = saved["sha256"]
+        self.law_sha256: str = saved["law_sha256"]
+        self.sources = [Source(*values) for values in saved["sources"]]
+        self.vocabulary: dict[str, int] = saved["vocabulary"]
+        self.translations: Translations = saved["translations"]
         self.first_paragraph = np.load(folder / "first_paragraph.npy")
         self.articles, self.paragraphs = (
             bm25s.BM25.load(folder / name, mmap=True, load_vocab=False) for name in ("articles", "paragraphs")
@@ -93,11 +93,11 @@ class LawIndex:
         known = load_acts()
         self.in_force = np.array([known.get(act, {}).get("in_force", True) for act, _ in self.keys])
         self.asked = None
-        if facts["asked"]:
+        if saved["asked"]:
             self.asked = bm25s.BM25.load(folder / "asked", mmap=True, load_vocab=False)
-            self.asked_article = np.array(facts["asked"])
-            self.asked_keys = np.array(facts["asked_keys"])
-            most = np.bincount(self.asked.scores["indices"], self.asked.scores["data"], len(facts["asked"]))
+            self.asked_article = np.array(saved["asked"])
+            self.asked_keys = np.array(saved["asked_keys"])
+            most = np.bincount(self.asked.scores["indices"], self.asked.scores["data"], len(saved["asked"]))
             self.asked_most = np.maximum(most, 1e-6)  # what each question scores against itself
 
     @classmethod
@@ -133,9 +133,9 @@ class LawIndex:
         """The index that is there, whatever questions it knows; None where there is none of these texts."""
         law_dir = Path(law_dir)
         path = law_dir / INDEX_FOLDER / "index.json"
-        facts = read_json(path) if path.is_file() else {}
+        saved = read_json(path) if path.is_file() else {}
         texts = texts_sha256(sorted(law_dir.glob("*.jsonl")))
-        same = facts.get("format") == FORMAT and facts.get("law_sha256") == texts
+        same = saved.get("format") == FORMAT and saved.get("law_sha256") == texts
         return cls(law_dir) if same else None
 
     def search(self, question: str, k: int) -> list[Passage]:
@@ -315,7 +315,7 @@ def build(
     np.save(making / "first_paragraph.npy", np.cumsum([0] + [len(lines) - 1 for lines in encoded]))
     if asked:
         save_bm25(making / "asked", asked, vocabulary, QUESTION_BM25)
-    facts = {
+    index = {
         "format": FORMAT,
         "sha256": sha256,
         "law_sha256": law_sha256,
@@ -325,7 +325,7 @@ def build(
         "translations": learn_translations(side_by_side(sources, texts)),
         "vocabulary": vocabulary,
     }
-    write_text(making / "index.json", json.dumps(facts, ensure_ascii=False))
+    write_text(making / "index.json", json.dumps(index, ensure_ascii=False))
     write_text(making / "sha256", sha256)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(making, folder)

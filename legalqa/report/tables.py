@@ -37,7 +37,8 @@ def make_table(title: str | None, *columns: str, padding: int = 1):
     table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False, padding=(0, padding))
     for column in columns:
         words = column in ("metric", "group", "")
-        table.add_column(column, justify="left" if words else "right", no_wrap=True)
+        # In a narrow terminal a cell goes on in the next line: cut off, 65.3 would be shown as 6.
+        table.add_column(column, justify="left" if words else "right", overflow="fold")
     return table
 
 

@@ -22,7 +22,8 @@ BINDING_KEYS = (
 )
 OPEN_BOOK_BINDING_KEYS = ("law_passages", "law_passage_tokens", "law_gold_share", "law_index_sha256")
 DPO_BINDING_KEYS = (
-    *BINDING_KEYS, "dpo_beta", "dpo_sft_weight", "dpo_held", "adapter_sha256", "micro_batch_rows",
+    *(key for key in BINDING_KEYS if not key.startswith("law_")),  # its adapters are of a closed book
+    "dpo_beta", "dpo_sft_weight", "dpo_held", "adapter_sha256", "micro_batch_rows",
 )
 # fmt: on
 

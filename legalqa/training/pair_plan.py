@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from legalqa.data.pairs import Pair, split_held
 from legalqa.model import prompt
 from legalqa.scoring.faults import CUT_OFF
-from legalqa.training.plan import Plan, TrainingOrder, split_by_length
+from legalqa.training.plan import Plan, TrainingOrder, cut_by_tokens, split_by_length
 
 
 class PairExample(NamedTuple):
@@ -33,10 +33,8 @@ class PairExample(NamedTuple):
 
 def make_pair_plan(config: dict, pairs: list[Pair], tokenizer: Any) -> Plan:
     """The plan of a run on one device; UserError when there is nothing to train on."""
-    rendered, held = (
-        render_pairs(pairs, tokenizer, config),
-        split_held(pairs, config["dpo_held"], config["seed"]),
-    )
+    rendered = render_pairs(pairs, tokenizer, config)
+    held = split_held(pairs, config["dpo_held"], config["seed"])
     examples, dropped = split_by_length(
         [example for example, is_held in zip(rendered, held) if not is_held], config, config["pairs_file"]
     )
@@ -44,8 +42,10 @@ def make_pair_plan(config: dict, pairs: list[Pair], tokenizer: Any) -> Plan:
     rows_per_step = config["batch_size"] * config["grad_accum"]
     lengths = [example.both_tokens for example in examples]
     order = TrainingOrder(lengths, rows_per_step, config["seed"], config["group_by_length"])
-    rows = micro_batch_rows(examples, order, config)
-    first_epoch = positions(examples, order, rows, 1)
+    # Within a budget a step is one micro-batch, computed in parts.
+    budget = config["micro_batch_tokens"]
+    rows = rows_per_step if budget else config["batch_size"]
+    first_epoch = positions(examples, order, rows, 1, budget)
     return Plan(
         examples=examples,
         dropped=dropped,
@@ -56,7 +56,7 @@ def make_pair_plan(config: dict, pairs: list[Pair], tokenizer: Any) -> Plan:
         accumulation=rows_per_step // rows,
         steps=math.ceil(order.steps_per_epoch * config["num_epochs"]),
         padding_share=1 - sum(lengths) / sum(first_epoch),
-        worst_tokens=max(positions(examples, order, rows, config["num_epochs"])),
+        worst_tokens=max(positions(examples, order, rows, config["num_epochs"], budget)),
     )
 
 
@@ -77,25 +77,23 @@ def render_pairs(pairs: list[Pair], tokenizer: Any, config: dict) -> list[PairEx
     return examples
 
 
-def micro_batch_rows(examples: list[PairExample], order: TrainingOrder, config: dict) -> int:
-    """Pairs of a micro-batch: the most, among the divisors of a step, whose worst micro-batch keeps to
-    `micro_batch_tokens`; one pair where a single one is over it."""
-    budget, rows_per_step = config["micro_batch_tokens"], order.rows_per_step
-    if not budget:
-        return min(config["batch_size"], rows_per_step)
-    divisors = [rows for rows in range(rows_per_step, 0, -1) if rows_per_step % rows == 0]
-    epochs = config["num_epochs"]
-    return next((rows for rows in divisors if max(positions(examples, order, rows, epochs)) <= budget), 1)
-
-
-def positions(examples: list[PairExample], order: TrainingOrder, rows: int, epochs: float) -> list[int]:
-    """Token positions, padding included, of each micro-batch of `rows` pairs: chosen and rejected go side by
-    side."""
+def positions(
+    examples: list[PairExample], order: TrainingOrder, rows: int, epochs: float, budget: int
+) -> list[int]:
+    """Token positions, padding included, of each part in which micro-batches of `rows` pairs are computed."""
     found = []
     for epoch in range(math.ceil(epochs)):
         for batch in micro_batches(order.rows_of(epoch), rows):
-            found.append(2 * len(batch) * max(examples[row].tokens for row in batch))
+            lengths = [examples[row].tokens for row in batch]
+            parts = [lengths[start:end] for start, end in cut_pairs(lengths, budget)]
+            found += [2 * len(part) * max(part) for part in parts]
     return found
+
+
+def cut_pairs(lengths: list[int], budget: int) -> list[tuple[int, int]]:
+    """[(start, end)] of consecutive pairs of at most `budget` positions; both answers of a pair go side by
+    side, padded to the longer one, whose tokens `lengths` has."""
+    return cut_by_tokens([2 * length for length in lengths], budget)
 
 
 def micro_batches(rows: list[int], size: int) -> list[list[int]]:

@@ -222,6 +222,19 @@ def worst_tokens(order: TrainingOrder, rows: int, config: dict) -> int:
     return worst
 
 
+def cut_by_tokens(lengths: list[int], max_tokens: int) -> list[tuple[int, int]]:
+    """[(start, end)] of consecutive rows that keep to `max_tokens` when padded to their longest (one row at
+    least); all in one where it is 0."""
+    cuts, start = [], 0
+    while start < len(lengths):
+        end = start + 1 if max_tokens else len(lengths)
+        while end < len(lengths) and (end + 1 - start) * max(lengths[start : end + 1]) <= max_tokens:
+            end += 1
+        cuts.append((start, end))
+        start = end
+    return cuts
+
+
 def padding_share(order: TrainingOrder, rows: int, config: dict) -> float:
     """Share of the first epoch's token positions that are padding; 0 where micro-batches are padding-free."""
     if config["padding_free"]:

@@ -24,7 +24,7 @@ from legalqa.errors import UserError
 from legalqa.files import sync, write_json, write_text, writing
 from legalqa.model.device import find_device, is_out_of_memory, peak_memory_bytes
 from legalqa.training import checkpoints
-from legalqa.training.plan import Plan
+from legalqa.training.plan import Plan, cut_by_tokens
 from legalqa.training.processes import gather
 from legalqa.training.progress import Progress, StopRequest, history_file
 
@@ -267,15 +267,10 @@ def split_padded(inputs: dict, max_tokens: int) -> list[dict]:
     if not max_tokens or rows * width <= max_tokens:
         return [inputs]
     lengths = inputs["attention_mask"].sum(dim=1).tolist()
-    parts, start = [], 0
-    while start < rows:
-        end = start + 1
-        while end < rows and (end + 1 - start) * max(lengths[start : end + 1]) <= max_tokens:
-            end += 1
-        longest = max(lengths[start:end])
-        parts.append({key: value[start:end, :longest] for key, value in inputs.items()})
-        start = end
-    return parts
+    return [
+        {key: value[start:end, : max(lengths[start:end])] for key, value in inputs.items()}
+        for start, end in cut_by_tokens(lengths, max_tokens)
+    ]
 
 
 def check_supervision(trainer: Trainer, tokenizer):
