@@ -40,7 +40,7 @@ from legalqa.model.device import find_device, peak_memory_bytes
 from legalqa.model.engine import load_engine
 from legalqa.model.law_of_adapter import another_law, book_of
 from legalqa.model.settings import resolve, source_lines
-from legalqa.report import tables
+from legalqa.report import model_tables, tables
 from legalqa.scoring import comparison, metrics, statistics
 from legalqa.scoring.results import BenchmarkLog, ComparedLog, ModelsLog
 
@@ -314,7 +314,7 @@ def compare_many(args, config, paths, console):
         path = args.output or Path(config["logs_dir"]) / f"models_{run}.json"
         log: ModelsLog = {"meta": meta, "models": models}
         write_json(path, log)
-    tables.print_models(log, console)
+    model_tables.print_models(log, console)
     return path
 
 

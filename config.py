@@ -54,6 +54,7 @@ CONFIG = {
     "save_steps": 500,  # steps between checkpoints; the evaluation loss is taken at each
     "save_total_limit": 2,  # complete checkpoints kept
     "logging_steps": 10,  # steps between lines of the history
+    "report_to": "none",  # tracker that the steps go to: tensorboard, wandb or mlflow; none sends nothing
     # DPO on citations: prepare_pairs.py and train_dpo.py
     "pairs_file": "combined_data/pairs.jsonl",  # pairs of a right and a wrong answer
     "pair_rows": 2000,  # training rows that the model answers, drawn by the seed
@@ -107,6 +108,7 @@ LIMITS = {
     "dpo_save_steps": (1, 2**30),
 }
 CHOICES = {
+    "report_to": ("none", "tensorboard", "wandb", "mlflow"),
     "engine": ("auto", "unsloth", "vllm"),
     "optim": ("adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adamw_torch", "adamw_torch_fused",
               "lion_8bit", "adafactor", "sgd"),

@@ -27,9 +27,10 @@ from legalqa.report.conclusions import lookup
 from legalqa.report.logs import Log, RunLogs, Shelf, choose, warn
 from legalqa.report.markdown import ABSENT, as_markdown, code
 from legalqa.report.numbers import number, plural
-from legalqa.report.pictures import PICTURES, TRAINING_PICTURES, pictures_of
-from legalqa.report.words import LANGUAGE_NAMES, PLOT_WORDS, checked_language
-from legalqa.scoring.metric_table import METRICS, metric_names
+from legalqa.report.pictures import COMPARISON_PICTURES, PICTURES, TRAINING_PICTURES, pictures_of
+from legalqa.report.words import CRITERIA_NAMES, LANGUAGE_NAMES, PLOT_WORDS, checked_language
+from legalqa.scoring.comparison import in_order
+from legalqa.scoring.metric_table import MAIN_SCORES, METRICS, metric_names
 from legalqa.scoring.results import Sample, invented_citations
 
 KEYS = ("language", "logs_dir", "plots_dir", "report_file", "law_dir")
@@ -103,6 +104,13 @@ def render_report(logs: RunLogs, language: str, pictures: dict[str, str], act_ti
         conclusions=conclusions.draw(logs, cells.form),
         weak_acts=conclusions.weak_acts(benchmark) if benchmark else [],
         limits=conclusions.LIMITS,
+        compared=in_order(logs.models.data["models"]) if logs.models else [],
+        main_scores=MAIN_SCORES,
+        score_of=cells.score_of,
+        difference_of=cells.difference_of,
+        rating_of=cells.rating_of,
+        criteria=CRITERIA_NAMES[language],
+        comparison_pictures={name: path for name, path in pictures.items() if name in COMPARISON_PICTURES},
         same_samples=is_same_questions(logs),
         best=best,
         worst=worst,
@@ -128,6 +136,15 @@ def picture_sources(path: Path) -> set[str]:
         return set()
 
 
+def shown_in(name: str, logs: RunLogs) -> tuple[Log | None, ...]:
+    """The logs that a picture is drawn from."""
+    if name in COMPARISON_PICTURES:
+        return (logs.models,)
+    if name == "dpo" and logs.dpo:
+        return (logs.dpo.metrics, logs.dpo.history)
+    return (logs.metrics, logs.history) if name in TRAINING_PICTURES else (logs.base, logs.benchmark)
+
+
 def current_pictures(plots_dir: str, logs: RunLogs, report_file: Path) -> dict[str, str]:
     """{name: path for a link} of the pictures drawn from these very logs; others are named on stderr."""
     pictures = {}
@@ -135,10 +152,7 @@ def current_pictures(plots_dir: str, logs: RunLogs, report_file: Path) -> dict[s
         path = Path(plots_dir) / f"{name}.png"
         if not path.exists():
             continue
-        shown = (logs.metrics, logs.history) if name in TRAINING_PICTURES else (logs.base, logs.benchmark)
-        if name == "dpo" and logs.dpo:
-            shown = (logs.dpo.metrics, logs.dpo.history)
-        expected, sources = {log.name for log in shown if log}, picture_sources(path)
+        expected, sources = {log.name for log in shown_in(name, logs) if log}, picture_sources(path)
         if sources == expected or name == "generation_time" and sources and sources <= expected:
             pictures[name] = quote(Path(os.path.relpath(path, report_file.resolve().parent)).as_posix())
         else:

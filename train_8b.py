@@ -48,6 +48,7 @@ from legalqa.training.stage import (
     add_run_flags,
     check_disk_space,
     check_same_run,
+    check_tracker,
     is_finished,
     print_costs,
     print_dropped,
@@ -64,7 +65,7 @@ KEYS = (
     "max_grad_norm", "seed", "gradient_checkpointing", "completion_only_loss", "padding_free",
     "group_by_length", "eval_samples", "eval_batch_size", "save_steps", "save_total_limit", "logging_steps",
     "temperature", "top_p", "repetition_penalty", "max_new_tokens", "law_passages", "law_passage_tokens",
-    "law_gold_share", "law_dir", "output_dir", "checkpoint_dir", "logs_dir",
+    "law_gold_share", "law_dir", "report_to", "output_dir", "checkpoint_dir", "logs_dir",
 )
 # fmt: on
 
@@ -170,6 +171,7 @@ def main(argv=None):
     if not is_main:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # torchrun: one process speaks
     config = cli.effective_config(args)
+    check_tracker(config)
     train, validation = read_data(config)
     if config["law_passages"]:
         open_book.check_law(config["law_dir"])

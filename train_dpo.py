@@ -51,6 +51,7 @@ from legalqa.training.stage import (
     add_run_flags,
     check_disk_space,
     check_same_run,
+    check_tracker,
     is_finished,
     print_costs,
     print_dropped,
@@ -64,8 +65,8 @@ KEYS = (
     "pairs_file", "validation_file", "max_seq_length", "dpo_beta", "dpo_learning_rate", "dpo_epochs",
     "dpo_sft_weight", "dpo_held", "dpo_save_steps", "batch_size", "grad_accum", "micro_batch_tokens",
     "eval_batch_size", "warmup_ratio", "weight_decay", "optim", "lr_scheduler_type", "max_grad_norm", "seed",
-    "gradient_checkpointing", "group_by_length", "save_total_limit", "logging_steps", "output_dir",
-    "checkpoint_dir", "logs_dir",
+    "gradient_checkpointing", "group_by_length", "save_total_limit", "logging_steps", "report_to",
+    "output_dir", "checkpoint_dir", "logs_dir",
 )
 # fmt: on
 SUFFIX = "_dpo"
@@ -192,6 +193,7 @@ def check_places(config) -> None:
 def main(argv=None):
     args = parse_args(argv)
     config = run_settings(args, cli.effective_config(args))
+    check_tracker(config)
     check_places(config)
     pairs = read_pairs(config)
     run, checkpoint, saved = resume_point(config, args)

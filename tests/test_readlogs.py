@@ -42,6 +42,8 @@ def test_what_belongs_together(logs_dir):
         "benchmark": ADAPTER,
         "base": BASE,
         "compare": "20260301_103500",
+        "models": None,
+        "human": None,
         "closed": None,
         "law_compare": None,
         "dpo": None,
@@ -54,6 +56,8 @@ def test_what_belongs_together(logs_dir):
         "benchmark": None,
         "base": BASE,
         "compare": None,
+        "models": None,
+        "human": None,
         "closed": None,
         "law_compare": None,
         "dpo": None,
@@ -237,11 +241,13 @@ def test_older_logs_get_the_groups_by_named_article_from_their_samples(logs_dir)
 
 
 def means_of(group):
-    """Of each metric by whether the question names an article, to the four digits that the fixtures have."""
+    """Of each metric that is defined, by whether the question names an article, to the four digits that the
+    fixtures have."""
     return {
-        (key, name): score["mean"] and round(score["mean"], 4)
+        (key, name): round(score["mean"], 4)
         for key, inner in group["by_named_article"].items()
         for name, score in inner["metrics"].items()
+        if score["mean"] is not None
     }
 
 

@@ -275,3 +275,29 @@ def test_two_processes_make_the_same_steps_as_one(tiny_flags, tmp_path, run_scri
     (checkpoint,) = (tmp_path / "two" / "checkpoints").glob("*/checkpoint-4")
     assert checkpoints.damage(checkpoint) is None and (checkpoint / "rng_state_1.pth").is_file()
     assert done.stdout.count("of the first batch") == 1
+
+
+def test_steps_go_to_tensorboard(run_script, tiny_flags, tmp_path):
+    """Into logs_dir, not among the checkpoints; the loss of every step is there."""
+    done = run_script(
+        "train_8b.py", *tiny_flags, *folders(tmp_path), "--max-steps", 2, "--report-to", "tensorboard"
+    )
+    assert done.returncode == 0, done.stderr
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (folder,) = (tmp_path / "logs" / "tensorboard").iterdir()
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    (metrics_file,) = (tmp_path / "logs").glob("metrics_*.json")
+    history = json.loads(metrics_file.read_text())["history"]
+    assert folder.name == metrics_file.stem.removeprefix("metrics_")
+    losses = {event.step: event.value for event in events.Scalars("train/loss")}
+    assert losses == {entry["step"]: pytest.approx(entry["loss"]) for entry in history if "loss" in entry}
+
+
+def test_a_tracker_that_is_not_installed(run_script, tiny_data, tmp_path):
+    done = run_script(
+        "train_8b.py", "--report-to", "mlflow", "--train-file", tiny_data[0], "--logs-dir", tmp_path
+    )
+    assert done.returncode == 2 and "the package is not installed: pip install mlflow" in done.stderr
+    assert run_script("train_8b.py", "--report-to", "aim").returncode == 2

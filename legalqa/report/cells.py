@@ -1,5 +1,6 @@
 """Values of the logs as the report's cells: formatted, with intervals, beside the reference run's."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from config import CONFIG, PROFILES, REFERENCE_RUN
@@ -35,6 +36,7 @@ FORMS = {
     "flag": lambda value, language: YES_NO[language][value],
     "count": number,
     "loss": lambda value, language: number(value, language, 4),
+    "two": lambda value, language: number(value, language, 2),
     "real": real,
     "rounded": lambda value, language: real(round(value, 3), language),
     "rate": lambda value, language: number(value, language, 3),
@@ -93,18 +95,39 @@ class Cells:
         log = getattr(self.logs, stage)
         if log is None:
             return NOT_RUN[self.language]
-        found = lookup(log, [*group, "metrics", name]) or {"mean": None, "ci95": None}
-        return with_interval(percent(found["mean"], self.language), found["ci95"], self.language)
+        return self.score_of(lookup(log, [*group, "metrics", name]) or {"mean": None, "ci95": None})
+
+    def score_of(self, score: Mapping[str, Any]) -> str:
+        return with_interval(percent(score["mean"], self.language), score["ci95"], self.language)
 
     def difference(self, name: str, group: list[str] | tuple = (), stage: str = "compare") -> str:
         """Paired difference and interval in percentage points, "+40,7 [20,9; 59,2]"."""
-        found = lookup(getattr(self.logs, stage), [*group, "metrics", name]) or {
-            "difference": None,
-            "ci95": None,
-        }
-        return with_interval(points(found["difference"], self.language), found["ci95"], self.language)
+        found = lookup(getattr(self.logs, stage), [*group, "metrics", name])
+        return self.difference_of(found or {"difference": None, "ci95": None})
+
+    def difference_of(self, difference: Mapping[str, Any]) -> str:
+        bounds = difference["ci95"]
+        return with_interval(points(difference["difference"], self.language), bounds, self.language)
 
     def side(self, name: str, group: list[str] | tuple = (), stage: str = "compare") -> str | None:
         """ "above", "below" or "across" zero: where the difference's interval lies; None without one."""
         bounds = lookup(getattr(self.logs, stage), [*group, "metrics", name, "ci95"])
         return None if not bounds else "above" if bounds[0] > 0 else "below" if bounds[1] < 0 else "across"
+
+    def rating_of(self, model: Mapping[str, Any], name: str):
+        """Mean rating and interval of a model, and in parentheses how much more than the baseline's."""
+        from markupsafe import Markup
+
+        score, difference = model["scores"][name], (model["differences"] or {}).get(name)
+        text = self.rating(score["mean"], score["ci95"])
+        if difference is None or difference["difference"] is None:
+            return Markup(text)
+        sign = "+" if difference["difference"] > 0 else ""
+        return Markup(f"{text} ({sign}{self.rating(difference['difference'], difference['ci95'])})")
+
+    def rating(self, value: float | None, bounds: list[float] | None) -> str:
+        shown = number(value, self.language, 2)
+        if bounds is None:
+            return shown
+        low, high = (number(bound, self.language, 2) for bound in bounds)
+        return f"{shown} [{low}{';' if self.language == 'ru' else ','} {high}]"

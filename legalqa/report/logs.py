@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, get_type_hints
 
 from legalqa.errors import UserError
 from legalqa.files import read_json
-from legalqa.scoring.results import BenchmarkLog, CompareLog, Device, RunMeta
+from legalqa.scoring.results import BenchmarkLog, CompareLog, Device, HumanLog, ModelsLog, RunMeta
 from legalqa.scoring.statistics import add_named_article, difference_groups, named_article_of, shared_pairs
 from legalqa.typed_json import Amount, AnyNumber, Count, Number, json_problem
 
@@ -37,6 +37,8 @@ class RunLogs(NamedTuple):
     base: Log | None = None
     benchmark: Log | None = None
     compare: Log | None = None
+    models: Log | None = None  # a comparison of many
+    human: Log | None = None  # ratings by people
     closed: Log | None = None  # closed-book side of an open-book benchmark
     law_compare: Log | None = None  # `benchmark` minus `closed`
     dpo: "RunLogs | None" = None  # of the DPO run that goes on from this one: its `base` is our `benchmark`
@@ -158,7 +160,14 @@ TRAINER_TOTALS = {
     "train_loss",
     "epoch",
 }
-LOG_TYPES = {"config": ConfigLog, "metrics": MetricsLog, "benchmark": BenchmarkLog, "compare": CompareLog}
+LOG_TYPES = {
+    "config": ConfigLog,
+    "metrics": MetricsLog,
+    "benchmark": BenchmarkLog,
+    "compare": CompareLog,
+    "models": ModelsLog,
+    "human": HumanLog,
+}
 
 
 # ---- Reading
@@ -295,6 +304,10 @@ def choose(shelf: Shelf, run: str | None = None) -> RunLogs:
     if benchmark and benchmark.data["meta"].get("law"):
         logs = logs._replace(**closed_book(shelf, benchmark)._asdict())
     logs = logs._replace(dpo=dpo_logs(shelf, trained, benchmark))
+    benchmarks = [log for log in (benchmark, base) if log]
+    logs = logs._replace(
+        models=newest_of_many(shelf, "models", benchmarks), human=newest_of_many(shelf, "human", benchmarks)
+    )
     if not any(logs):
         raise UserError(
             f"no readable log in {shelf.folder} ({shelf.num_bad} skipped, named above); "
@@ -414,4 +427,14 @@ def comparison(shelf: Shelf, base: Log | None, benchmark: Log | None) -> Log | N
                 seed = benchmark.data["meta"].get("seed", 0)
                 log.data["by_named_article"] = difference_groups(pairs, named_article_of, seed)
             return log
+    return None
+
+
+def newest_of_many(shelf: Shelf, stage: str, benchmarks: list[Log]) -> Log | None:
+    """The newest log of many models that has the first of these benchmarks among them, else the next."""
+    logs = [log for run in shelf.runs(stage) if (log := shelf.read(stage, run))]
+    for benchmark in benchmarks:
+        for log in logs:
+            if Path(benchmark.name).name in {Path(model["file"]).name for model in log.data["models"]}:
+                return log
     return None

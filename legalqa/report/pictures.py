@@ -9,6 +9,7 @@ from legalqa.report.benchmark_plots import (
     generation_time,
     key_info_distribution,
 )
+from legalqa.report.comparison_plots import model_comparison, quality_speed
 from legalqa.report.dpo_plots import dpo
 from legalqa.report.logs import RunLogs
 from legalqa.report.training_plots import learning_rate, training_loss
@@ -22,8 +23,14 @@ PICTURES = {
     "by_language": by_language,
     "citations": citations,
 }
+COMPARISON_PICTURES = {"model_comparison": model_comparison, "quality_speed": quality_speed}
 
 
 def pictures_of(runs: list[RunLogs]) -> dict[str, Callable]:
-    """Those that these logs can have: that of DPO where such a run is among them."""
-    return {**PICTURES, "dpo": dpo} if any(run.dpo for run in runs) else PICTURES
+    """Those that these logs can have: those of DPO and of a comparison of many where such are among them."""
+    pictures = dict(PICTURES)
+    if any(run.dpo for run in runs):
+        pictures["dpo"] = dpo
+    if any(run.models for run in runs):
+        pictures |= COMPARISON_PICTURES
+    return pictures

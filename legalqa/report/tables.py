@@ -1,10 +1,8 @@
 """What benchmark.py prints: scores and differences as tables, examples, invented citations."""
 
-import string
-
 from config import REFERENCE_RUN
 from legalqa.data.records import question
-from legalqa.scoring.metric_table import MAIN_SCORES, METRICS, metric_names
+from legalqa.scoring.metric_table import METRICS, metric_names
 from legalqa.scoring.results import (
     NO_SAMPLES,
     BenchmarkLog,
@@ -12,7 +10,6 @@ from legalqa.scoring.results import (
     Comparison,
     Difference,
     Generation,
-    ModelsLog,
     Sample,
     Share,
     Summary,
@@ -171,49 +168,18 @@ def print_differences(title: str, names: tuple[str, ...], entries: dict[str, Dif
     console.print(table)
 
 
-def print_models(log: ModelsLog, console) -> None:
-    """Many results: who they are, then a block a score, a row a model."""
-    models, meta = log["models"], log["meta"]
-    marks = [string.ascii_uppercase[i] if i < 26 else str(i + 1) for i in range(len(models))]
-    console.print(
-        f"{len(models)} results, {meta['num_shared']} shared samples, scores in %; A is the baseline"
-    )
-    for mark, model in zip(marks, models):
-        seconds = model["sec_per_answer"]
-        speed = "" if seconds is None else f"  {seconds:.2f} s an answer"
-        console.print(f"  {mark}  {model['label']}{speed}", highlight=False, markup=False)
-    columns = ("metric", "", "mean", "95 % interval", "- A", "corrected", "pairs", "")
-    table = make_table(None, *columns, padding=0)  # 80 columns hold it
-    for name in MAIN_SCORES:
-        for mark, model in zip(marks, models):
-            score, difference = model["scores"][name], (model["differences"] or {}).get(name)
-            table.add_row(
-                name if mark == "A" else "",
-                mark,
-                score_text(score["mean"]),
-                interval_text(score["ci95"]),
-                score_text(difference["difference"], "+") if difference else "",
-                interval_text(difference["ci95"], "+") if difference else "",
-                str(difference["num_samples"]) if difference else "",
-                verdict(name, difference) if difference else "",
-                end_section=mark == marks[-1],
-            )
-    console.print(table)
-    console.print(
-        f"corrected (Bonferroni): the {meta['correction']['comparisons']} intervals of a score hold together "
-        f"with 95 %\ncitation scores: of the {meta['num_unnamed']} questions that name no article",
-        highlight=False,
-    )
-
-
 def verdict(name: str, entry: Difference) -> str:
+    return verdict_of(entry["ci95"], METRICS[name].better == "higher")
+
+
+def verdict_of(ci95: Bounds, higher_is_better: bool) -> str:
     """In a word: `better` or `worse` where the interval is clear of 0."""
-    if not entry["ci95"]:
+    if not ci95:
         return ""
-    low, high = entry["ci95"]
+    low, high = ci95
     if low <= 0 <= high:
         return "not clear"
-    return "better" if (low > 0) == (METRICS[name].better == "higher") else "worse"
+    return "better" if (low > 0) == higher_is_better else "worse"
 
 
 def print_examples(samples: list[Sample]) -> None:

@@ -26,6 +26,9 @@ PLOT_WORDS = {
         "citations": "Ссылки на нормы права в ответах", "batch": "группами по {}",
         "unnamed": "вопросы, в которых статья не названа",
         "citations_of": "ссылки — по вопросам, где статья не названа ({})",
+        "model_comparison": "Сравнение моделей", "quality_speed": "Качество и время на ответ",
+        "shared": "общих вопросов: {}", "first_models": "первые {} моделей из {}",
+        "untimed": "время не измерено: {}",
         "dpo": "DPO: предпочтение верных ответов", "accuracy": "Верный ответ предпочтён, % пар",
         "margin": "Отрыв верного ответа (разность наград)", "held": "отложенные пары",
         "pairs": "пары обучения"},
@@ -48,9 +51,18 @@ PLOT_WORDS = {
         "by_language": "Scores by language of the question", "citations": "Legal citations in the answers",
         "batch": "batches of {}", "unnamed": "questions that name no article",
         "citations_of": "citations: questions that name no article ({})",
+        "model_comparison": "Comparison of models", "quality_speed": "Quality and time per answer",
+        "shared": "shared questions: {}", "first_models": "the first {} models of {}",
+        "untimed": "time not measured: {}",
         "dpo": "DPO: preference for the right answers", "accuracy": "Right answer preferred, % of pairs",
         "margin": "Margin of the right answer (difference of rewards)", "held": "held pairs",
         "pairs": "training pairs"},
+}
+CRITERIA_NAMES = {
+    "ru": {"correctness": "Правильность", "completeness": "Полнота", "citations": "Ссылки",
+           "clarity": "Ясность", "mean": "Среднее"},
+    "en": {"correctness": "Correctness", "completeness": "Completeness", "citations": "Citations",
+           "clarity": "Clarity", "mean": "Mean"},
 }
 # fmt: on
 

@@ -1,5 +1,7 @@
 """Several results beside each other, each against one of them, on the questions that all of them answered."""
 
+import math
+import re
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -10,6 +12,8 @@ from legalqa.scoring.metric_table import METRICS, metric_names
 from legalqa.scoring.results import BenchmarkLog, ComparedModel, Correction, Sample
 from legalqa.scoring.statistics import ERROR, MIN_SHARED, mean_ci, named_article_of, paired_difference
 from legalqa.typed_json import json_problem
+
+PARAMETERS = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)([bm])(?![a-z])", re.IGNORECASE)  # 0.6B, 270M; not 4bit
 
 
 class Result(NamedTuple):
@@ -120,6 +124,23 @@ def labels_of(results: list[Result]) -> list[str]:
         next((kind[number] for kind in (names, with_book, with_run) if kind.count(kind[number]) == 1), file)
         for number, file in enumerate(files)
     ]
+
+
+def in_order(models: list[ComparedModel]) -> list[ComparedModel]:
+    """As people read them: base models beside what was tuned from them, small ones first; then the others."""
+    return sorted(models, key=reading_order)
+
+
+def reading_order(model: ComparedModel) -> tuple[bool, float, str, bool, str]:
+    family = Path(model["base_model"] or model["model"]).name
+    is_ours = model["kind"] in ("base", "adapter", "merged")
+    return not is_ours, billions(family), family, model["kind"] != "base", model["label"]
+
+
+def billions(name: str) -> float:
+    """Parameters that a model's name tells, in billions; infinite where it tells none."""
+    found = PARAMETERS.search(name)
+    return float(found[1]) / (1 if found[2] in "bB" else 1000) if found else math.inf
 
 
 def book_of(result: Result) -> str:

@@ -290,6 +290,78 @@ class ModelsLog(TypedDict):
     models: list[ComparedModel]
 
 
+# ---- human_<run>.json
+
+Rating = Annotated[float | None, Leaf("a rating, or null", or_none(within(1, 5)))]
+RatingBounds = Annotated[
+    list[float] | None,
+    Leaf(
+        "two ratings, their difference, or null",
+        or_none(lambda pair: isinstance(pair, list) and len(pair) == 2 and all(map(within(-4, 5), pair))),
+    ),
+]
+
+
+class RatingScore(TypedDict):
+    """Mean over questions of the mean of the raters, from 1 to 5."""
+
+    mean: Rating
+    ci95: RatingBounds
+    num_samples: Count
+
+
+class RatingDifference(TypedDict):
+    """As Difference, of ratings."""
+
+    a: Rating
+    b: Rating
+    difference: Annotated[float | None, Leaf("a difference of ratings, or null", or_none(within(-4, 4)))]
+    ci95: RatingBounds
+    num_samples: Count
+
+
+class RatedModel(TypedDict):
+    """A model whose answers people rated blind; `differences` as in ComparedModel."""
+
+    label: str
+    file: str
+    model: str
+    scores: dict[str, RatingScore]  # by criterion, and `mean` of the four
+    differences: dict[str, RatingDifference] | None
+
+
+class Agreement(TypedDict):
+    """Krippendorff's alpha (ordinal) over the answers that two raters or more have rated; None where it is
+    not defined."""
+
+    alpha: Annotated[float | None, Leaf("a number up to 1, or null", or_none(within(-1, 1)))]
+    num_answers: Count
+
+
+class Rater(TypedDict):
+    """A filled sheet. `num_rated`: rows with a rating at least."""
+
+    file: str
+    num_rated: Count
+
+
+class HumanMeta(RunMeta):
+    sheet_id: str
+    num_questions: Count
+    num_answers: Count
+    correction: Correction
+
+
+class HumanLog(TypedDict):
+    """`models`: the baseline first. `problems`: what in the sheets was not counted, by sheet and row."""
+
+    meta: HumanMeta
+    raters: list[Rater]
+    problems: list[str]
+    agreement: dict[str, Agreement]
+    models: list[RatedModel]
+
+
 def invented_citations(samples: list[Sample]) -> list[tuple[Sample, CitationEntry]]:
     """Every citation in an answer whose article does not exist in its act."""
     return [

@@ -1,6 +1,7 @@
 """What the stages that train have in common around the training itself: flags, resuming, room, the end."""
 
 import argparse
+import importlib.util
 import shutil
 import sys
 from pathlib import Path
@@ -41,6 +42,13 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace another run's adapter in output_dir, at the end"
     )
     parser.add_argument("--verbose", action="store_true", help="show what libraries print as well")
+
+
+def check_tracker(config: dict) -> None:
+    """UserError unless the package that `report_to` names is installed."""
+    tracker = config["report_to"]
+    if tracker != "none" and importlib.util.find_spec(tracker) is None:
+        raise UserError(f"--report-to {tracker}: the package is not installed: pip install {tracker}")
 
 
 def resume_point(config: dict, args: argparse.Namespace) -> ResumePoint:

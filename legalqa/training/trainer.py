@@ -219,6 +219,9 @@ class Trainer(Resumable, SFTTrainer):
 def trainer_arguments(config: dict, plan: Plan, run_id: str) -> dict[str, Any]:
     """What TRL's trainers are told alike."""
     device = find_device()
+    os.environ.setdefault(  # where TensorBoard's callback writes; by itself it would among the checkpoints
+        "TENSORBOARD_LOGGING_DIR", str(Path(config["logs_dir"]) / "tensorboard" / run_id)
+    )
     return {
         "output_dir": str(Path(config["checkpoint_dir"]) / run_id),
         "per_device_train_batch_size": plan.micro_batch_rows,
@@ -242,7 +245,8 @@ def trainer_arguments(config: dict, plan: Plan, run_id: str) -> dict[str, Any]:
         "prediction_loss_only": True,
         "gradient_checkpointing": config["gradient_checkpointing"],
         "max_length": None,
-        "report_to": "none",
+        "report_to": config["report_to"],
+        "run_name": run_id,
         "disable_tqdm": True,
         "dataset_num_proc": None,
         "use_cpu": device.type == "cpu",
