@@ -16,6 +16,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+from config import CONFIG, PROFILES
 from legalqa import cli, libraries, runlog
 from legalqa.data import pairs as pair_files
 from legalqa.data import records
@@ -84,7 +85,8 @@ def run_settings(args, config) -> dict:
     """The config of this run: what the adapter was trained with, what DPO has of its own, under the names
     that training has for them."""
     flags = cli.given_flags(args)
-    adapter = os.path.normpath(args.adapter or config["output_dir"])
+    of_training = {**CONFIG, **PROFILES[config["profile"]]}["output_dir"]  # our own flag names another folder
+    adapter = os.path.normpath(args.adapter or of_training)
     base_model = check_adapter(adapter)
     check_closed_book(adapter)
     _, lora = untrusted.lora_settings(adapter)

@@ -13,7 +13,10 @@ import tiny
 import warm
 
 import benchmark
+import train_dpo
+from legalqa import cli
 from legalqa.data.pairs import Origin, Pair, read_origin, read_pairs, write_pairs
+from legalqa.errors import UserError
 from legalqa.files import file_sha256, read_json
 from legalqa.model.adapter import AdapterSettings
 from legalqa.model.base import load_tokenizer
@@ -323,6 +326,15 @@ def test_bad_input_is_one_line_before_the_model_is_loaded(python, place, tmp_pat
     code, log = python.run("train_dpo.py", flags, tmp_path, tmp_path / "log")
     assert code == 2 and message in only_error(log) and "loading" not in log, log
     assert not (tmp_path / "logs" / "metrics").exists() and not (tmp_path / "checkpoints").exists()
+
+
+def test_without_adapter_it_is_that_of_training(tmp_path, monkeypatch):
+    """Also where --output-dir names another folder, as train_8b.py's flag of that name does not here."""
+    monkeypatch.chdir(tmp_path)
+    for profile, folder in (("demo", "finetuned_demo"), ("gpu", "finetuned_qwen3_8b")):
+        args = train_dpo.parse_args(["--profile", profile, "--output-dir", "elsewhere"])
+        with pytest.raises(UserError, match=f"^{folder}: no adapter there"):
+            train_dpo.run_settings(args, cli.effective_config(args))
 
 
 def test_it_runs_on_one_device(run_script, place, tmp_path):
