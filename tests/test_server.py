@@ -382,3 +382,76 @@ def test_equal_questions_are_asked_once(tmp_path):
 def test_server_and_predictions_exclude_each_other(flags):
     with pytest.raises(UserError, match="give one of them"):
         bench("http://127.0.0.1:9", flags, "--predictions", "x.jsonl")
+
+
+# ------------------------------------------------------------------------------------------- chat.py --server
+
+
+def test_chat_with_a_served_model(run_script):
+    """The answer alone on stdout, its citations checked as any other's; a think block is not shown."""
+    text = "<think>Какая статья?</think>\n\nСогласно ст. 92 Трудового кодекса РК отпуск длится 24 дня."
+    with ChatServer(lambda *_: completion(text)) as fake:
+        done = run_script("chat.py", "--server", fake.url, "--question", "Сколько длится отпуск?")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "Согласно ст. 92 Трудового кодекса РК отпуск длится 24 дня.\n"
+        assert "+ ст. 92" in done.stderr and "не юридическая консультация" in done.stderr
+        assert f"Отвечает модель на сервере {fake.url}" in done.stderr and KEY not in done.stderr
+        asked = ("--system-prompt", "Ты юрист.", "--max-new-tokens", 9, "--json")
+        done = run_script("chat.py", "--server", fake.url, *asked, stdin="Первый?\nЕкінші сұрақ?\n")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["model"], first["question"], second["language"]) == ("fake-8b", "Первый?", "kk")
+    assert (first["prompt_tokens"], first["new_tokens"], first["cut_off"]) == (7, 3, False)
+    assert first["citations"][0]["article"] == "92"
+    body = fake.asked[-1]
+    assert body["messages"] == [
+        {"role": "system", "content": "Ты юрист."},
+        {"role": "user", "content": "Екінші сұрақ?"},
+    ]
+    assert body["stream"] and body["max_tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (error(500, "out of order"), "error 500 (out of order)"),
+        (error(401, KEY), "the key in OPENAI_API_KEY is refused"),
+        (b"{}", "the reply is no chat completion"),
+        ("close", "cannot be reached, or hung up"),
+    ],
+)
+def test_an_error_ends_a_turn_of_the_chat(run_script, reply, message):
+    with ChatServer(lambda number, body: echo(number, body) if number > 1 else reply) as fake:
+        flags = ("--server-retries", 0, "--server-timeout-sec", 20)
+        done = run_script("chat.py", "--server", fake.url, *flags, stdin="Первый?\nВторой?\n")
+    assert done.returncode == 2 and f"error: {fake.url}: " in done.stderr and message in done.stderr
+    assert done.stdout == "Ответ: Второй?\n" and "Traceback" not in done.stderr
+
+
+@given(st.text("<think>/аб \n", max_size=40), st.lists(st.integers(1, 5), min_size=1))
+def test_streamed_pieces_are_the_answer(text, sizes):
+    """However it is cut: nothing of a think block at the beginning, and the pieces joined are the answer."""
+    pieces = []
+    stream, place = server.StreamedText(pieces.append), 0
+    while place < len(text):
+        size = sizes[place % len(sizes)]
+        stream.add(text[place : place + size])
+        place += size
+    reasoning, answer = server.split_reasoning(text)
+    stream.show(answer)
+    if text.lstrip().startswith("<think>") or not reasoning:
+        assert "".join(pieces) == answer
+
+
+def test_a_streamed_answer_can_be_stopped():
+    with ChatServer(lambda *_: completion("слово " * 200)) as fake:
+        fake.pace_sec, shown = 0.005, []
+        answer = server.ask_stream(
+            endpoint(fake.url),
+            prompt.chat_messages({"instruction": "Что?", "input": ""}),
+            GREEDY,
+            0,
+            shown.append,
+            lambda: len(shown) > 3,
+        )
+    assert answer.stopped and not answer.cut_off and 0 < len(answer.text) < 100
+    assert "".join(shown) == answer.text and answer.first_token_sec < answer.generation_sec
