@@ -72,8 +72,8 @@ def find_device() -> Device:
 
 
 def matrix_flops_per_sec(device: Device) -> float:
-    """Operations a second in a large square matrix product of random numbers, in the device's arithmetic, laid
-    out as a linear layer has it: some CPUs take twice as long where the second matrix is not transposed."""
+    """Operations a second in a large square matrix product of random numbers, in the device's arithmetic,
+    laid out as a linear layer has it: some CPUs take twice as long where the second one is not transposed."""
     import torch
 
     size, place = (8192, "cuda") if device.type == "cuda" else (1024, "cpu")
