@@ -12,7 +12,7 @@ import pytest
 import tiny
 from chat_server import ChatServer, completion, echo, error, question_of
 from conftest import REPOSITORY
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import benchmark
@@ -333,6 +333,7 @@ def test_reasoning_tokens_are_counted(rows, flags, tmp_path, capsys):
     assert "with reasoning 100.0 % (48 tokens), refused 0.0 %" in capsys.readouterr().out
 
 
+@settings(deadline=None)
 @given(st.booleans(), st.text("аб \n<"), st.text("аб \n<"))
 def test_split_reasoning(opened, thought, answer):
     content = f"{'<think>' if opened else ''}{thought}</think>{answer}"
@@ -427,6 +428,7 @@ def test_an_error_ends_a_turn_of_the_chat(run_script, reply, message):
     assert done.stdout == "Ответ: Второй?\n" and "Traceback" not in done.stderr
 
 
+@settings(deadline=None)
 @given(st.text("<think>/аб \n", max_size=40), st.lists(st.integers(1, 5), min_size=1))
 def test_streamed_pieces_are_the_answer(text, sizes):
     """However it is cut: nothing of a think block at the beginning, and the pieces joined are the answer."""
