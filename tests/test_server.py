@@ -227,7 +227,7 @@ def wait_for(condition, seconds=20):
             "may not use 'fake-8b' (project of *** has no access)",
         ),
         (error(404, "The model `fake-8b` does not exist"), "no model 'fake-8b', or no chat, at this address"),
-        (error(500, "out of order"), "error 500 (out of order)"),
+        (error(500, "out\x1b[2J of order"), "error 500 (out[2J of order)"),
         (error(429, "You exceeded your current quota"), "nothing left on the account (You exceeded"),
         (error(400, "max_tokens is too large", param="other"), "error 400 (max_tokens is too large)"),
         ((418, b"<html>no JSON</html>"), "error 418"),
@@ -320,6 +320,7 @@ def test_reasoning_refusals_and_empty_answers_are_scored(rows, flags, tmp_path, 
     summary = result_of(tmp_path)["summary"]
     assert summary["metrics"]["empty_rate"]["mean"] == 0.4 and summary["generation"] is None
     assert summary["metrics"]["think_leak_rate"]["mean"] == 0
+    assert "1 answers ended within their reasoning; raise --max-new-tokens" in capsys.readouterr().err
 
 
 def test_reasoning_tokens_are_counted(rows, flags, tmp_path, capsys):
@@ -378,6 +379,11 @@ def test_equal_questions_are_asked_once(tmp_path):
     with ChatServer(echo) as fake:
         server.answer_all(endpoint(fake.url), [chat, chat], GREEDY, 0, 2, answers)
     assert len(fake.asked) == 1 and len(answers.made) == 1
+
+
+def test_the_law_stays_closed(flags):
+    with pytest.raises(UserError, match="a server keeps its own to itself; leave it at 0"):
+        bench("http://127.0.0.1:9", flags, "--law-passages", 3)
 
 
 def test_server_and_predictions_exclude_each_other(flags):

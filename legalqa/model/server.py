@@ -67,6 +67,10 @@ class Unreadable(ValueError):
 
 def find_endpoint(url: str, model: str | None, config: Mapping[str, Any]) -> Endpoint:
     """The endpoint at `url`, after a look at the models it lists; `model` may be left out where it is one."""
+    if config["law_passages"]:
+        raise UserError(
+            "--law-passages: a tokenizer cuts the passages, and a server keeps its own to itself; leave it at 0"
+        )
     endpoint = Endpoint(checked_url(url), model or "", config["server_timeout_sec"], config["server_retries"])
     served = list_models(endpoint)
     if not model and len(served) != 1:
@@ -103,7 +107,7 @@ def list_models(endpoint: Endpoint) -> list[str]:
     look = dataclasses.replace(endpoint, timeout_sec=min(endpoint.timeout_sec, LOOK_SEC), retries=0)
     try:
         with openai.OpenAI(**client_options(look)) as client:
-            return [model.id for model in client.models.list().data]
+            return [printable(model.id) for model in client.models.list().data]
     except (openai.AuthenticationError, openai.PermissionDeniedError, openai.APIConnectionError) as error:
         raise UserError(explain(error, look)) from None
     except openai.APIStatusError:
@@ -119,6 +123,11 @@ def client_options(endpoint: Endpoint) -> dict[str, Any]:
         "timeout": endpoint.timeout_sec,
         "max_retries": endpoint.retries,
     }
+
+
+def printable(text: str) -> str:
+    """What a server says, without characters that move the cursor."""
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def shortened(names: list[str]) -> str:
@@ -315,7 +324,6 @@ class Questioner:
     def __init__(self, endpoint: Endpoint, decoding: Decoding, seed: int, answers: Answers, todo: list[str]):
         self.endpoint, self.decoding, self.seed, self.answers = endpoint, decoding, seed, answers
         self.todo: Iterator[str] = iter(todo)
-        self.num_left = len(todo)
         self.clock = Clock()
         self.problems: list[str] = []
         self.num_failed_in_a_row = 0
@@ -367,7 +375,7 @@ class Questioner:
         self.problems.append(explain(error, self.endpoint))
         self.num_failed_in_a_row += 1
         if is_final(error) or self.num_failed_in_a_row == GIVE_UP_AFTER:
-            raise UserError(self.problems[0] + self.kept())
+            raise UserError(self.problems[-1] + self.kept())
 
     def kept(self) -> str:
         made = len(self.answers.made)
@@ -474,6 +482,6 @@ def explain(error: Exception, endpoint: Endpoint) -> str:
 def words_of(error: Exception) -> str:
     """The error's own words, cut to a line; the key taken out, should the server have quoted it."""
     cause = error.__cause__ if str(error) == "Connection error." else None
-    text = re.sub(r"^Error code: \d+ - ", "", first_line(cause or error))
+    text = printable(re.sub(r"^Error code: \d+ - ", "", first_line(cause or error)))
     key = os.environ.get(KEY_VARIABLE)
     return text.replace(key, "***") if key else text
