@@ -16,10 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import benchmark
+import config
+from legalqa.chat.dialogue import Question, Turn
+from legalqa.chat.remarks import status_rows
+from legalqa.chat.served import ServedDialogue
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.model import prompt, server
 from legalqa.model.answers import Answers
+from legalqa.model.generate import Answer
 from legalqa.model.settings import Decoding
 
 KEY = "sk-secret-0123456789"
@@ -415,6 +420,21 @@ def test_chat_with_a_served_model(run_script):
         {"role": "user", "content": "Екінші сұрақ?"},
     ]
     assert body["stream"] and body["max_tokens"] == 9
+
+
+def test_what_a_served_dialogue_has_not():
+    """No law, no base to compare with, no 4 bits of its own; the rest of /status is there."""
+    dialogue = ServedDialogue(endpoint("http://a/v1"), config.CONFIG, {})
+    dialogue.load()
+    with pytest.raises(UserError, match="Модели на сервере текст закона не передаётся"):
+        dialogue.switch_law(True)
+    rows = status_rows(dialogue)
+    assert rows["device"] == "http://a/v1" and rows["base"] is None and "load_in_4bit" not in rows["settings"]
+    history = [Turn(Question("Раз?"), Answer("Да.", 2, False), [])]
+    assert len(server.from_key(dialogue.prepare(Question("Два?"), history).text)) == 1
+    dialogue.history_on = True
+    said = server.from_key(dialogue.prepare(Question("Два?"), history).text)
+    assert [turn["content"] for turn in said] == ["Раз?", "Да.", "Два?"]
 
 
 @pytest.mark.parametrize(

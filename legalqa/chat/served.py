@@ -6,6 +6,7 @@ from typing import Any
 
 from legalqa.chat.dialogue import Dialogue, Prompt, Question, Turn
 from legalqa.chat.words import say
+from legalqa.errors import UserError
 from legalqa.law.citations import parse_citations
 from legalqa.model import server
 from legalqa.model.device import Device
@@ -28,6 +29,13 @@ class ServedDialogue(Dialogue):
 
     def opening_notes(self) -> list[str]:
         return [say(self.language, "served", url=self.endpoint.url)]
+
+    def in_force(self) -> dict[str, Any]:
+        return self.current()
+
+    def switch_law(self, on: bool) -> None:
+        if on:
+            raise UserError(say(self.language, "law_served"))
 
     def prepare(self, question: Question, turns: list[Turn]) -> Prompt:
         """The messages as JSON; how many tokens they are, and whether they fit, only the server knows."""
