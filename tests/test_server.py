@@ -387,7 +387,7 @@ def test_equal_questions_are_asked_once(tmp_path):
 
 
 def test_the_law_stays_closed(flags):
-    with pytest.raises(UserError, match="a server keeps its own to itself; leave it at 0"):
+    with pytest.raises(UserError, match="a server keeps its own; leave it at 0"):
         bench("http://127.0.0.1:9", flags, "--law-passages", 3)
 
 
