@@ -43,7 +43,7 @@ demo: setup
 demo-law: export CUDA_VISIBLE_DEVICES =
 demo-law: setup
 	@test -n "$(LAW)" || { echo "error: no law given; save acts from adilet.zan.kz, then: make demo-law LAW=folder"; exit 2; }
-	@echo "demo-law: about 30 minutes on two cores; writes law/, finetuned_demo_law/ and RESULTS_LAW.md"
+	@echo "demo-law: about 20 minutes on two cores; writes law/, finetuned_demo_law/ and RESULTS_LAW.md"
 	$(PY) prepare_law.py $(LAW)
 	$(PY) train_8b.py --profile demo --law-passages 1 --output-dir finetuned_demo_law --overwrite
 	$(PY) benchmark.py --profile demo --model finetuned_demo_law --num-samples $(DEMO_ROWS) --law-passages 0

@@ -140,7 +140,7 @@ def print_open_book(config, plan: Plan, train, tokenizer, law, in_full):
     """What passages the rows have; `in_full`: also one row as the model reads it, lengths without them."""
     right, found = 100 * law["right"], 100 * law["right_by_search"]
     print(
-        f"open book  {config['law_passages']} passages of {config['law_dir']} in a prompt, each up to "
+        f"open book  passages of {config['law_dir']} in a prompt: {config['law_passages']}, each up to "
         f"{config['law_passage_tokens']} tokens; the article that the answer cites is among them in "
         f"{right:.0f} % of the rows (by the search alone in {found:.0f} %)"
     )

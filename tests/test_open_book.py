@@ -422,7 +422,10 @@ def trained(run_script, tiny_model, law_dir, train_file):
     )
     done = run_script("train_8b.py", *flags, "--dry-run", *folders(place))
     assert done.returncode == 0, done.stderr
-    assert "open book  2 passages" in done.stdout and "the article that the answer cites" in done.stdout
+    assert (
+        "in a prompt: 2, each up to 30 tokens" in done.stdout
+        and "the article that the answer cites" in done.stdout
+    )
     assert "\ntokens     " in done.stdout and "Нормы, которые могут относиться к вопросу:\n1. " in done.stdout
     done = run_script("train_8b.py", *flags, *folders(place))
     assert done.returncode == 0, done.stderr
