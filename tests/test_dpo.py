@@ -66,7 +66,7 @@ def flags_of(place, folder, *more):
             "--validation-file", place / "validation.jsonl", "--output-dir", folder / "adapter",
             "--checkpoint-dir", folder / "checkpoints", "--logs-dir", folder / "logs", "--grad-accum", 2,
             "--dpo-learning-rate", 0.01, "--dpo-epochs", 2, "--dpo-save-steps", 4, "--logging-steps", 3,
-            *more]
+            "--dpo-sft-weight", 0, *more]
     # fmt: on
 
 
@@ -361,7 +361,8 @@ def test_pairs_are_made_resumed_and_trained_on(python, place, tiny_data, tmp_pat
     # fmt: off
     flags = ["--profile", "demo", "--model", place / "adapter", "--train-file", tiny_data[0],
              "--validation-file", tiny_data[1], "--pairs-file", tmp_path / "pairs.jsonl", "--pair-rows", 10,
-             "--samples", 3, "--max-new-tokens", 24, "--logs-dir", tmp_path / "logs"]
+             "--samples", 3, "--hard-negatives", 0.25, "--max-new-tokens", 24,
+             "--logs-dir", tmp_path / "logs"]
     # fmt: on
     log = tmp_path / "log"
     code, text = python.run("prepare_pairs.py", flags, tmp_path, log, die_after_two_samples)
