@@ -107,6 +107,8 @@ def test_training_leaves_what_the_design_says(unbroken, place):
     assert metrics["eval_accuracy"] > 0.8 and metrics["eval_margin"] > 0.1 > metrics["final_loss"] - 0.6
     assert metrics["chosen_reward"] > metrics["rejected_reward"] and metrics["accuracy"] > 0.5
     logged = [entry for entry in metrics["history"] if "loss" in entry]
+    assert [entry["step"] for entry in logged] == [3, 6, 9, 12, 15, 18]  # the last quarter: 15 and 18
+    assert metrics["margin"] == pytest.approx((logged[-2]["margin"] + logged[-1]["margin"]) / 2)
     assert all({"chosen_reward", "rejected_reward", "margin", "accuracy"} <= entry.keys() for entry in logged)
     run, before = metrics["meta"]["run"], AdapterSettings.load(place / "adapter")
     saved = AdapterSettings.load(folder / "adapter")
