@@ -45,7 +45,7 @@ demo-law: setup
 	@test -n "$(LAW)" || { echo "error: no law given; save acts from adilet.zan.kz, then: make demo-law LAW=folder"; exit 2; }
 	@echo "demo-law: about 30 minutes on two cores; writes law/, finetuned_demo_law/ and RESULTS_LAW.md"
 	$(PY) prepare_law.py $(LAW)
-	$(PY) train_8b.py --profile demo --law-passages 3 --output-dir finetuned_demo_law --overwrite
+	$(PY) train_8b.py --profile demo --law-passages 1 --output-dir finetuned_demo_law --overwrite
 	$(PY) benchmark.py --profile demo --model finetuned_demo_law --num-samples $(DEMO_ROWS) --law-passages 0
 	$(PY) benchmark.py --profile demo --model finetuned_demo_law --num-samples $(DEMO_ROWS)
 	$(PY) benchmark.py --compare $$(ls logs/benchmark_*.json | tail -2)

@@ -196,6 +196,12 @@ def run_server(args, config, rows):
     answers = Answers(server.answers_file(config["logs_dir"], endpoint, decoding, seed))
     server.answer_all(endpoint, chats, decoding, seed, config["concurrency"], answers)
     lines = [answers.made[text_sha256(chat)] for chat in chats]
+    num_unfinished = sum(bool(line.reasoning) and line.cut_off and not line.prediction for line in lines)
+    if num_unfinished:
+        print(
+            f"warning: {num_unfinished} answers ended within their reasoning; raise --max-new-tokens",
+            file=sys.stderr,
+        )
     samples = samples_of(rows, chats, answers)
     for sample, line in zip(samples, lines):
         sample |= server.facts_of(line)

@@ -6,6 +6,7 @@ Writes  nothing by itself; /save FILE writes the chat, or a training row
 
   python chat.py --model finetuned_qwen3_8b                  a chat; /help lists its commands
   python chat.py --question "Сколько дней длится отпуск?"    the answer alone on stdout, notes on stderr
+  python chat.py --server http://127.0.0.1:11434/v1 --model qwen3:8b      a model behind a server
   python chat.py --json < questions.txt > answers.jsonl      one question a line, one JSON object an answer
 """
 
@@ -26,11 +27,13 @@ from legalqa.chat import terminal
 from legalqa.chat.commands import Chat
 from legalqa.chat.dialogue import SETTINGS, Dialogue, Turn
 from legalqa.chat.remarks import answer_notes, citation_lines, citations_heading, source_lines
+from legalqa.chat.served import ServedDialogue
 from legalqa.chat.words import LANGUAGES, TEXTS, say
 from legalqa.errors import UserError
 from legalqa.law import acts
 from legalqa.model.adapter import check_adapter, newest_adapter
 from legalqa.model.base import DEMO_MODEL_DIR, check_model_name
+from legalqa.model.server import find_endpoint
 
 KEYS = (
     "language",
@@ -41,6 +44,8 @@ KEYS = (
     "train_file",
     "law_passages",
     "law_passage_tokens",
+    "server_timeout_sec",
+    "server_retries",
 )
 
 
@@ -51,6 +56,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="NAME",
         help="adapter folder, merged folder or hub id (default: newest finetuned_*, "
         "else the demo base model)",
+    )
+    parser.add_argument(
+        "--server", metavar="URL", help="ask --model of this OpenAI-compatible server; key: OPENAI_API_KEY"
     )
     parser.add_argument("--question", metavar="TEXT", help="answer this, print the answer alone, exit")
     parser.add_argument(
@@ -66,14 +74,22 @@ def make_dialogue(args: argparse.Namespace, config: Mapping[str, Any]) -> Dialog
     """The dialogue that the flags ask for, model not loaded yet."""
     if args.question is not None and not args.question.strip():
         raise UserError("--question is empty; give it a text")
+    if args.server:
+        endpoint = find_endpoint(args.server, args.model, config)
+        dialogue = ServedDialogue(endpoint, config, cli.given_flags(args))
+    else:
+        dialogue = local_dialogue(args, config)
+    dialogue.context, _ = terminal.clean_text(args.context.strip())
+    return dialogue
+
+
+def local_dialogue(args: argparse.Namespace, config: Mapping[str, Any]) -> Dialogue:
     name = args.model or newest_adapter() or DEMO_MODEL_DIR
     if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
         check_adapter(name)
     elif not Path(name).is_dir() and name != DEMO_MODEL_DIR:
         check_model_name(name)
-    dialogue = Dialogue(name, config, cli.given_flags(args))
-    dialogue.context, _ = terminal.clean_text(args.context.strip())
-    return dialogue
+    return Dialogue(name, config, cli.given_flags(args))
 
 
 @contextlib.contextmanager
@@ -248,6 +264,8 @@ def run_chat(dialogue: Dialogue) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    if args.server and args.profile == "auto":
+        args.profile = "gpu"  # the one that overrides nothing: what this machine has does not matter
     config = cli.effective_config(args, announce=False, choices={"language": LANGUAGES})
     acts.use(config["law_dir"])
     dialogue = make_dialogue(args, config)

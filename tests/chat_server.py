@@ -31,6 +31,7 @@ class ChatServer:
         self.behave, self.models = behave, models
         self.asked, self.keys, self.lock = [], set(), threading.Lock()
         self.released = threading.Event()
+        self.pace_sec = 0.0  # between the pieces of a streamed answer
 
     @property
     def url(self):
@@ -57,7 +58,11 @@ class ChatServer:
                     owner.asked.append(body)
                     owner.keys.add(self.headers.get("Authorization"))
                     number = len(owner.asked)
-                owner.send(self, owner.behave(number, body))
+                reply = owner.behave(number, body)
+                if body.get("stream") and isinstance(reply, dict) and "choices" in reply:
+                    owner.stream(self, reply)
+                else:
+                    owner.send(self, reply)
 
         self.httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.httpd.daemon_threads = True
@@ -68,6 +73,25 @@ class ChatServer:
         self.released.set()
         self.httpd.shutdown()
         self.httpd.server_close()
+
+    def stream(self, handler, reply):
+        """The text of a completion as server-sent events, three letters each, and the usage at the end."""
+        choice = reply["choices"][0]
+        text = choice["message"]["content"]
+        deltas = [{"content": text[start : start + 3]} for start in range(0, len(text), 3)]
+        events = [{"choices": [{"delta": delta, "finish_reason": None}]} for delta in deltas]
+        events += [{"choices": [{"delta": {}, "finish_reason": choice["finish_reason"]}]}]
+        events += [{"choices": [], "usage": reply["usage"]}]
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
+        handler.end_headers()
+        handler.close_connection = True
+        with contextlib.suppress(OSError):
+            for event in events:
+                handler.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+                handler.wfile.flush()
+                time.sleep(self.pace_sec)
+            handler.wfile.write(b"data: [DONE]\n\n")
 
     def send(self, handler, reply):
         if reply == "hang":

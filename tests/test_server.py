@@ -12,14 +12,19 @@ import pytest
 import tiny
 from chat_server import ChatServer, completion, echo, error, question_of
 from conftest import REPOSITORY
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import benchmark
+import config
+from legalqa.chat.dialogue import Question, Turn
+from legalqa.chat.remarks import status_rows
+from legalqa.chat.served import ServedDialogue
 from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.model import prompt, server
 from legalqa.model.answers import Answers
+from legalqa.model.generate import Answer
 from legalqa.model.settings import Decoding
 
 KEY = "sk-secret-0123456789"
@@ -227,7 +232,7 @@ def wait_for(condition, seconds=20):
             "may not use 'fake-8b' (project of *** has no access)",
         ),
         (error(404, "The model `fake-8b` does not exist"), "no model 'fake-8b', or no chat, at this address"),
-        (error(500, "out of order"), "error 500 (out of order)"),
+        (error(500, "out\x1b[2J of order"), "error 500 (out[2J of order)"),
         (error(429, "You exceeded your current quota"), "nothing left on the account (You exceeded"),
         (error(400, "max_tokens is too large", param="other"), "error 400 (max_tokens is too large)"),
         ((418, b"<html>no JSON</html>"), "error 418"),
@@ -320,6 +325,7 @@ def test_reasoning_refusals_and_empty_answers_are_scored(rows, flags, tmp_path, 
     summary = result_of(tmp_path)["summary"]
     assert summary["metrics"]["empty_rate"]["mean"] == 0.4 and summary["generation"] is None
     assert summary["metrics"]["think_leak_rate"]["mean"] == 0
+    assert "1 answers ended within their reasoning; raise --max-new-tokens" in capsys.readouterr().err
 
 
 def test_reasoning_tokens_are_counted(rows, flags, tmp_path, capsys):
@@ -333,6 +339,7 @@ def test_reasoning_tokens_are_counted(rows, flags, tmp_path, capsys):
     assert "with reasoning 100.0 % (48 tokens), refused 0.0 %" in capsys.readouterr().out
 
 
+@settings(deadline=None)
 @given(st.booleans(), st.text("аб \n<"), st.text("аб \n<"))
 def test_split_reasoning(opened, thought, answer):
     content = f"{'<think>' if opened else ''}{thought}</think>{answer}"
@@ -379,6 +386,100 @@ def test_equal_questions_are_asked_once(tmp_path):
     assert len(fake.asked) == 1 and len(answers.made) == 1
 
 
+def test_the_law_stays_closed(flags):
+    with pytest.raises(UserError, match="a server keeps its own; leave it at 0"):
+        bench("http://127.0.0.1:9", flags, "--law-passages", 3)
+
+
 def test_server_and_predictions_exclude_each_other(flags):
     with pytest.raises(UserError, match="give one of them"):
         bench("http://127.0.0.1:9", flags, "--predictions", "x.jsonl")
+
+
+# ------------------------------------------------------------------------------------------- chat.py --server
+
+
+def test_chat_with_a_served_model(run_script):
+    """The answer alone on stdout, its citations checked as any other's; a think block is not shown."""
+    text = "<think>Какая статья?</think>\n\nСогласно ст. 92 Трудового кодекса РК отпуск длится 24 дня."
+    with ChatServer(lambda *_: completion(text)) as fake:
+        done = run_script("chat.py", "--server", fake.url, "--question", "Сколько длится отпуск?")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "Согласно ст. 92 Трудового кодекса РК отпуск длится 24 дня.\n"
+        assert "+ ст. 92" in done.stderr and "не юридическая консультация" in done.stderr
+        assert f"Отвечает модель на сервере {fake.url}" in done.stderr and KEY not in done.stderr
+        asked = ("--system-prompt", "Ты юрист.", "--max-new-tokens", 9, "--json")
+        done = run_script("chat.py", "--server", fake.url, *asked, stdin="Первый?\nЕкінші сұрақ?\n")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["model"], first["question"], second["language"]) == ("fake-8b", "Первый?", "kk")
+    assert (first["prompt_tokens"], first["new_tokens"], first["cut_off"]) == (7, 3, False)
+    assert first["citations"][0]["article"] == "92"
+    body = fake.asked[-1]
+    assert body["messages"] == [
+        {"role": "system", "content": "Ты юрист."},
+        {"role": "user", "content": "Екінші сұрақ?"},
+    ]
+    assert body["stream"] and body["max_tokens"] == 9
+
+
+def test_what_a_served_dialogue_has_not():
+    """No law, no base to compare with, no 4 bits of its own; the rest of /status is there."""
+    dialogue = ServedDialogue(endpoint("http://a/v1"), config.CONFIG, {})
+    dialogue.load()
+    with pytest.raises(UserError, match="Модели на сервере текст закона не передаётся"):
+        dialogue.switch_law(True)
+    rows = status_rows(dialogue)
+    assert rows["device"] == "http://a/v1" and rows["base"] is None and "load_in_4bit" not in rows["settings"]
+    history = [Turn(Question("Раз?"), Answer("Да.", 2, False), [])]
+    assert len(server.from_key(dialogue.prepare(Question("Два?"), history).text)) == 1
+    dialogue.history_on = True
+    said = server.from_key(dialogue.prepare(Question("Два?"), history).text)
+    assert [turn["content"] for turn in said] == ["Раз?", "Да.", "Два?"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (error(500, "out of order"), "error 500 (out of order)"),
+        (error(401, KEY), "the key in OPENAI_API_KEY is refused"),
+        (b"{}", "the reply is no chat completion"),
+        ("close", "cannot be reached, or hung up"),
+    ],
+)
+def test_an_error_ends_a_turn_of_the_chat(run_script, reply, message):
+    with ChatServer(lambda number, body: echo(number, body) if number > 1 else reply) as fake:
+        flags = ("--server-retries", 0, "--server-timeout-sec", 20)
+        done = run_script("chat.py", "--server", fake.url, *flags, stdin="Первый?\nВторой?\n")
+    assert done.returncode == 2 and f"error: {fake.url}: " in done.stderr and message in done.stderr
+    assert done.stdout == "Ответ: Второй?\n" and "Traceback" not in done.stderr
+
+
+@settings(deadline=None)
+@given(st.text("<think>/аб \n", max_size=40), st.lists(st.integers(1, 5), min_size=1))
+def test_streamed_pieces_are_the_answer(text, sizes):
+    """However it is cut: nothing of a think block at the beginning, and the pieces joined are the answer."""
+    pieces = []
+    stream, place = server.StreamedText(pieces.append), 0
+    while place < len(text):
+        size = sizes[place % len(sizes)]
+        stream.add(text[place : place + size])
+        place += size
+    reasoning, answer = server.split_reasoning(text)
+    stream.show(answer)
+    if text.lstrip().startswith("<think>") or not reasoning:
+        assert "".join(pieces) == answer
+
+
+def test_a_streamed_answer_can_be_stopped():
+    with ChatServer(lambda *_: completion("слово " * 200)) as fake:
+        fake.pace_sec, shown = 0.005, []
+        answer = server.ask_stream(
+            endpoint(fake.url),
+            prompt.chat_messages({"instruction": "Что?", "input": ""}),
+            GREEDY,
+            0,
+            shown.append,
+            lambda: len(shown) > 3,
+        )
+    assert answer.stopped and not answer.cut_off and 0 < len(answer.text) < 100
+    assert "".join(shown) == answer.text and answer.first_token_sec < answer.generation_sec

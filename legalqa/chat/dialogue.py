@@ -183,6 +183,10 @@ class Dialogue:
         """{setting: value} of what /set changes."""
         return {**asdict(self.decoding), "seed": self.seed}
 
+    def in_force(self) -> dict[str, Any]:
+        """{setting: value} of what answers are made with."""
+        return {**self.current(), "load_in_4bit": self.settings.load_in_4bit}
+
     def set(self, name: str, text: str) -> bool:
         """False if `text` is no fitting value of the setting."""
         try:

@@ -131,7 +131,6 @@ def status_rows(dialogue: Dialogue) -> dict[str, str | None]:
     """{name of the row in TEXTS: what it says} of a loaded dialogue; nothing where there is none of it."""
     language, saved, turns = dialogue.language, dialogue.saved, dialogue.turns
     context = len(dialogue.context)
-    settings = {**dialogue.current(), "load_in_4bit": dialogue.settings.load_in_4bit}
     rows = {
         "model": dialogue.name,
         "base": dialogue.base or saved.base_model,
@@ -142,7 +141,7 @@ def status_rows(dialogue: Dialogue) -> dict[str, str | None]:
         "context": say(language, "characters", count=context) if context else None,
         "history": say(language, "turns", count=len(turns)) if dialogue.history_on else say(language, "off"),
         "law": law_state(dialogue),
-        "settings": ", ".join(f"{key} {shown(value)}" for key, value in settings.items()),
+        "settings": ", ".join(f"{key} {shown(value)}" for key, value in dialogue.in_force().items()),
         "changed": changed_settings(dialogue),
         "limit": saved.max_seq_length and say(language, "tokens", count=saved.max_seq_length),
         "last": speed(language, turns[-1]) if turns else None,

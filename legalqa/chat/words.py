@@ -8,6 +8,8 @@ TEXTS: dict[str, dict[str, Any]] = {
         "greeting": "Вопросы и ответы по законодательству Казахстана. Модель: {model}.",
         "no_adapter": "Адаптера здесь нет: отвечает исходная модель, не обученная праву. "
             "Обучить: python train_8b.py",
+        "served": "Отвечает модель на сервере {url}; шаблон запроса у сервера свой.",
+        "law_served": "Модели на сервере текст закона не передаётся.",
         "as_is": "Адаптера здесь нет: модель отвечает как есть.",
         "base_tokenizer": "В папке адаптера нет токенизатора: взят токенизатор исходной модели.",
         "how_to": "На каждый вопрос модель отвечает отдельно. /help покажет команды, Ctrl-D завершает.",
@@ -132,6 +134,8 @@ TEXTS: dict[str, dict[str, Any]] = {
         "greeting": "Қазақстан заңнамасы бойынша сұрақ-жауап. Модель: {model}.",
         "no_adapter": "Мұнда адаптер жоқ: құқық бойынша оқытылмаған бастапқы модель жауап береді. "
             "Оқыту: python train_8b.py",
+        "served": "{url} серверіндегі модель жауап береді; сұрау үлгісі сервердің өзінікі.",
+        "law_served": "Сервердегі модельге заң мәтіні берілмейді.",
         "as_is": "Мұнда адаптер жоқ: модель сол қалпында жауап береді.",
         "base_tokenizer": "Адаптер қалтасында токенизатор жоқ: бастапқы модельдің токенизаторы алынды.",
         "how_to": "Әр сұраққа жеке жауап беріледі. /help командаларды көрсетеді, Ctrl-D аяқтайды.",
@@ -254,6 +258,8 @@ TEXTS: dict[str, dict[str, Any]] = {
         "greeting": "Questions and answers on Kazakhstan's legislation. Model: {model}.",
         "no_adapter": "No adapter here: the base model answers, which has not been trained on law. "
             "Train: python train_8b.py",
+        "served": "A model on the server {url} answers; the template is the server's own.",
+        "law_served": "A model on a server is not given the law's text.",
         "as_is": "No adapter here: the model answers as it is.",
         "base_tokenizer": "No tokenizer in the adapter's folder: the base model's is used.",
         "how_to": "Each question is answered on its own. /help shows the commands, Ctrl-D leaves.",

@@ -13,7 +13,7 @@ import re
 import sys
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from legalqa.errors import UserError, first_line
 from legalqa.files import text_sha256
 from legalqa.model.answers import Answers, Line, without_answer
+from legalqa.model.generate import Answer
 from legalqa.model.settings import Decoding
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -66,6 +67,10 @@ class Unreadable(ValueError):
 
 def find_endpoint(url: str, model: str | None, config: Mapping[str, Any]) -> Endpoint:
     """The endpoint at `url`, after a look at the models it lists; `model` may be left out where it is one."""
+    if config["law_passages"]:
+        raise UserError(
+            "--law-passages: a tokenizer cuts the passages, and a server keeps its own; leave it at 0"
+        )
     endpoint = Endpoint(checked_url(url), model or "", config["server_timeout_sec"], config["server_retries"])
     served = list_models(endpoint)
     if not model and len(served) != 1:
@@ -102,7 +107,7 @@ def list_models(endpoint: Endpoint) -> list[str]:
     look = dataclasses.replace(endpoint, timeout_sec=min(endpoint.timeout_sec, LOOK_SEC), retries=0)
     try:
         with openai.OpenAI(**client_options(look)) as client:
-            return [model.id for model in client.models.list().data]
+            return [printable(model.id) for model in client.models.list().data]
     except (openai.AuthenticationError, openai.PermissionDeniedError, openai.APIConnectionError) as error:
         raise UserError(explain(error, look)) from None
     except openai.APIStatusError:
@@ -118,6 +123,11 @@ def client_options(endpoint: Endpoint) -> dict[str, Any]:
         "timeout": endpoint.timeout_sec,
         "max_retries": endpoint.retries,
     }
+
+
+def printable(text: str) -> str:
+    """What a server says, without characters that move the cursor."""
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def shortened(names: list[str]) -> str:
@@ -213,6 +223,75 @@ def count_of(usage: Any, name: str) -> int | None:
     return count if type(count) is int and count >= 0 else None
 
 
+class StreamedText:
+    """A streamed answer: `add` gives the new pieces to `on_text`, without a think block at its beginning."""
+
+    def __init__(self, on_text: Callable[[str], object]):
+        self.on_text, self.content, self.shown = on_text, "", ""
+
+    def add(self, piece: str) -> None:
+        self.content += piece
+        begun = self.content.lstrip()
+        undecided = "<think>".startswith(begun[:7]) and "</think>" not in begun
+        if not undecided:
+            self.show(split_reasoning(self.content)[1])
+
+    def show(self, text: str) -> None:
+        """A text that is not what was shown and more is of a template that had opened the block."""
+        if text.startswith(self.shown) and len(text) > len(self.shown):
+            self.on_text(text[len(self.shown) :])
+            self.shown = text
+
+
+def ask_stream(
+    endpoint: Endpoint,
+    messages: Messages,
+    decoding: Decoding,
+    seed: int,
+    on_text: Callable[[str], object],
+    stop: Callable[[], bool],
+) -> Answer:
+    """The answer to one chat, handed to `on_text` as it comes; `stop` is asked at each piece."""
+    import openai
+
+    started, first_token_sec, num_pieces = time.monotonic(), None, 0
+    text, usage, reason, stopped = StreamedText(on_text), None, None, False
+    request = request_of(endpoint, messages, decoding, seed)
+    try:
+        with (
+            openai.OpenAI(**client_options(endpoint)) as client,
+            client.chat.completions.create(
+                **request, stream=True, stream_options={"include_usage": True}
+            ) as chunks,
+        ):
+            for chunk in chunks:
+                usage = chunk.usage or usage
+                for choice in (chunk.choices or [])[:1]:
+                    reason = choice.finish_reason or reason
+                    piece = choice.delta.content or choice.delta.refusal or ""
+                    num_pieces += 1
+                    first_token_sec = first_token_sec or time.monotonic() - started
+                    text.add(piece)
+                if stop():
+                    stopped = True
+                    break
+        if not num_pieces and not stopped:
+            raise Unreadable("no piece of an answer")
+    except (openai.OpenAIError, ValueError, AttributeError) as error:  # the last two: of what is no stream
+        raise UserError(explain(error, endpoint)) from None
+    _, answer = split_reasoning(text.content)
+    text.show(answer)
+    return Answer(
+        text=answer,
+        new_tokens=count_of(usage, "completion_tokens") or num_pieces,
+        cut_off=reason == "length" and not stopped,
+        stopped=stopped,
+        prompt_tokens=count_of(usage, "prompt_tokens"),
+        first_token_sec=round(first_token_sec or 0.0, 4),
+        generation_sec=round(time.monotonic() - started, 4),
+    )
+
+
 # ----------------------------------------------------------------------------------------------- many answers
 
 
@@ -245,7 +324,6 @@ class Questioner:
     def __init__(self, endpoint: Endpoint, decoding: Decoding, seed: int, answers: Answers, todo: list[str]):
         self.endpoint, self.decoding, self.seed, self.answers = endpoint, decoding, seed, answers
         self.todo: Iterator[str] = iter(todo)
-        self.num_left = len(todo)
         self.clock = Clock()
         self.problems: list[str] = []
         self.num_failed_in_a_row = 0
@@ -274,7 +352,7 @@ class Questioner:
         started = time.monotonic()
         self.clock.start(chat)
         try:
-            request = request_of(self.endpoint, json.loads(chat), self.decoding, self.seed)
+            request = request_of(self.endpoint, from_key(chat), self.decoding, self.seed)
             reply = await ask(client, request)
         finally:
             share = self.clock.stop(chat)
@@ -297,7 +375,7 @@ class Questioner:
         self.problems.append(explain(error, self.endpoint))
         self.num_failed_in_a_row += 1
         if is_final(error) or self.num_failed_in_a_row == GIVE_UP_AFTER:
-            raise UserError(self.problems[0] + self.kept())
+            raise UserError(self.problems[-1] + self.kept())
 
     def kept(self) -> str:
         made = len(self.answers.made)
@@ -328,6 +406,10 @@ def answer_all(
 def as_key(messages: Messages) -> str:
     """A chat as the text that stands for it among the answers."""
     return json.dumps(messages, ensure_ascii=False)
+
+
+def from_key(key: str) -> Messages:
+    return json.loads(key)
 
 
 def facts_of(line: Line) -> dict[str, Any]:
@@ -400,6 +482,6 @@ def explain(error: Exception, endpoint: Endpoint) -> str:
 def words_of(error: Exception) -> str:
     """The error's own words, cut to a line; the key taken out, should the server have quoted it."""
     cause = error.__cause__ if str(error) == "Connection error." else None
-    text = re.sub(r"^Error code: \d+ - ", "", first_line(cause or error))
+    text = printable(re.sub(r"^Error code: \d+ - ", "", first_line(cause or error)))
     key = os.environ.get(KEY_VARIABLE)
     return text.replace(key, "***") if key else text
