@@ -47,7 +47,7 @@ def attend(
     if rows * heads * tokens * width > LARGEST_SCORES or (is_new and tokens != width):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
     if is_new:
-        attention_mask = ones(tokens, width, dtype=bool, device=query.device).tril()
+        attention_mask = ones(tokens, width, device=query.device).tril() > 0
     scaled = query * (size**-0.5 if scaling is None else scaling)
     scores = matmul(scaled.reshape(rows, groups, -1, size), key.transpose(2, 3))
     scores = scores.view(rows, heads, tokens, width)
