@@ -143,7 +143,10 @@ PROFILES = {
         "max_new_tokens": 192,
         "repetition_penalty": 1.1,  # of 100 answers kept aside 26 looped without it, 6 with it (docs/LOG.md)
         "pair_rows": 400,
-        "dpo_learning_rate": 1e-4,
+        "hard_negatives": 0.1,  # a model that knows no articles cannot tell them
+        "dpo_learning_rate": 5e-5,  # 1e-4 for an epoch, without the next two: answers that loop (docs/LOG.md)
+        "dpo_epochs": 0.4,
+        "dpo_sft_weight": 1.0,
         "dpo_save_steps": 20,
         "output_dir": "finetuned_demo",
     },

@@ -276,9 +276,10 @@ def main(argv=None):
 
 
 def print_summary(config, metrics, run):
+    of_reference = "" if config["dpo_sft_weight"] else "; 0.6931, log 2, is the reference's own"
     print(
         f"\nloss       {metrics['initial_loss']:.4f} -> {metrics['final_loss']:.4f} "
-        f"(minimum {metrics['min_loss']:.4f}; 0.6931, log 2, is the reference's own)"
+        f"(minimum {metrics['min_loss']:.4f}{of_reference})"
     )
     if metrics["eval_loss"] is not None:
         print(

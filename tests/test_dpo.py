@@ -66,7 +66,7 @@ def flags_of(place, folder, *more):
             "--validation-file", place / "validation.jsonl", "--output-dir", folder / "adapter",
             "--checkpoint-dir", folder / "checkpoints", "--logs-dir", folder / "logs", "--grad-accum", 2,
             "--dpo-learning-rate", 0.01, "--dpo-epochs", 2, "--dpo-save-steps", 4, "--logging-steps", 3,
-            *more]
+            "--dpo-sft-weight", 0, *more]
     # fmt: on
 
 
@@ -107,6 +107,8 @@ def test_training_leaves_what_the_design_says(unbroken, place):
     assert metrics["eval_accuracy"] > 0.8 and metrics["eval_margin"] > 0.1 > metrics["final_loss"] - 0.6
     assert metrics["chosen_reward"] > metrics["rejected_reward"] and metrics["accuracy"] > 0.5
     logged = [entry for entry in metrics["history"] if "loss" in entry]
+    assert [entry["step"] for entry in logged] == [3, 6, 9, 12, 15, 18]  # the last quarter: 15 and 18
+    assert metrics["margin"] == pytest.approx((logged[-2]["margin"] + logged[-1]["margin"]) / 2)
     assert all({"chosen_reward", "rejected_reward", "margin", "accuracy"} <= entry.keys() for entry in logged)
     run, before = metrics["meta"]["run"], AdapterSettings.load(place / "adapter")
     saved = AdapterSettings.load(folder / "adapter")
@@ -361,7 +363,8 @@ def test_pairs_are_made_resumed_and_trained_on(python, place, tiny_data, tmp_pat
     # fmt: off
     flags = ["--profile", "demo", "--model", place / "adapter", "--train-file", tiny_data[0],
              "--validation-file", tiny_data[1], "--pairs-file", tmp_path / "pairs.jsonl", "--pair-rows", 10,
-             "--samples", 3, "--max-new-tokens", 24, "--logs-dir", tmp_path / "logs"]
+             "--samples", 3, "--hard-negatives", 0.25, "--max-new-tokens", 24,
+             "--logs-dir", tmp_path / "logs"]
     # fmt: on
     log = tmp_path / "log"
     code, text = python.run("prepare_pairs.py", flags, tmp_path, log, die_after_two_samples)

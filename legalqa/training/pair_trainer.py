@@ -168,7 +168,12 @@ def as_dataset(examples: list[PairExample]) -> Dataset:
 
 
 def pair_metrics(history: list[dict]) -> dict[str, float | None]:
-    """What the metrics of a DPO run say beside those of any training: by the last entries of its history."""
+    """What the metrics of a DPO run say beside those of any training: of the held pairs the last evaluation,
+    of those trained on the mean over the last quarter of the steps."""
     names = ("chosen_reward", "rejected_reward", "margin", "accuracy")
-    keys = (*names, *(f"eval_{name}" for name in names))
-    return {key: next((entry[key] for entry in reversed(history) if key in entry), None) for key in keys}
+    held = [entry for entry in history if "eval_accuracy" in entry]
+    logged = [entry for entry in history if "accuracy" in entry]
+    steps = [entry["step"] - before for entry, before in zip(logged, [0, *(e["step"] for e in logged)])]
+    last = [(e, n) for e, n in zip(logged, steps) if e["step"] > 0.75 * logged[-1]["step"]]
+    trained = {name: sum(e[name] * n for e, n in last) / sum(n for _, n in last) for name in names}
+    return trained | {f"eval_{name}": held[-1][f"eval_{name}"] if held else None for name in names}
