@@ -445,7 +445,7 @@ def test_history_is_off_until_asked_for_and_oldest_turns_go_first(dialogue):
     record, question = {"instruction": TERM, "input": ""}, Question(TERM)
     assert dialogue.prepare(question, dialogue.turns).text == prompt.render_prompt(record, dialogue.tokenizer)
     run_lines(dialogue, "/history on")
-    text, tokens, notes = dialogue.prepare(question, dialogue.turns)
+    text, tokens, notes, _ = dialogue.prepare(question, dialogue.turns)
     assert (
         LEARNT[LEAVE] in text
         and text.endswith(prompt.render_prompt(record, dialogue.tokenizer))
@@ -647,6 +647,7 @@ def test_piped_json(adapter, tmp_path):
 def test_one_question(adapter, capsys):
     code = chat.main(
         ["--profile", "demo", "--model", str(adapter), "--question", TERM, "--max-new-tokens", "60"]
+        + ["--law-dir", "no law here"]
     )
     out, err = capsys.readouterr()
     assert code == 0 and out == LEARNT[TERM] + "\n"

@@ -306,7 +306,8 @@ def test_an_article_is_found_in_its_language_or_in_russian(law_dir):
     assert lookup.find_article(garden.ACT, "99", "ru") is None
     assert lookup.article_title("labor_code", "88", "kk").startswith("Продолжительность основного")
     assert lookup.article_title("labor_code", "9999", "ru") == ""
-    assert lookup.language_of_name("ЖК 48") == "kk" and lookup.language_of_name("ЗК 48") is None
+    assert lookup.language_of_name("ЖК 48") == "kk" and lookup.language_of_name("ЗК 48") == "ru"
+    assert lookup.language_of_name("Закон о нотариате 48") is None
 
 
 def test_built_in_titles_are_of_articles_that_exist():

@@ -386,11 +386,6 @@ def test_equal_questions_are_asked_once(tmp_path):
     assert len(fake.asked) == 1 and len(answers.made) == 1
 
 
-def test_the_law_stays_closed(flags):
-    with pytest.raises(UserError, match="a server keeps its own; leave it at 0"):
-        bench("http://127.0.0.1:9", flags, "--law-passages", 3)
-
-
 def test_server_and_predictions_exclude_each_other(flags):
     with pytest.raises(UserError, match="give one of them"):
         bench("http://127.0.0.1:9", flags, "--predictions", "x.jsonl")

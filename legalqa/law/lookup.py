@@ -43,10 +43,12 @@ def named_article(words: str) -> tuple[str, str] | None:
 
 
 def language_of_name(words: str) -> str | None:
-    """ "kk" where an act is named in Kazakh, «ЕК 52»; None where the words do not tell."""
-    kazakh = acts.abbreviations("kk").keys() - acts.abbreviations("ru").keys()
-    is_kazakh = detect_language(words) == "kk" or any(word in kazakh for word in words.lower().split())
-    return "kk" if is_kazakh else None
+    """The language in which an act is named, "kk" for «ЕК 52», "ru" for «ТК 52»; None where nothing tells."""
+    if detect_language(words) == "kk":
+        return "kk"
+    kazakh, russian = (acts.abbreviations(language).keys() for language in ("kk", "ru"))
+    named = set(words.lower().split())
+    return "kk" if named & (kazakh - russian) else "ru" if named & (russian - kazakh) else None
 
 
 def find_article(act: str, article: str, language: str) -> Article | None:

@@ -67,10 +67,6 @@ class Unreadable(ValueError):
 
 def find_endpoint(url: str, model: str | None, config: Mapping[str, Any]) -> Endpoint:
     """The endpoint at `url`, after a look at the models it lists; `model` may be left out where it is one."""
-    if config["law_passages"]:
-        raise UserError(
-            "--law-passages: a tokenizer cuts the passages, and a server keeps its own; leave it at 0"
-        )
     endpoint = Endpoint(checked_url(url), model or "", config["server_timeout_sec"], config["server_retries"])
     served = list_models(endpoint)
     if not model and len(served) != 1:
