@@ -28,7 +28,7 @@ BUSY = (sys.executable, "-c", "while True: pass")
 DEFAULT_SPINS = {"GOMP_SPINCOUNT": "300000"}  # libgomp's own, without OMP_WAIT_POLICY
 
 
-def start(folder, steps, environment):
+def start(folder, steps, environment, rows_per_step=4):
     """A running train_8b.py of so many steps, a line of history each."""
     command = [
         sys.executable,
@@ -39,6 +39,7 @@ def start(folder, steps, environment):
         str(steps),
     ]
     command += ["--eval-samples", "0", "--logging-steps", "1", "--save-steps", str(steps)]
+    command += ["--batch-size", str(rows_per_step), "--grad-accum", "1"]
     command += ["--output-dir", str(folder / "adapter"), "--checkpoint-dir", str(folder / "checkpoints")]
     command += ["--logs-dir", str(folder / "logs")]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -70,11 +71,11 @@ def resident_bytes(pid):
     return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
 
-def memory_of_steps(steps):
+def memory_of_steps(steps, rows_per_step):
     """({step: resident bytes}, peak bytes) of one run."""
     with tempfile.TemporaryDirectory() as name:
         folder, by_step = Path(name), {}
-        process = start(folder, steps, {})
+        process = start(folder, steps, {}, rows_per_step)
         while process.poll() is None:
             entries = history(folder)
             with contextlib.suppress(OSError, IndexError):  # it ended meanwhile
@@ -89,12 +90,13 @@ def mean_between(by_step, first, last):
     return sum(sizes) / len(sizes)
 
 
-def measure_memory(steps):
-    by_step, peak = memory_of_steps(steps)
+def measure_memory(steps, rows_per_step):
+    by_step, peak = memory_of_steps(steps, rows_per_step)
     early, late = mean_between(by_step, 100, 200), mean_between(by_step, steps - 100, steps)
     print(f"resident memory, steps 100-200: {early / 1e9:.2f} GB, last 100 of {steps}: {late / 1e9:.2f} GB")
     print(f"growth {100 * (late / early - 1):+.1f} %, peak {peak / 1e9:.2f} GB")
-    return {"steps": steps, "early_bytes": early, "late_bytes": late, "peak_bytes": peak}
+    sizes = {"steps": steps, "rows_per_step": rows_per_step}
+    return sizes | {"early_bytes": early, "late_bytes": late, "peak_bytes": peak}
 
 
 def measure_speed():
@@ -111,16 +113,15 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--memory-steps", type=int, default=700, help="optimizer steps of 4 rows; 0: speed alone"
-    )
+    parser.add_argument("--memory-steps", type=int, default=700, help="optimizer steps; 0: speed alone")
+    parser.add_argument("--memory-rows", type=int, default=4, help="rows of each of these")
     args = parser.parse_args()
     from legalqa import runlog
     from legalqa.model.base import import_unsloth
     from legalqa.model.device import find_device
 
     speed = measure_speed()
-    memory = measure_memory(args.memory_steps) if args.memory_steps else None
+    memory = measure_memory(args.memory_steps, args.memory_rows) if args.memory_steps else None
     import_unsloth("models/demo")
     facts = {"device": asdict(find_device()), "versions": runlog.package_versions()}
     print(json.dumps({"speed": speed, "memory": memory, **facts}))
