@@ -21,6 +21,7 @@ WRITTEN_BY_RUNS = (
     "law/",
     "logs/benchmark_<",
     "plots/*",
+    "plots/dpo.png",
 )
 
 
