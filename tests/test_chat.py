@@ -453,7 +453,7 @@ def test_history_is_off_until_asked_for_and_oldest_turns_go_first(dialogue):
     )
     answer = Answer("слово " * 20, 20, cut_off=False)
     dialogue.turns = [Turn(Question(f"Вопрос {number}"), answer, []) for number in range(9)]
-    text, tokens, notes = dialogue.prepare(question, dialogue.turns)
+    text, tokens, notes, _ = dialogue.prepare(question, dialogue.turns)
     assert tokens <= 256 - 60 and "Вопрос 8" in text and "Вопрос 0" not in text
     assert notes == [
         f"Диалог не поместился (предел в токенах: 196); самых старых вопросов, которых модель не видит: "

@@ -361,7 +361,7 @@ def test_settings_travel(flags):
     body = fake.asked[-1]
     assert body["max_completion_tokens"] == 512 and "max_tokens" not in body
     assert (body["temperature"], body["top_p"], body["seed"]) == (0.7, 0.9, 5)
-    assert (body["repetition_penalty"], body["repeat_penalty"], body["repeat_last_n"]) == (1.1, 1.1, -1)
+    assert (body["repetition_penalty"], body["repeat_penalty"], body["repeat_last_n"]) == (1.1, 1.1, 2**15)
 
 
 def test_answers_are_of_one_model_and_one_way(tmp_path):

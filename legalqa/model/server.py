@@ -28,6 +28,9 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 TEMPLATE = "the server's own"
 LOOK_SEC = 10  # the list of models is there at once, or nothing is
 UNREADABLE_TRIES = 3  # of a reply that is no chat completion
+PENALIZED_TOKENS = (
+    2**15
+)  # the whole text, as elsewhere; llama.cpp keeps a list of that length, and takes no -1
 GIVE_UP_AFTER = 5  # rows in a row without an answer: the server is down, not the row
 
 Messages = list[dict[str, str]]
@@ -147,7 +150,7 @@ def request_of(endpoint: Endpoint, messages: Messages, decoding: Decoding, seed:
         request["extra_body"] = {
             "repetition_penalty": decoding.repetition_penalty,
             "repeat_penalty": decoding.repetition_penalty,
-            "repeat_last_n": -1,  # over the whole text, as elsewhere
+            "repeat_last_n": PENALIZED_TOKENS,  # its default is the last 64
         }
     return request
 
