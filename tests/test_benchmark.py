@@ -101,7 +101,9 @@ def test_goes_on_where_it_died(tuned, run_script, tiny_adapter, flags, tmp_path)
     tokenizer = prompt.prepare_tokenizer(AutoTokenizer.from_pretrained(tiny_adapter))
     kept["prompt_sha256"] = benchmark.text_sha256(prompt.render_prompt(first, tokenizer))
     answering = answer_settings(tiny_adapter, CONFIG, {"max_new_tokens": 12})
-    file = benchmark.answers_file({"logs_dir": tmp_path}, str(tiny_adapter), "unsloth", answering)
+    file = benchmark.answers_file(
+        {"logs_dir": tmp_path}, benchmark.fingerprint(tiny_adapter), "unsloth", answering
+    )
     file.write_text(json.dumps(kept) + '\n{"prompt_sha256": "cut', "utf-8")
     done = run_script("benchmark.py", "--model", tiny_adapter, *flags, "--logs-dir", tmp_path)
     assert done.returncode == 0 and "1 of 12 answers are there" in done.stderr, done.stderr
