@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legalqa.training import checkpoints
+from legalqa.training.plan import Example, Plan, TrainingOrder
 
 
 def test_training_leaves_what_the_design_says(tiny_adapter):
@@ -216,6 +217,21 @@ def test_split_padded_loses_nothing(lengths, budget):
     ].tolist()
     if budget:
         assert all(part["input_ids"].numel() <= budget or len(part["input_ids"]) == 1 for part in parts)
+
+
+def test_the_largest_micro_batches_are_the_largest_as_they_will_be_cut():
+    lengths = [530, 520, 510, 505, 40, 30]
+    answers = [1, 1, 1, 1, 20, 20]
+    examples = [Example(number, "", "", *tokens) for number, tokens in enumerate(zip(lengths, answers), 1)]
+    order = TrainingOrder(lengths, 2, seed=0, by_length=True)  # steps of rows 0 1, 2 3, 4 5
+    plan = Plan(examples, [], [], order, 2, 2, 1, steps=3, padding_share=0.0, worst_tokens=1060)
+
+    def largest(*cut):
+        return [sorted(rows) for rows in plan.largest_micro_batches(*cut)]
+
+    assert largest(0, 1) == [[0, 1], [4, 5]]
+    assert largest(1024, 1) == [[2, 3], [4, 5]]  # 2 x 510; of the other each row is alone
+    assert largest(1024, 2) == [[0, 1], [4, 5]]  # pairs, each alone: 2 x 530
 
 
 def test_two_processes_make_the_same_steps_as_one(tiny_flags, tmp_path, run_script):

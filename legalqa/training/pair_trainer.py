@@ -30,6 +30,7 @@ class PairTrainer(Resumable, DPOTrainer):
     """
 
     rate_flag = "--dpo-learning-rate"
+    sequences_an_example = 2
 
     def __init__(
         self, language_model, tokenizer, config: dict, plan: Plan, run_id: str, binding: dict, saved

@@ -48,6 +48,7 @@ class Resumable(transformers.Trainer):
     """
 
     rate_flag = "--learning-rate"
+    sequences_an_example = 1
     _metrics: dict[str, dict[str, list[float]]]  # TRL's trainers average these from log to log
 
     def __init__(self, config: dict, plan: Plan, run_id: str, binding: dict, saved, **of_trl: Any):
@@ -106,21 +107,22 @@ class Resumable(transformers.Trainer):
         return [inputs]
 
     def try_largest(self, language_model, num_items_in_batch):
-        """Before the first step compute the gradient of the largest micro-batch, and forget it.
+        """Before the first step compute the gradients of the largest micro-batches, and forget them.
 
         Memory that does not suffice is told of in the first minute and not after hours. And the heap of a CPU
         has its size at once: it would grow whenever a larger micro-batch than before finds no hole in it.
         """
         self.tried_largest = True
         assert self.train_dataset is not None
-        rows = [self.train_dataset[row] for row in self.plan.largest_micro_batch()]
-        inputs = self._prepare_inputs(self.data_collator(rows))
-        largest = max(self.split(inputs), key=lambda part: part["input_ids"].numel())
         device, logged = self.args.device, self._metrics["train"]
         kept = {key: list(values) for key, values in logged.items()}
-        gpus = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(gpus), self.accelerator.no_sync(language_model):
-            super().training_step(language_model, largest, num_items_in_batch)
+        max_tokens = 0 if self.config["padding_free"] else self.config["micro_batch_tokens"]
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            for chosen in self.plan.largest_micro_batches(max_tokens, self.sequences_an_example):
+                rows = [self.train_dataset[row] for row in chosen]
+                for part in self.split(self._prepare_inputs(self.data_collator(rows))):
+                    with self.accelerator.no_sync(language_model):
+                        super().training_step(language_model, part, num_items_in_batch)
         language_model.zero_grad()
         logged.clear()
         logged.update(kept)
