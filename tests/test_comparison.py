@@ -197,6 +197,7 @@ def drawn(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_pictures_of_a_comparison(drawn):
     (log,) = (drawn / "logs").glob("models_*.json")
     for name in ("model_comparison", "quality_speed"):

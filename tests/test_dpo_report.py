@@ -114,6 +114,7 @@ def test_what_was_not_run_is_said(logs_dir):
     assert "not run (`python benchmark.py --model finetuned_demo_dpo`)" in report(logs_dir, "en")
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn_and_shown(logs_dir, capsys):
     plots = logs_dir.parent / "plots"
     for language in LANGUAGES:

@@ -394,6 +394,7 @@ def test_server_and_predictions_exclude_each_other(flags):
 # ------------------------------------------------------------------------------------------- chat.py --server
 
 
+@pytest.mark.slow
 def test_chat_with_a_served_model(run_script):
     """The answer alone on stdout, its citations checked as any other's; a think block is not shown."""
     text = "<think>Какая статья?</think>\n\nСогласно ст. 92 Трудового кодекса РК отпуск длится 24 дня."
