@@ -12,7 +12,7 @@ import pytest
 import tiny
 from chat_server import ChatServer, completion, echo, error, question_of
 from conftest import REPOSITORY
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import benchmark
@@ -452,6 +452,7 @@ def test_an_error_ends_a_turn_of_the_chat(run_script, reply, message):
 
 @settings(deadline=None)
 @given(st.text("<think>/аб \n", max_size=40), st.lists(st.integers(1, 5), min_size=1))
+@example("</think>да", [1])  # of a block that the template had opened, and nothing in it
 def test_streamed_pieces_are_the_answer(text, sizes):
     """However it is cut: nothing of a think block at the beginning, and the pieces joined are the answer."""
     pieces = []

@@ -231,7 +231,9 @@ class StreamedText:
     def add(self, piece: str) -> None:
         self.content += piece
         begun = self.content.lstrip()
-        undecided = "<think>".startswith(begun[:7]) and "</think>" not in begun
+        undecided = "</think>" not in begun and any(
+            tag.startswith(begun[: len(tag)]) for tag in ("<think>", "</think>")
+        )
         if not undecided:
             self.show(split_reasoning(self.content)[1])
 
