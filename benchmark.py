@@ -261,11 +261,17 @@ def read_predictions(path):
     return metrics.score_predictions(records.read_records(path), path)
 
 
+def newest_result(logs_dir, matches):
+    """Path of the newest benchmark_*.json whose meta `matches`; None without one."""
+    paths = sorted(Path(logs_dir).glob("benchmark_*.json"), reverse=True)
+    return next((str(path) for path in paths if matches(read_json(path).get("meta", {}))), None)
+
+
 def newest_of_kind(logs_dir, *kinds):
     """Path of the newest benchmark_*.json of a base model, or of a tuned one."""
-    for path in sorted(Path(logs_dir).glob("benchmark_*.json"), reverse=True):
-        if read_json(path).get("meta", {}).get("kind") in kinds:
-            return str(path)
+    path = newest_result(logs_dir, lambda meta: meta.get("kind") in kinds)
+    if path:
+        return path
     of_base = "base" in kinds
     wanted = "--model models/demo (or your base model)" if of_base else ""
     raise UserError(
@@ -279,11 +285,12 @@ def newest_of_each(logs_dir):
     one."""
     paths = [newest_of_kind(logs_dir, *kinds) for kinds in (("base",), TUNED_KINDS)]
     run = (read_json(paths[1])["meta"].get("adapter") or {}).get("run")
-    for path in sorted(Path(logs_dir).glob("benchmark_*.json"), reverse=True):
-        meta = read_json(path).get("meta", {})
-        if run and meta.get("kind") == DPO_KIND and (meta.get("adapter") or {}).get("from_run") == run:
-            return [*paths, str(path)]
-    return paths
+
+    def went_on(meta):
+        return meta.get("kind") == DPO_KIND and (meta.get("adapter") or {}).get("from_run") == run
+
+    dpo = newest_result(logs_dir, went_on) if run else None
+    return [*paths, dpo] if dpo else paths
 
 
 def log_folder(args, config):

@@ -95,7 +95,12 @@ def answers_file(
         identity["sample"] = sample
     if law:
         identity["law"] = law
-    return Path(config["logs_dir"]) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
+    return file_of(config["logs_dir"], identity)
+
+
+def file_of(logs_dir: str | Path, identity: Mapping[str, Any]) -> Path:
+    """The file of the answers that `identity`, in JSON, tells from all others."""
+    return Path(logs_dir) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
 
 
 def without_answer(prompts: list[str], answers: Answers) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from legalqa.errors import UserError, first_line
 from legalqa.files import text_sha256
-from legalqa.model.answers import Answers, Line, without_answer
+from legalqa.model.answers import Answers, Line, file_of, without_answer
 from legalqa.model.generate import Answer
 from legalqa.model.settings import Decoding
 
@@ -434,7 +434,7 @@ def answers_file(logs_dir: str | Path, endpoint: Endpoint, decoding: Decoding, s
         "decoding": dataclasses.asdict(decoding),
         "seed": seed if decoding.temperature else None,
     }
-    return Path(logs_dir) / f"answers_{text_sha256(json.dumps(identity))[:16]}.jsonl"
+    return file_of(logs_dir, identity)
 
 
 # --------------------------------------------------------------------------------------------------- failures
