@@ -17,11 +17,11 @@ from statistics import fmean
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from legalqa.data.open_book import OpenBook, cited_articles, open_book, passages_of
+from legalqa.data.open_book import OpenBook, open_book, passages_of
 from legalqa.data.records import read_records, to_line, user_turn
 from legalqa.law import acts
 from legalqa.law.glossary import load_pairs
-from legalqa.law.passages import question_of
+from legalqa.law.passages import cited_articles, question_of
 from legalqa.law.words import detect_language, stem, words_of
 from legalqa.model.base import load_tokenizer
 from legalqa.model.prompt import passage_line

@@ -18,8 +18,7 @@ from legalqa.data import records
 from legalqa.errors import UserError
 from legalqa.files import file_sha256, text_sha256
 from legalqa.law import acts
-from legalqa.law.citations import parse_citations
-from legalqa.law.passages import AskedQuestion, Passage, asked_questions, question_of
+from legalqa.law.passages import AskedQuestion, Passage, asked_questions, cited_articles, question_of
 
 if TYPE_CHECKING:  # it brings numpy, which scores and --help do without
     from legalqa.law.search import LawIndex
@@ -111,11 +110,6 @@ def passages_of(row: Mapping[str, Any]) -> Passages | None:
 
 def without_passages(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != FIELD}
-
-
-def cited_articles(answer: str) -> list[Key]:
-    """The articles of acts that an answer cites, in its order."""
-    return list(dict.fromkeys((c.act, c.article) for c in parse_citations(answer) if c.act))
 
 
 def has_right_article(row: Mapping[str, Any]) -> bool | None:

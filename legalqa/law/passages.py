@@ -30,10 +30,15 @@ def question_of(row: Mapping[str, Any]) -> str:
     return f"{row['instruction']}\n{row.get('input') or ''}".strip()
 
 
+def cited_articles(answer: str) -> list[tuple[str, str]]:
+    """(act, article) of each that an answer cites with its act, in its order."""
+    return list(dict.fromkeys((c.act, c.article) for c in parse_citations(answer) if c.act))
+
+
 def asked_questions(rows: Iterable[Mapping[str, Any]]) -> list[AskedQuestion]:
     """The questions of training rows with the articles that their answers cite."""
     return [
         AskedQuestion(question_of(row), act, article)
         for row in rows
-        for act, article in sorted({(c.act, c.article) for c in parse_citations(row["output"]) if c.act})
+        for act, article in sorted(cited_articles(row["output"]))
     ]
