@@ -20,7 +20,12 @@ FLOORS = [
 ]
 FLOORS += [{"training", "report", "chat"}]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-WITH_TORCH = {"legalqa.training.trainer", "legalqa.training.progress", "legalqa.training.pair_trainer"}
+WITH_TORCH = {
+    "legalqa.training.trainer",
+    "legalqa.training.progress",
+    "legalqa.training.pair_trainer",
+    "legalqa.model.fused",
+}
 
 
 def imported(path):

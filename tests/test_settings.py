@@ -386,6 +386,65 @@ def test_grouped_heads_give_what_torchs_attention_gives(masked, scaling, tokens)
     assert ours.isfinite().all()  # also of a padding token that sees nothing
 
 
+@pytest.mark.slow
+def test_an_adapted_layer_in_fewer_passes_gives_what_pefts_gives():
+    """Values and gradients, in float32; with the adapter off or merged it is PEFT's own."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from legalqa.model.fused import adapted_forward, use_fused_layers
+
+    torch.manual_seed(0)
+    base_layer = torch.nn.Sequential(torch.nn.Linear(12, 20, bias=False), torch.nn.Linear(20, 8))
+    adapted = get_peft_model(base_layer, LoraConfig(r=4, lora_alpha=6, target_modules=["0", "1"]))
+    layer = adapted.base_model.model[0]
+    torch.nn.init.normal_(layer.lora_B["default"].weight)
+    trained = [layer.lora_A["default"].weight, layer.lora_B["default"].weight]
+    x, pull = torch.randn(2, 5, 12, requires_grad=True), torch.randn(2, 5, 20)
+
+    def values_and_gradients():
+        values = layer(x)
+        return values, *torch.autograd.grad((values * pull).sum(), [x, *trained])
+
+    theirs = values_and_gradients()
+    use_fused_layers(adapted)
+    assert layer.forward.__func__ is adapted_forward
+    assert "forward" not in vars(adapted.base_model.model[1])  # it has a bias
+    for ours, expected in zip(values_and_gradients(), theirs):
+        assert torch.allclose(ours, expected, atol=1e-5)
+    with adapted.disable_adapter():
+        assert torch.equal(layer(x), layer.get_base_layer()(x))
+    adapted.merge_adapter()
+    assert torch.allclose(layer(x), theirs[0], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_norm_in_fewer_passes_gives_what_transformers_gives():
+    import torch
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
+
+    from legalqa.model.fused import use_fused_layers
+
+    torch.manual_seed(0)
+    norm = Gemma3RMSNorm(16, eps=1e-6)
+    torch.nn.init.normal_(norm.weight)
+    norm.weight.requires_grad_(False)
+    pull = torch.randn(3, 5, 16)
+    x = (10 * torch.randn(3, 5, 16)).requires_grad_()
+    kept = x.detach().clone()
+    theirs = norm(x)
+    (their_gradient,) = torch.autograd.grad((theirs * pull).sum(), x)
+    use_fused_layers(torch.nn.ModuleList([norm]))
+    ours = norm(x)
+    (our_gradient,) = torch.autograd.grad((ours * pull).sum(), x)
+    assert "forward" in vars(norm)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    assert torch.allclose(our_gradient, their_gradient, atol=1e-5)
+    assert torch.equal(x, kept)
+    half = x.detach().bfloat16()
+    assert torch.equal(norm(half), type(norm).forward(norm, half))  # rounded once, at the end, as there
+
+
 @pytest.mark.parametrize("dtype, name", [("bfloat16", attention.NAME), ("float32", "sdpa")])
 @pytest.mark.slow
 def test_heads_are_grouped_where_that_is_faster(dtype, name):

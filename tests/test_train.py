@@ -219,7 +219,7 @@ def test_split_padded_loses_nothing(lengths, budget):
         assert all(part["input_ids"].numel() <= budget or len(part["input_ids"]) == 1 for part in parts)
 
 
-def test_the_largest_micro_batches_are_the_largest_as_they_will_be_cut():
+def test_the_largest_parts_are_those_of_the_micro_batches_as_they_are_cut():
     lengths = [530, 520, 510, 505, 40, 30]
     answers = [1, 1, 1, 1, 20, 20]
     examples = [Example(number, "", "", *tokens) for number, tokens in enumerate(zip(lengths, answers), 1)]
@@ -227,11 +227,18 @@ def test_the_largest_micro_batches_are_the_largest_as_they_will_be_cut():
     plan = Plan(examples, [], [], order, 2, 2, 1, steps=3, padding_share=0.0, worst_tokens=1060)
 
     def largest(*cut):
-        return [sorted(rows) for rows in plan.largest_micro_batches(*cut)]
+        return [sorted(rows) for rows in plan.largest_parts(*cut)]
 
     assert largest(0, 1) == [[0, 1], [4, 5]]
-    assert largest(1024, 1) == [[2, 3], [4, 5]]  # 2 x 510; of the other each row is alone
-    assert largest(1024, 2) == [[0, 1], [4, 5]]  # pairs, each alone: 2 x 530
+    assert largest(1024, 1) == [[2, 3], [4, 5]]  # 2 x 510; of rows 0 and 1 each is alone
+    assert largest(1024, 2) == [[0], [4, 5]]  # pairs, each alone: 2 x 530
+    assert largest(69, 1) == [[0], [4]]  # every row alone, the first of 20 answer tokens
+
+
+def test_one_part_that_is_the_largest_in_both_ways_is_tried_once():
+    examples = [Example(1, "", "", 50, 20), Example(2, "", "", 30, 10)]
+    plan = Plan(examples, [], [], TrainingOrder([50, 30], 1, 0, False), 1, 1, 1, 2, 0.0, 50)
+    assert plan.largest_parts(0, 1) == [[0]]
 
 
 def test_two_processes_make_the_same_steps_as_one(tiny_flags, tmp_path, run_script):

@@ -162,10 +162,11 @@ def add_lora(model: Any, config: Mapping[str, Any], use_rslora: bool = False) ->
     import torch
     import unsloth
 
-    if not torch.cuda.is_available():
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu:
         model = fit_to_cpu(model, config["load_in_4bit"])
     with quiet():
-        return unsloth.FastLanguageModel.get_peft_model(
+        model = unsloth.FastLanguageModel.get_peft_model(
             model,
             r=config["lora_r"],
             lora_alpha=config["lora_alpha"],
@@ -176,6 +177,11 @@ def add_lora(model: Any, config: Mapping[str, Any], use_rslora: bool = False) ->
             random_state=config["seed"],
             use_gradient_checkpointing="unsloth" if config["gradient_checkpointing"] else False,
         )
+    if on_cpu:
+        from legalqa.model.fused import use_fused_layers
+
+        use_fused_layers(model)
+    return model
 
 
 def load_for_training(adapter: str, config: Mapping[str, Any]) -> Any:

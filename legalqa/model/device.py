@@ -18,6 +18,9 @@ CPU_ENVIRONMENT = {
     # every micro-batch has a shape of its own: memory would grow by some 10 MB a step. A step needs about 50.
     "LRU_CACHE_CAPACITY": "192",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "192",
+    # Logits that Unsloth's loss has at a time, 4 bytes each: a block of 64 MB, its default, often finds no
+    # hole in the heap, and its passes take longer.
+    "UNSLOTH_CPU_CE_CHUNK_ELEMENTS": str(2**22),
     "THP_MEM_ALLOC_ENABLE": "1",  # huge pages: fewer page faults
     # How long an OpenMP thread spins for the others: by default for milliseconds, and beside another program
     # all wait for one that is not running. Passive waiting costs 5 % on free cores, this nothing.

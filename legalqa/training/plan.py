@@ -123,22 +123,24 @@ class Plan:
     def answer_share(self) -> float:
         return sum(example.answer_tokens for example in self.examples) / self.tokens_per_epoch
 
-    def largest_micro_batches(self, max_tokens: int, sequences: int) -> list[list[int]]:
-        """Row indices of the first epoch's micro-batches that take the most memory: with the largest part,
-        padding included, when it is cut by `max_tokens`, and with the most answer tokens, which have logits.
-        An example is `sequences` of its length."""
-
-        def largest_part(batch):
-            lengths = [sequences * self.examples[row].tokens for row in batch]
-            cuts = cut_by_tokens(lengths, max_tokens)
-            return max((end - start) * max(lengths[start:end]) for start, end in cuts)
-
-        def answer_tokens(batch):
-            return sum(self.examples[row].answer_tokens for row in batch)
-
+    def largest_parts(self, max_tokens: int, sequences: int) -> list[list[int]]:
+        """Row indices of what takes the most memory in the first epoch: of the micro-batches, as they are cut
+        by `max_tokens`, the part with the most positions, padding included, and the one with the most answer
+        tokens, which have logits. An example is `sequences` of its length."""
         rows, size = self.order.rows_of(0)[: self.steps * self.rows_per_step], self.micro_batch_rows
-        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return [max(batches, key=largest_part), max(batches, key=answer_tokens)]
+        parts = []
+        for batch in (rows[start : start + size] for start in range(0, len(rows), size)):
+            lengths = [sequences * self.examples[row].tokens for row in batch]
+            parts += [batch[start:end] for start, end in cut_by_tokens(lengths, max_tokens)]
+
+        def positions(part):
+            return len(part) * max(self.examples[row].tokens for row in part)
+
+        def answer_tokens(part):
+            return sum(self.examples[row].answer_tokens for row in part)
+
+        largest, most_logits = max(parts, key=positions), max(parts, key=answer_tokens)
+        return [largest] if largest == most_logits else [largest, most_logits]
 
     def row_numbers_of_steps(self, steps: list[int]) -> list[int]:
         """Lines of the train file that the optimizer steps (0, 1, ...) train on."""

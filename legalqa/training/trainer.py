@@ -107,10 +107,10 @@ class Resumable(transformers.Trainer):
         return [inputs]
 
     def try_largest(self, language_model, num_items_in_batch):
-        """Before the first step compute the gradients of the largest micro-batches, and forget them.
+        """Before the first step compute the gradients of the largest parts of micro-batches, and forget them.
 
         Memory that does not suffice is told of in the first minute and not after hours. And the heap of a CPU
-        has its size at once: it would grow whenever a larger micro-batch than before finds no hole in it.
+        has its size at once: it would grow whenever a larger part than before finds no hole in it.
         """
         self.tried_largest = True
         assert self.train_dataset is not None
@@ -118,7 +118,7 @@ class Resumable(transformers.Trainer):
         kept = {key: list(values) for key, values in logged.items()}
         max_tokens = 0 if self.config["padding_free"] else self.config["micro_batch_tokens"]
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            for chosen in self.plan.largest_micro_batches(max_tokens, self.sequences_an_example):
+            for chosen in self.plan.largest_parts(max_tokens, self.sequences_an_example):
                 rows = [self.train_dataset[row] for row in chosen]
                 for part in self.split(self._prepare_inputs(self.data_collator(rows))):
                     with self.accelerator.no_sync(language_model):
