@@ -65,7 +65,7 @@ def norm_forward(norm: Gemma3RMSNorm, x: torch.Tensor) -> torch.Tensor:
 
 
 class ScaledNorm(torch.autograd.Function):
-    """x / sqrt(mean(x^2) + eps) scale (Zhang and Sennrich, arXiv 1910.07467), computed in float32, in x's type:
+    """x / sqrt(mean(x^2) + eps) scale (Zhang and Sennrich, arXiv 1910.07467), in float32, in the type of x:
     x (..., size), scale (size,), frozen."""
 
     @staticmethod
