@@ -1,5 +1,6 @@
 """Means that say how sure they are: 95 % intervals, breakdowns, and the paired difference of two runs."""
 
+import math
 import warnings
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ from legalqa.scoring.results import (
 
 RESAMPLES = 2000
 ERROR = 0.05  # of a 95 % interval
+Z95 = 1.959963984540054  # normal quantile of 1 - ERROR / 2
 MIN_FOR_BOOTSTRAP = 10  # a bootstrap of fewer values is much too narrow: no interval rather than a wrong one
 MAX_FOR_BCA = 1000  # above it BCa's correction is nothing, its jackknife costs n x n
 MIN_SHARED = 10
@@ -44,14 +46,21 @@ def mean_ci(values: list[float | None], seed: int = 0) -> Score:
 def interval_of(values, seed):
     """[low, high] around the mean of a numpy vector, or None."""
     import numpy
-    from scipy import stats
 
     if numpy.isin(values, (0.0, 1.0)).all():
-        interval = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
-        return [float(interval.low), float(interval.high)]
+        return wilson_interval(int(values.sum()), len(values))
     if len(values) < MIN_FOR_BOOTSTRAP or numpy.ptp(values) == 0:
         return None
     return bootstrap_interval(values, seed)
+
+
+def wilson_interval(hits: int, size: int) -> list[float]:
+    """[low, high] around the share of `hits`. In scipy it is a part of a test whose p-value nobody wants and
+    which takes most of the time."""
+    share, z2 = hits / size, Z95**2
+    centre = (share + z2 / (2 * size)) / (1 + z2 / size)
+    half = Z95 / (1 + z2 / size) * math.sqrt(share * (1 - share) / size + z2 / (4 * size**2))
+    return [centre - half if hits else 0.0, centre + half if hits < size else 1.0]
 
 
 def bootstrap_interval(values, seed, comparisons=1):
