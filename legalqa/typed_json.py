@@ -64,16 +64,23 @@ def keys_of(kind: Any) -> dict[str, tuple[Any, bool]]:
     }
 
 
+@functools.cache
+def leaf_of(kind: Any) -> Leaf | None:
+    return PLAIN.get(kind) or next((part for part in get_args(kind) if isinstance(part, Leaf)), None)
+
+
 def json_problem(value: Any, kind: Any, where: str = "") -> str | None:
     """The first place where `value` is not of type `kind`, as "place: what is expected"; None if all is well.
 
     Types: a TypedDict (further keys are ignored), dict[str, type], list[type], `type | None` of these, those
     in PLAIN, or one annotated with a Leaf.
     """
+    leaf = leaf_of(kind)
+    if leaf and leaf.test(value):
+        return None
     place = where or "top level"
-    leaf = PLAIN.get(kind) or next((part for part in get_args(kind) if isinstance(part, Leaf)), None)
     if leaf:
-        return None if leaf.test(value) else f"{place}: {leaf.expected} is expected"
+        return f"{place}: {leaf.expected} is expected"
     if isinstance(kind, types.UnionType):
         return None if value is None else json_problem(value, get_args(kind)[0], where)
     if get_origin(kind) is list:
