@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import functools
 import io
 import math
 import os
@@ -46,6 +47,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(EXIT_USER_ERROR)
 
 
+@functools.cache
 def config_comments() -> dict[str, str]:
     """{key: comment on its line in config.py}, which is the flag's help text."""
     comments, key = {}, None

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import functools
 import importlib.metadata
 import os
 import platform
@@ -91,6 +92,7 @@ def log_file(logs_dir: str | Path, stage: str, run: str) -> Path:
     return Path(logs_dir) / f"{stage}_{run}.json"
 
 
+@functools.cache
 def package_versions() -> dict[str, str]:
     """{package: installed version}, for those that are installed; imports none of them."""
     versions = {"python": platform.python_version()}
