@@ -1,13 +1,13 @@
 """The committed rows: format, counts, languages, articles that exist, no leak from train into validation."""
 
 import functools
-import json
 import re
 import statistics
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import tiny
 
 import prepare_data
 from legalqa.data import records
@@ -102,13 +102,18 @@ def test_seen_article_is_true_and_half():
 
 def test_check_finds_a_leak(tmp_path, capsys):
     """That the files as they are pass is in test_prepare_data.py."""
-    leaking = tmp_path / "validation.jsonl"
-    leaking.write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in VALIDATION + TRAIN[:1]), "utf-8"
-    )
-    files = ["--train-file", str(DATA / "train.jsonl"), "--validation-file", str(leaking)]
-    assert prepare_data.main(["--check", *files]) == 1
-    assert "question of train in validation: 1: " in capsys.readouterr().out
+    asked = VALIDATION[::4]
+    about = {article(row) for row in asked}
+    train = [row for row in TRAIN if article(row) in about]
+    leaking = asked + [{**train[0], "seen_article": True}]
+    files = [
+        part
+        for name, rows in (("train", train), ("validation", leaking))
+        for part in (f"--{name}-file", tiny.write_rows(tmp_path / f"{name}.jsonl", rows))
+    ]
+    assert prepare_data.main(["--check", *map(str, files)]) == 1
+    errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "question of train in validation: 1: " in errors[0]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The plan of the house (docs/DESIGN.md): imports run down only, no circle, torch only where training is."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -28,9 +29,16 @@ WITH_TORCH = {
 }
 
 
+@functools.cache
+def nodes_of(path):
+    """The functions of a file and what it imports by `from`, wherever in it."""
+    kept = (ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, kept)]
+
+
 def imported(path):
     """Modules of legalqa that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "legalqa":
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (name.split(".") for name in names)
@@ -82,7 +90,7 @@ def test_functions_are_short():
     long = [
         f"{path.name}:{node.name} {node.end_lineno - node.lineno + 1} lines"
         for path in files
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in nodes_of(path)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and node.name != "main"
         and node.end_lineno - node.lineno >= 60

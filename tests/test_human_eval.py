@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import zipfile
 
 import pytest
@@ -29,9 +30,16 @@ def results(tmp_path_factory):
     return [make_result(folder, name, share) for name, share in zip(NAMES, (0.3, 1.0, 0.6))]
 
 
+@pytest.fixture(scope="module")
+def made(results, tmp_path_factory):
+    return make(tmp_path_factory.mktemp("made"), results)
+
+
 @pytest.fixture
-def sheet(results, tmp_path):
-    return make(tmp_path, results)
+def sheet(made, tmp_path):
+    """A sheet and its key in a folder of their own."""
+    shutil.copytree(made.parent, tmp_path, dirs_exist_ok=True)
+    return tmp_path / made.name
 
 
 def make(folder, results, *more):

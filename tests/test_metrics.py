@@ -1,12 +1,12 @@
 """Metrics worked by hand, in Russian and Kazakh. Run: python -m pytest tests/test_metrics.py"""
 
+import functools
 import subprocess
 import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rouge_score import rouge_scorer
 
 from legalqa.errors import UserError
 from legalqa.law.words import detect_language
@@ -147,13 +147,17 @@ class WordTokenizer:
         return metrics.words(text)
 
 
-ROUGE = rouge_scorer.RougeScorer(["rougeL"], tokenizer=WordTokenizer())
+@functools.cache
+def rouge_scorer():
+    from rouge_score.rouge_scorer import RougeScorer  # here: imports nltk and scipy, most of a second
+
+    return RougeScorer(["rougeL"], tokenizer=WordTokenizer())
 
 
 @settings(max_examples=150, deadline=None)
 @given(TEXTS, TEXTS)
 def test_rouge_l_is_rouge_scores(a, b):
-    assert metrics.rouge_l(a, b) == pytest.approx(ROUGE.score(b, a)["rougeL"].fmeasure)
+    assert metrics.rouge_l(a, b) == pytest.approx(rouge_scorer().score(b, a)["rougeL"].fmeasure)
 
 
 def test_chrf_is_sacrebleus_as_a_fraction():
