@@ -1,3 +1,5 @@
+import gc
+import io
 import os
 import subprocess
 import sys
@@ -23,6 +25,11 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if MODEL_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish():
+    """Modules and tests live until the end: the garbage collector need not look through them each time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +65,31 @@ def run_script():
             timeout=timeout,
             env={**os.environ, **(env or {})},
         )
+
+    return run
+
+
+@pytest.fixture
+def no_tokenizer(monkeypatch):
+    """As after a clone: no demo model, whose tokenizer would be loaded to count the tokens of every row."""
+    import config
+
+    monkeypatch.setitem(config.CONFIG, "tokenizer", "no such folder")
+
+
+@pytest.fixture
+def run_stage(capsys, monkeypatch):
+    """run_stage(benchmark, "--compare", "one.json") -> what run_script gives, without a process of its own:
+    most of such a process's time is its imports."""
+    from legalqa import cli
+
+    def run(stage, *arguments, stdin=""):
+        lines = io.BufferedReader(io.BytesIO(stdin.encode()))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(lines, "utf-8"))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.run_main(lambda: stage.main(list(map(str, arguments))))
+        return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
 
     return run
 

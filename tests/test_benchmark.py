@@ -172,15 +172,15 @@ def test_predictions_need_no_torch(run_script, tmp_path):
         (["--temprature", "1"], "did you mean --temperature"),
     ],
 )
-def test_errors_are_one_line(run_script, tiny_data, tmp_path, arguments, message):
+def test_errors_are_one_line(run_stage, tiny_data, tmp_path, arguments, message):
     tiny.write_rows(tmp_path / "no_field.jsonl", tiny.make_rows(1))
     (tmp_path / "empty.jsonl").write_text("")
     for name in "ab":
         (tmp_path / f"{name}.json").write_text(
             json.dumps({"meta": {"model": name}, "samples": [{"id": "x", "scores": {}, "language": "ru"}]})
         )
-    done = run_script(
-        "benchmark.py",
+    done = run_stage(
+        benchmark,
         "--profile",
         "demo",
         "--validation-file",

@@ -683,8 +683,9 @@ def test_one_question(adapter, capsys):
         ),
     ],
 )
-def test_user_errors(run_script, tmp_path, arguments, message):
-    done = run_script("chat.py", *arguments, cwd=tmp_path)
+def test_user_errors(run_stage, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    done = run_stage(chat, *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message + "\n")
 
 

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import benchmark
+import chat
+import generate_report
 import prepare_law
 from legalqa.errors import UserError
 from legalqa.law import acts, documents, identity, texts
@@ -536,8 +539,9 @@ def test_no_source_is_one_line_on_stderr(run_script, tmp_path):
     )
 
 
-@pytest.mark.parametrize("stage", ["benchmark.py", "chat.py", "generate_report.py"])
-def test_stages_check_citations_against_the_users_law(stage, run_script, tmp_path):
+@pytest.mark.parametrize("stage", [benchmark, chat, generate_report])
+def test_stages_check_citations_against_the_users_law(stage, run_stage, monkeypatch, tmp_path):
     write(tmp_path / "law" / "acts.json", "[]")
-    result = run_script(stage, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = run_stage(stage)
     assert result.returncode == 2 and "acts.json: no list of acts" in result.stderr

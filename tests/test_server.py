@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import benchmark
+import chat
 import config
 from legalqa.chat.dialogue import Question, Turn
 from legalqa.chat.remarks import status_rows
@@ -32,12 +33,14 @@ GREEDY = Decoding(temperature=0.0, top_p=1.0, repetition_penalty=1.0, max_new_to
 
 
 @pytest.fixture(autouse=True)
-def quick_and_keyed(monkeypatch):
-    """Back-off in milliseconds, and a key that must be nowhere."""
+def quick_and_keyed(monkeypatch, tmp_path):
+    """Back-off in milliseconds, no certificates (every client reads them, none is asked for one), and a key
+    that must be nowhere."""
     from openai import _base_client
 
     monkeypatch.setattr(_base_client, "INITIAL_RETRY_DELAY", 0.001)
     monkeypatch.setattr(_base_client, "MAX_RETRY_DELAY", 0.01)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
@@ -237,14 +240,14 @@ def wait_for(condition, seconds=20):
         (error(400, "max_tokens is too large", param="other"), "error 400 (max_tokens is too large)"),
         ((418, b"<html>no JSON</html>"), "error 418"),
         ("close", "cannot be reached, or hung up"),
-        ("hang", "no answer within 0.3 s; raise --server-timeout-sec"),
+        ("hang", "no answer within 0.1 s; raise --server-timeout-sec"),
         (b"{", "the reply is no chat completion"),
         ({"choices": []}, "the reply is no chat completion (a reply without choices)"),
         (completion(["parts"]), "a message whose content is no text"),
     ],
 )
 def test_every_failure_is_one_line(flags, tmp_path, reply, message):
-    seconds = 0.3 if reply == "hang" else 20  # a busy machine is slow to answer
+    seconds = 0.1 if reply == "hang" else 20  # a busy machine is slow to answer
     with ChatServer(lambda *_: reply) as fake, pytest.raises(UserError) as caught:
         bench(fake.url, flags, "--server-timeout-sec", seconds, "--server-retries", 1, "--concurrency", 1)
     assert message in str(caught.value) and "\n" not in str(caught.value) and KEY not in str(caught.value)
@@ -442,10 +445,10 @@ def test_what_a_served_dialogue_has_not():
         ("close", "cannot be reached, or hung up"),
     ],
 )
-def test_an_error_ends_a_turn_of_the_chat(run_script, reply, message):
+def test_an_error_ends_a_turn_of_the_chat(run_stage, reply, message):
     with ChatServer(lambda number, body: echo(number, body) if number > 1 else reply) as fake:
         flags = ("--server-retries", 0, "--server-timeout-sec", 20)
-        done = run_script("chat.py", "--server", fake.url, *flags, stdin="Первый?\nВторой?\n")
+        done = run_stage(chat, "--server", fake.url, *flags, stdin="Первый?\nВторой?\n")
     assert done.returncode == 2 and f"error: {fake.url}: " in done.stderr and message in done.stderr
     assert done.stdout == "Ответ: Второй?\n" and "Traceback" not in done.stderr
 

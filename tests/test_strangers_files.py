@@ -38,7 +38,7 @@ PAIR = {"instruction": "Вопрос о сроке?", "output": "Ответ о �
 
 
 @pytest.fixture
-def prepared(tmp_path, capsys):
+def prepared(tmp_path, capsys, no_tokenizer):
     """prepared("raw", "--flag") -> (rows written, log, stdout)."""
 
     def run(*arguments):

@@ -12,6 +12,7 @@ from conftest import REPOSITORY, folders
 from hypothesis import given
 from hypothesis import strategies as st
 
+import train_8b
 from legalqa.training import checkpoints
 from legalqa.training.plan import Example, Plan, TrainingOrder
 
@@ -318,9 +319,8 @@ def test_steps_go_to_tensorboard(run_script, tiny_flags, tmp_path):
     assert losses == {entry["step"]: pytest.approx(entry["loss"]) for entry in history if "loss" in entry}
 
 
-def test_a_tracker_that_is_not_installed(run_script, tiny_data, tmp_path):
-    done = run_script(
-        "train_8b.py", "--report-to", "mlflow", "--train-file", tiny_data[0], "--logs-dir", tmp_path
-    )
+def test_a_tracker_that_is_not_installed(run_stage, tiny_data, tmp_path):
+    files = ("--train-file", tiny_data[0], "--logs-dir", tmp_path)
+    done = run_stage(train_8b, "--report-to", "mlflow", *files)
     assert done.returncode == 2 and "the package is not installed: pip install mlflow" in done.stderr
-    assert run_script("train_8b.py", "--report-to", "aim").returncode == 2
+    assert run_stage(train_8b, "--report-to", "aim").returncode == 2
