@@ -68,9 +68,9 @@ dpo: setup
 test: setup
 	$(PY) -m pytest -q
 
-# No model and no torch: a minute after a clone.
+# No model and no torch: a minute after a clone. A file's tests go to one worker: what they share is made once.
 test-fast: .venv/light
-	$(PY) -m pytest -q -n auto -m "not slow"
+	$(PY) -m pytest -q -n auto --dist loadfile -m "not slow"
 
 lint: setup
 	.venv/bin/ruff check .
