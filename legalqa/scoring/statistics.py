@@ -55,8 +55,8 @@ def interval_of(values, seed):
 
 
 def wilson_interval(hits: int, size: int) -> list[float]:
-    """[low, high] around the share of `hits`. In scipy it is a part of a test whose p-value nobody wants and
-    which takes most of the time."""
+    """[low, high] around the share of `hits` (E. B. Wilson, JASA 22, 1927). scipy gives it as a part of a
+    test, whose p-value takes most of the time."""
     share, z2 = hits / size, Z95**2
     centre = (share + z2 / (2 * size)) / (1 + z2 / size)
     half = Z95 / (1 + z2 / size) * math.sqrt(share * (1 - share) / size + z2 / (4 * size**2))
