@@ -16,8 +16,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # glibc's <malloc.h>
 CPU_ENVIRONMENT = {
     # torch and oneDNN keep the compiled kernels of the last 1,024 shapes each, half a megabyte apiece, and
     # every micro-batch has a shape of its own: memory would grow by some 10 MB a step. A step needs about 50.
-    "LRU_CACHE_CAPACITY": "192",
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "192",
+    "LRU_CACHE_CAPACITY": "64",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     # Logits that Unsloth's loss has at a time, 4 bytes each: a block of 64 MB, its default, often finds no
     # hole in the heap, and its passes take longer.
     "UNSLOTH_CPU_CE_CHUNK_ELEMENTS": str(2**22),

@@ -29,6 +29,7 @@ from legalqa.training.processes import gather
 from legalqa.training.progress import Progress, StopRequest, history_file
 
 MAX_NONFINITE_STEPS = 3
+ROOM_BYTES = 2**27  # of what 64 kernels of each cache, the optimizer and small blocks take
 NO_PROGRESS = {
     "history": [],
     "loss_sum": 0.0,
@@ -110,13 +111,16 @@ class Resumable(transformers.Trainer):
         """Before the first step compute the gradients of the largest parts of micro-batches, and forget them.
 
         Memory that does not suffice is told of in the first minute and not after hours. And the heap of a CPU
-        has its size at once: it would grow whenever a larger part than before finds no hole in it.
+        has its size at once: it would grow whenever a larger part than before finds no hole in it. What stays
+        in memory between steps, kernels above all, soon lies scattered over these holes: room for it is held
+        meanwhile.
         """
         self.tried_largest = True
         assert self.train_dataset is not None
         device, logged = self.args.device, self._metrics["train"]
         kept = {key: list(values) for key, values in logged.items()}
         max_tokens = 0 if self.config["padding_free"] else self.config["micro_batch_tokens"]
+        room = bytearray(ROOM_BYTES)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             for chosen in self.plan.largest_parts(max_tokens, self.sequences_an_example):
                 rows = [self.train_dataset[row] for row in chosen]
@@ -124,6 +128,7 @@ class Resumable(transformers.Trainer):
                     with self.accelerator.no_sync(language_model):
                         super().training_step(language_model, part, num_items_in_batch)
         language_model.zero_grad()
+        del room
         logged.clear()
         logged.update(kept)
 
