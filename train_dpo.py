@@ -222,9 +222,7 @@ def main(argv=None):
     model_config = load_model_config(config["model_name"])
     trainable, total = count_parameters(model_config, config["lora_r"], config["target_modules"])
     weights = weight_estimate_bytes(config, model_config, total - trainable, device)
-    memory_bytes = memory_estimate_bytes(
-        model_config, weights, trainable, plan, config, device, all_logits=False
-    )
+    memory_bytes = memory_estimate_bytes(model_config, weights, trainable, plan, config, device)
     print_plan(config, plan, device, trainable, total, memory_bytes)
     data, settings, binding = describe_run(config, plan, pairs, tokenizer, run)
     if checkpoint and saved:
