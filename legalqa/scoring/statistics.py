@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from statistics import NormalDist
 
 from legalqa.data.records import user_turn
 from legalqa.errors import UserError
@@ -22,7 +23,7 @@ from legalqa.scoring.results import (
 
 RESAMPLES = 2000
 ERROR = 0.05  # of a 95 % interval
-Z95 = 1.959963984540054  # normal quantile of 1 - ERROR / 2
+Z95 = NormalDist().inv_cdf(1 - ERROR / 2)
 MIN_FOR_BOOTSTRAP = 10  # a bootstrap of fewer values is much too narrow: no interval rather than a wrong one
 MAX_FOR_BCA = 1000  # above it BCa's correction is nothing, its jackknife costs n x n
 MIN_SHARED = 10

@@ -120,7 +120,7 @@ class Resumable(transformers.Trainer):
         device, logged = self.args.device, self._metrics["train"]
         kept = {key: list(values) for key, values in logged.items()}
         max_tokens = 0 if self.config["padding_free"] else self.config["micro_batch_tokens"]
-        room = bytearray(ROOM_BYTES)
+        room = bytearray(ROOM_BYTES if device.type == "cpu" else 0)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             for chosen in self.plan.largest_parts(max_tokens, self.sequences_an_example):
                 rows = [self.train_dataset[row] for row in chosen]
