@@ -25,6 +25,7 @@ WITH_TORCH = {
     "legalqa.training.trainer",
     "legalqa.training.progress",
     "legalqa.training.pair_trainer",
+    "legalqa.model.attention",
     "legalqa.model.fused",
 }
 

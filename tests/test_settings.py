@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import config
 from legalqa import cli
 from legalqa.errors import UserError
-from legalqa.model import attention, base, device, engine, untrusted, vllm
+from legalqa.model import base, device, engine, untrusted, vllm
 from legalqa.model.adapter import AdapterSettings, answer_settings
 from legalqa.model.answers import Answers, Line, generate_all
 from legalqa.model.generate import Answer
@@ -365,25 +365,47 @@ def test_weight_bytes_follow_the_file(tmp_path):
 
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("scaling", [None, 0.1])
-@pytest.mark.parametrize("tokens", [1, 9, 3])  # the next, all, the next of a batch
+# The next, all, the next of a batch; so many that they are cut in parts, last keys seen by none of the first.
+@pytest.mark.parametrize("tokens, width", [(1, 9), (9, 9), (3, 9), (300, 300)])
 @pytest.mark.slow
-def test_grouped_heads_give_what_torchs_attention_gives(masked, scaling, tokens):
+def test_grouped_heads_give_what_torchs_attention_gives(masked, scaling, tokens, width):
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+    from legalqa.model import attention
+
+    torch.manual_seed(0)
     module = types.SimpleNamespace(num_key_value_groups=4, is_causal=True, training=False)
-    query, key, value = torch.randn(3, 8, tokens, 16), torch.randn(3, 2, 9, 16), torch.randn(3, 2, 9, 16)
-    query.requires_grad_()
-    mask = torch.ones(tokens, 9, dtype=torch.bool).tril(9 - tokens).repeat(3, 1, 1, 1)
+    # As projections leave them: token by token.
+    sizes = {"query": (tokens, 8), "key": (width, 2), "value": (width, 2)}
+    states = [torch.randn(3, *size, 16).transpose(1, 2).requires_grad_() for size in sizes.values()]
+    mask = torch.ones(tokens, width, dtype=torch.bool).tril(width - tokens).repeat(3, 1, 1, 1)
     mask[0, :, :, 6:] = mask[1, :, :, :1] = False  # padding on the right, on the left
-    arguments = (module, query, key, value, mask if masked else None)
+    arguments = (module, *states, mask if masked else None)
     ours, _ = attention.attend(*arguments, scaling=scaling)
-    (our_gradient,) = torch.autograd.grad(ours[2].square().sum(), query)
     theirs, _ = sdpa_attention_forward(*arguments, scaling=scaling)
-    (their_gradient,) = torch.autograd.grad(theirs[2].square().sum(), query)
     assert torch.allclose(ours[[0, 2]], theirs[[0, 2]], atol=1e-5)
-    assert torch.allclose(our_gradient, their_gradient, atol=1e-4)
+    pull = torch.randn_like(ours)[[0, 2]]
+    our_gradients, their_gradients = (
+        torch.autograd.grad((made[[0, 2]] * pull).sum(), states) for made in (ours, theirs)
+    )
+    for our, their in zip(our_gradients, their_gradients):
+        assert torch.allclose(our, their, atol=1e-4)
     assert ours.isfinite().all()  # also of a padding token that sees nothing
+
+
+@pytest.mark.slow
+def test_queries_are_cut_where_the_keys_after_a_part_are_hidden():
+    import torch
+
+    from legalqa.model.attention import cut_queries
+
+    causal = torch.ones(300, 300, dtype=torch.bool).tril().repeat(2, 1, 1, 1)
+    assert cut_queries(causal, 300) == [(0, 150, 150), (150, 300, 300)]
+    causal[1, :, 10, 299] = True
+    assert cut_queries(causal, 300) == [(0, 150, 300), (150, 300, 300)]
+    assert cut_queries(causal[:, :, :100, :100], 100) == [(0, 100, 100)]
+    assert cut_queries(causal[:, :, 299:], 300) == [(0, 1, 300)]
 
 
 @pytest.mark.slow
@@ -445,11 +467,80 @@ def test_a_norm_in_fewer_passes_gives_what_transformers_gives():
     assert torch.equal(norm(half), type(norm).forward(norm, half))  # rounded once, at the end, as there
 
 
-@pytest.mark.parametrize("dtype, name", [("bfloat16", attention.NAME), ("float32", "sdpa")])
 @pytest.mark.slow
-def test_heads_are_grouped_where_that_is_faster(dtype, name):
+def test_the_loss_in_fewer_passes_is_that_of_the_whole_logits(monkeypatch):
+    """Values and gradients, in blocks of 5 rows and passes of 2, whatever TRL asks for."""
+    import torch
+
+    from legalqa.model import fused
+
+    torch.manual_seed(0)
+    monkeypatch.setattr(fused, "LOGITS_BLOCK_BYTES", 5 * 11 * 4)
+    monkeypatch.setattr(fused, "LOGITS_A_PASS", 2 * 11)
+    hidden, weight = torch.randn(13, 6, requires_grad=True), 3 * torch.randn(11, 6)
+    logits = hidden @ weight.T
+    whole, pull = logits.log_softmax(1), torch.randn(13)
+    targets = torch.cat([logits.argmax(1)[:4], torch.randint(11, (9,))])
+
+    def other(*_):
+        raise AssertionError("this head has nothing that is not ours")
+
+    head = fused.FusedHead(types.SimpleNamespace(apply=other))
+    asked = ("log_probs", "entropy", "mean_logits", "is_top1")
+    ours, entropy, none, mean, is_top1 = head.apply(hidden, weight, None, targets, 1.0, 4, None, 1.0, asked)
+    (our_gradient,) = torch.autograd.grad((ours * pull).sum(), hidden)
+    theirs = whole.gather(1, targets[:, None]).squeeze(1)
+    (their_gradient,) = torch.autograd.grad((theirs * pull).sum(), hidden)
+    assert torch.allclose(ours, theirs, atol=1e-5) and torch.allclose(our_gradient, their_gradient, atol=1e-5)
+    assert torch.allclose(entropy, -(whole.exp() * whole).sum(1), atol=1e-5)
+    assert torch.allclose(mean, logits.mean(1), atol=1e-5) and none is None
+    assert torch.equal(is_top1, logits.argmax(1) == targets) and 0 < is_top1.sum() < 13
+    assert not (entropy.requires_grad or mean.requires_grad)
+    with torch.no_grad():
+        alone = head.apply(hidden, weight, None, targets, 1.0, 4, None, 1.0, ("log_probs",))
+        nothing, *_ = head.apply(hidden[:0], weight, None, targets[:0], 1.0, 4, None, 1.0, ("log_probs",))
+    assert torch.equal(alone[0], ours) and alone[1:] == (None, None, None, None) and nothing.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"bias": 1},
+        {"temperature": 0.5},
+        {"softcap": 30.0},
+        {"logit_scale": 2.0},
+        {"outputs": ("log_probs", "log_sum_sq_probs")},
+    ],
+)
+@pytest.mark.slow
+def test_another_head_stays_with_trls_function(changed):
+    import torch
+
+    from legalqa.model.fused import FusedHead
+
+    plain = {
+        "hidden": torch.ones(1, 2),
+        "weight": torch.ones(3, 2),
+        "bias": None,
+        "targets": torch.tensor([1]),
+        "temperature": 1.0,
+        "chunk_size": 4,
+        "softcap": None,
+        "logit_scale": 1.0,
+        "outputs": ("log_probs",),
+    }
+    asked, seen = plain | changed, []
+    FusedHead(types.SimpleNamespace(apply=lambda *arguments: seen.append(arguments))).apply(**asked)
+    assert seen == [tuple(asked.values())]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.slow
+def test_answers_are_the_same_with_grouped_heads(dtype):
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from legalqa.model import attention
 
     sizes = {
         "vocab_size": 50,
@@ -464,7 +555,7 @@ def test_heads_are_grouped_where_that_is_faster(dtype, name):
     ids = torch.arange(6)[None]
     before = made.generate(ids, max_new_tokens=4, do_sample=False, pad_token_id=0, eos_token_id=49)
     attention.use_grouped_attention(made)
-    assert made.config._attn_implementation == name
+    assert made.config._attn_implementation == attention.NAME
     after = made.generate(ids, max_new_tokens=4, do_sample=False, pad_token_id=0, eos_token_id=49)
     assert torch.equal(before, after)
 

@@ -1,59 +1,124 @@
-"""Attention in bfloat16 on a CPU: the heads that share keys as a group, in two plain matrix products.
+"""Attention on a CPU: the heads that share keys as a group, in plain matrix products.
 
 torch's kernel (sdpa) needs the keys copied for each head, is slow for a single bfloat16 query, and its
-backward pass reaches a tenth of the speed of a matrix product. docs/LOG.md has the measurements; in float32
-sdpa is faster, and stays.
+backward pass reaches a tenth of the speed of a matrix product. docs/LOG.md has the measurements; for answers
+in float32 sdpa is faster, and stays.
 """
 
 from typing import Any
 
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
 NAME = "grouped"  # under which transformers knows it
 LARGEST_SCORES = 2**23  # of one call; more go through sdpa, which never holds them all
+PART_TOKENS, MOST_PARTS = 128, 4  # into which queries are cut, to leave out keys that come after a part
 
 
 def use_grouped_attention(language_model: Any) -> None:
-    """From here on the model computes with it, if it is faster than what it would use."""
-    from torch import bfloat16
-
-    implementation = language_model.config.get_text_config()._attn_implementation
-    if implementation != "sdpa" or language_model.get_input_embeddings().weight.dtype != bfloat16:
-        return
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    language_model.set_attn_implementation(NAME)
+    """From here on the model computes with it, where it is faster than what it would use."""
+    if language_model.config.get_text_config()._attn_implementation == "sdpa":
+        AttentionInterface.register(NAME, attend)
+        AttentionMaskInterface.register(NAME, sdpa_mask)
+        language_model.set_attn_implementation(NAME)
 
 
 def attend(
     module: Any,
-    query: Any,
-    key: Any,
-    value: Any,
-    attention_mask: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     **options: Any,
-) -> tuple[Any, None]:
+) -> tuple[torch.Tensor, None]:
     """As transformers calls it: query (rows, heads, tokens, size), key and value (rows, fewer heads, width,
     size), mask True where a key is seen, None where all before are; the result is (rows, tokens, heads,
     size)."""
-    from torch import finfo, float32, matmul, ones, softmax
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
     rows, heads, tokens, size = query.shape
-    groups, width = key.shape[1:3]
+    width = key.shape[2]
     is_new = attention_mask is None and tokens > 1  # rows without padding, from their first token
-    if rows * heads * tokens * width > LARGEST_SCORES or (is_new and tokens != width):
+    answers_in_float32 = query.dtype == torch.float32 and not query.requires_grad
+    too_large = rows * heads * tokens * width > LARGEST_SCORES
+    if answers_in_float32 or too_large or (is_new and tokens != width):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
     if is_new:
-        attention_mask = ones(tokens, width, device=query.device).tril() > 0
-    scaled = query * (size**-0.5 if scaling is None else scaling)
-    scores = matmul(scaled.reshape(rows, groups, -1, size), key.transpose(2, 3))
-    scores = scores.view(rows, heads, tokens, width)
-    if attention_mask is not None:
-        # Not -inf: of a padding token that sees nothing the shares would be NaN.
-        scores = scores.masked_fill(~attention_mask, finfo(scores.dtype).min)
-    shares = softmax(scores, dim=-1, dtype=float32).to(query.dtype)
-    mixed = matmul(shares.view(rows, groups, -1, width), value)
-    return mixed.view(rows, heads, tokens, size).transpose(1, 2).contiguous(), None
+        attention_mask = torch.ones(tokens, width, dtype=torch.bool).tril()[None, None]
+    scaling = size**-0.5 if scaling is None else scaling
+    parts = [(0, tokens, width)] if attention_mask is None else cut_queries(attention_mask, width)
+    return GroupedAttention.apply(query, key, value, attention_mask, scaling, parts), None
+
+
+def cut_queries(mask: torch.Tensor, width: int) -> list[tuple[int, int, int]]:
+    """[(start, end, keys)]: the queries in parts, each with the number of first keys that it can see."""
+    tokens = mask.shape[2]
+    count = max(1, min(tokens // PART_TOKENS, MOST_PARTS)) if tokens == width else 1
+    ends = [(part + 1) * tokens // count for part in range(count)]
+    return [
+        (start, end, width if mask[:, :, start:end, end:].any() else end)
+        for start, end in zip([0, *ends], ends)
+    ]
+
+
+class GroupedAttention(torch.autograd.Function):
+    """softmax(scaling q k') v (Vaswani et al., arXiv 1706.03762) where the mask, (rows, 1, tokens, width), is
+    True or None; shares of the keys in float32, rounded to the type of the queries.
+
+    The queries of a group's heads lie token by token, (rows x groups, tokens x heads, size), as a layer's
+    product leaves them: with one group nothing is copied.
+    """
+
+    @staticmethod
+    def forward(ctx, query, key, value, mask, scaling, parts):
+        rows, _, tokens, size = query.shape
+        groups, width = key.shape[1:3]
+        heads = query.shape[1] // groups
+        query = grouped(query.transpose(1, 2), groups)
+        key, value = key.reshape(-1, width, size), value.reshape(-1, width, size)
+        shares, mixed = [], []
+        for start, end, keys in parts:
+            of_part = query[:, start * heads : end * heads]
+            scores = (of_part @ key[:, :keys].transpose(1, 2)).float().mul_(scaling)
+            if mask is not None:
+                hidden = mask[:, :, start:end, None, :keys].logical_not()
+                # Not -inf: of a padding token that sees nothing the shares would be NaN.
+                scores.view(rows, groups, end - start, heads, keys).masked_fill_(
+                    hidden, torch.finfo(torch.float32).min
+                )
+            shares.append(torch.softmax(scores, dim=-1).to(query.dtype))
+            mixed.append(shares[-1] @ value[:, :keys])
+        ctx.save_for_backward(query, key, value, *shares)
+        ctx.groups, ctx.heads, ctx.scaling, ctx.parts = groups, heads, scaling, parts
+        return ungrouped(torch.cat(mixed, dim=1), groups, heads)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        query, key, value, *shares = ctx.saved_tensors
+        gradient = grouped(gradient, ctx.groups)
+        of_query, of_key, of_value = [], torch.zeros_like(key), torch.zeros_like(value)
+        for (start, end, keys), share in zip(ctx.parts, shares):
+            rows = slice(start * ctx.heads, end * ctx.heads)
+            pull = gradient[:, rows]
+            of_value[:, :keys] += share.transpose(1, 2) @ pull
+            of_share = pull @ value[:, :keys].transpose(1, 2)
+            of_scores = torch._softmax_backward_data(of_share, share, -1, share.dtype).mul_(ctx.scaling)
+            of_query.append(of_scores @ key[:, :keys])
+            of_key[:, :keys] += of_scores.transpose(1, 2) @ query[:, rows]
+        of_query = ungrouped(torch.cat(of_query, dim=1), ctx.groups, ctx.heads).transpose(1, 2)
+        of_key, of_value = (one.view(-1, ctx.groups, *one.shape[1:]) for one in (of_key, of_value))
+        return of_query, of_key, of_value, None, None, None
+
+
+def grouped(values: torch.Tensor, groups: int) -> torch.Tensor:
+    """(rows, tokens, heads, size) as (rows x groups, tokens x heads of a group, size)."""
+    rows, tokens, heads, size = values.shape
+    apart = values.reshape(rows, tokens, groups, heads // groups, size).transpose(1, 2)
+    return apart.reshape(rows * groups, -1, size)
+
+
+def ungrouped(values: torch.Tensor, groups: int, heads: int) -> torch.Tensor:
+    """The inverse of `grouped`; `heads` are a group's."""
+    apart = values.view(values.shape[0] // groups, groups, -1, heads, values.shape[-1]).transpose(1, 2)
+    return apart.reshape(apart.shape[0], apart.shape[1], -1, values.shape[-1])

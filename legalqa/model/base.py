@@ -19,7 +19,6 @@ from legalqa.model.adapter import (
     is_adapter,
     tokenizer_folder,
 )
-from legalqa.model.attention import use_grouped_attention
 from legalqa.model.device import tune_cpu_process, why_no_cuda
 from legalqa.model.settings import AnswerSettings
 
@@ -332,6 +331,8 @@ def load_for_inference(
 def fit_to_cpu(language_model: Any, load_in_4bit: bool) -> Any:
     """The model as a CPU computes it fastest. Each step would unpack every 4-bit weight again; unpacked once
     they give the same numbers."""
+    from legalqa.model.attention import use_grouped_attention
+
     use_grouped_attention(language_model)
     return language_model.dequantize() if load_in_4bit else language_model
 

@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # glibc's <malloc.h>
-LOGITS_A_BLOCK = 2**22  # 16 MB in float32
+LOGITS_BLOCK_BYTES = 2**25  # a larger block often finds no hole in the heap
 # Of a process that computes on the CPU; docs/LOG.md has the measurements. Read once, as torch is imported.
 CPU_ENVIRONMENT = {
     # torch and oneDNN keep the compiled kernels of the last 1,024 shapes each, half a megabyte apiece, and
     # every micro-batch has a shape of its own: memory would grow by some 10 MB a step. A step needs about 50.
     "LRU_CACHE_CAPACITY": "64",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
-    # Of Unsloth's loss: a block of 64 MB, its default, often finds no hole in the heap, and its passes take
-    # longer.
-    "UNSLOTH_CPU_CE_CHUNK_ELEMENTS": str(LOGITS_A_BLOCK),
     "THP_MEM_ALLOC_ENABLE": "1",  # huge pages: fewer page faults
     # How long an OpenMP thread spins for the others: by default for milliseconds, and beside another program
     # all wait for one that is not running. Passive waiting costs 5 % on free cores, this nothing.

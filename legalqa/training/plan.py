@@ -14,7 +14,7 @@ from legalqa.files import file_sha256, read_json
 from legalqa.law.words import detect_language
 from legalqa.model import prompt
 from legalqa.model.base import weight_bytes
-from legalqa.model.device import LOGITS_A_BLOCK, Device, matrix_flops_per_sec
+from legalqa.model.device import LOGITS_BLOCK_BYTES, Device, matrix_flops_per_sec
 
 
 class Example(NamedTuple):
@@ -327,8 +327,7 @@ def memory_estimate_bytes(
 
     LoRA in float32 with gradient and two AdamW moments takes 16 bytes a parameter. A layer keeps about 12
     hidden and 5 intermediate values a token; recomputation keeps one layer's and each layer's input. On a CPU
-    most of these are float32, whatever products are computed in. Logits are made in blocks, on a CPU with a
-    float32 copy and its gradient.
+    most of these are float32, whatever products are computed in. Logits are made in blocks.
     """
     on_cpu = device.type == "cpu"
     layers, hidden = model_config.num_hidden_layers, model_config.hidden_size
@@ -336,6 +335,6 @@ def memory_estimate_bytes(
     recomputed = layer_values + layers * hidden
     token_values = recomputed if config["gradient_checkpointing"] else layers * layer_values
     activations = plan.worst_tokens * token_values * (4 if on_cpu else 2)
-    logits = min(plan.worst_tokens * model_config.vocab_size, LOGITS_A_BLOCK) * 12 if on_cpu else 0
+    logits = min(plan.worst_tokens * model_config.vocab_size * 4, LOGITS_BLOCK_BYTES) if on_cpu else 0
     runtime = 1.2e9  # Python, torch, the CUDA context or the kernels compiled for a CPU
     return int(base_bytes + 16 * trainable + activations + logits + runtime)
