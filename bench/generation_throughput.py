@@ -79,7 +79,7 @@ def measure(args):
     """({label: (measured, answers, the batches' answers of the same rows)}, data type of the weights)."""
     import config
     from legalqa.data import records
-    from legalqa.model import attention, prompt
+    from legalqa.model import prompt
     from legalqa.model.adapter import answer_settings
     from legalqa.model.base import load_for_inference
     from legalqa.model.generate import generate_batch
@@ -104,7 +104,8 @@ def measure(args):
         f"batches of {size}": (batched, batch_answers, batch_answers),
     }
     base = language_model.get_base_model() if hasattr(language_model, "get_base_model") else language_model
-    if base.config.get_text_config()._attn_implementation == attention.NAME:
+    dtype = str(base.dtype).removeprefix("torch.")
+    if dtype == "bfloat16":
         base.set_attn_implementation("sdpa")
         answers, measured = timed(language_model, tokenizer, prompts[::8], decoding, 1)
         results["one at a time, sdpa"] = (measured, answers, batch_answers[::8])
@@ -113,7 +114,7 @@ def measure(args):
     for measured, answers, expected in results.values():
         measured["ratio_tokens_per_second"] = batched["tokens_per_second"] / measured["tokens_per_second"]
         measured["identical_share"] = sum(a.text == b.text for a, b in zip(answers, expected)) / len(answers)
-    return results, str(base.dtype).removeprefix("torch.")
+    return results, dtype
 
 
 def main():

@@ -8,7 +8,7 @@ rows is taken for each adapter. Prints a table with the share of the machine's m
 reaches and, last, the same as JSON. UNSLOTH_CPU_BF16=0 or 1 before the command chooses the arithmetic of a
 CPU: float32 or bfloat16.
 
-  python bench/train_throughput.py --steps 20
+  python bench/train_throughput.py
 """
 
 import argparse
@@ -183,7 +183,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--profile", default="demo")
-    parser.add_argument("--steps", type=int, default=20, help="optimizer steps of 8 rows each")
+    parser.add_argument("--steps", type=int, default=40, help="optimizer steps of 8 rows each")
     parser.add_argument("--train-file", default=config.CONFIG["train_file"])
     parser.add_argument("--validation-file", default=config.CONFIG["validation_file"])
     parser.add_argument("--eval-rows", type=int, default=40)

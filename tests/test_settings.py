@@ -554,7 +554,9 @@ def test_answers_are_the_same_with_grouped_heads(dtype):
     made = made.to(getattr(torch, dtype))
     ids = torch.arange(6)[None]
     before = made.generate(ids, max_new_tokens=4, do_sample=False, pad_token_id=0, eos_token_id=49)
-    attention.use_grouped_attention(made)
+    base.fit_to_cpu(made, load_in_4bit=False, trains=False)
+    assert made.config._attn_implementation == (attention.NAME if dtype == "bfloat16" else "sdpa")
+    base.fit_to_cpu(made, load_in_4bit=False, trains=True)
     assert made.config._attn_implementation == attention.NAME
     after = made.generate(ids, max_new_tokens=4, do_sample=False, pad_token_id=0, eos_token_id=49)
     assert torch.equal(before, after)

@@ -220,26 +220,15 @@ def test_split_padded_loses_nothing(lengths, budget):
         assert all(part["input_ids"].numel() <= budget or len(part["input_ids"]) == 1 for part in parts)
 
 
-def test_the_largest_parts_are_those_of_the_micro_batches_as_they_are_cut():
+def test_the_largest_part_is_that_of_the_micro_batches_as_they_are_cut():
     lengths = [530, 520, 510, 505, 40, 30]
-    answers = [1, 1, 1, 1, 20, 20]
-    examples = [Example(number, "", "", *tokens) for number, tokens in enumerate(zip(lengths, answers), 1)]
+    examples = [Example(number, "", "", tokens, 1) for number, tokens in enumerate(lengths, 1)]
     order = TrainingOrder(lengths, 2, seed=0, by_length=True)  # steps of rows 0 1, 2 3, 4 5
     plan = Plan(examples, [], [], order, 2, 2, 1, steps=3, padding_share=0.0, worst_tokens=1060)
-
-    def largest(*cut):
-        return [sorted(rows) for rows in plan.largest_parts(*cut)]
-
-    assert largest(0, 1) == [[0, 1], [4, 5]]
-    assert largest(1024, 1) == [[2, 3], [4, 5]]  # 2 x 510; of rows 0 and 1 each is alone
-    assert largest(1024, 2) == [[0], [4, 5]]  # pairs, each alone: 2 x 530
-    assert largest(69, 1) == [[0], [4]]  # every row alone, the first of 20 answer tokens
-
-
-def test_one_part_that_is_the_largest_in_both_ways_is_tried_once():
-    examples = [Example(1, "", "", 50, 20), Example(2, "", "", 30, 10)]
-    plan = Plan(examples, [], [], TrainingOrder([50, 30], 1, 0, False), 1, 1, 1, 2, 0.0, 50)
-    assert plan.largest_parts(0, 1) == [[0]]
+    assert sorted(plan.largest_part(0, 1)) == [0, 1]
+    assert sorted(plan.largest_part(1024, 1)) == [2, 3]  # 2 x 510; of rows 0 and 1 each is alone
+    assert plan.largest_part(1024, 2) == [0]  # pairs, each alone: 2 x 530
+    assert plan.largest_part(69, 1) == [0]  # every row alone
 
 
 def test_two_processes_make_the_same_steps_as_one(tiny_flags, tmp_path, run_script):

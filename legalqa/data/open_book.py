@@ -112,13 +112,6 @@ def without_passages(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != FIELD}
 
 
-def has_right_article(row: Mapping[str, Any]) -> bool | None:
-    """Whether an article that the row's answer cites is among its passages; None where it has no passages or
-    cites none."""
-    passages, right = passages_of(row), cited_articles(row["output"])
-    return not set(right).isdisjoint(passages.keys) if passages is not None and right else None
-
-
 # ---------------------------------------------------------------- training rows
 
 

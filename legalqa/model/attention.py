@@ -1,8 +1,7 @@
 """Attention on a CPU: the heads that share keys as a group, in plain matrix products.
 
 torch's kernel (sdpa) needs the keys copied for each head, is slow for a single bfloat16 query, and its
-backward pass reaches a tenth of the speed of a matrix product. docs/LOG.md has the measurements; for answers
-in float32 sdpa is faster, and stays.
+backward pass reaches a tenth of the speed of a matrix product. docs/LOG.md has the measurements.
 """
 
 from typing import Any
@@ -18,7 +17,7 @@ PART_TOKENS, MOST_PARTS = 128, 4  # into which queries are cut, to leave out key
 
 
 def use_grouped_attention(language_model: Any) -> None:
-    """From here on the model computes with it, where it is faster than what it would use."""
+    """From here on the model computes with it in place of sdpa."""
     if language_model.config.get_text_config()._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, attend)
         AttentionMaskInterface.register(NAME, sdpa_mask)
@@ -40,9 +39,7 @@ def attend(
     rows, heads, tokens, size = query.shape
     width = key.shape[2]
     is_new = attention_mask is None and tokens > 1  # rows without padding, from their first token
-    answers_in_float32 = query.dtype == torch.float32 and not query.requires_grad
-    too_large = rows * heads * tokens * width > LARGEST_SCORES
-    if answers_in_float32 or too_large or (is_new and tokens != width):
+    if rows * heads * tokens * width > LARGEST_SCORES or (is_new and tokens != width):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
     if is_new:
         attention_mask = torch.ones(tokens, width, dtype=torch.bool).tril()[None, None]

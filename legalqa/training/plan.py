@@ -123,24 +123,16 @@ class Plan:
     def answer_share(self) -> float:
         return sum(example.answer_tokens for example in self.examples) / self.tokens_per_epoch
 
-    def largest_parts(self, max_tokens: int, sequences: int) -> list[list[int]]:
+    def largest_part(self, max_tokens: int, sequences: int) -> list[int]:
         """Row indices of what takes the most memory in the first epoch: of the micro-batches, as they are cut
-        by `max_tokens`, the part with the most positions, padding included, and the one with the most answer
-        tokens, which have logits. An example is `sequences` of its length."""
+        by `max_tokens`, the part with the most positions, padding included. (Logits are made in blocks.) An
+        example is `sequences` of its length."""
         rows, size = self.order.rows_of(0)[: self.steps * self.rows_per_step], self.micro_batch_rows
         parts = []
         for batch in (rows[start : start + size] for start in range(0, len(rows), size)):
             lengths = [sequences * self.examples[row].tokens for row in batch]
             parts += [batch[start:end] for start, end in cut_by_tokens(lengths, max_tokens)]
-
-        def positions(part):
-            return len(part) * max(self.examples[row].tokens for row in part)
-
-        def answer_tokens(part):
-            return sum(self.examples[row].answer_tokens for row in part)
-
-        largest, most_logits = max(parts, key=positions), max(parts, key=answer_tokens)
-        return [largest] if largest == most_logits else [largest, most_logits]
+        return max(parts, key=lambda part: len(part) * max(self.examples[row].tokens for row in part))
 
     def row_numbers_of_steps(self, steps: list[int]) -> list[int]:
         """Lines of the train file that the optimizer steps (0, 1, ...) train on."""

@@ -108,7 +108,7 @@ class Resumable(transformers.Trainer):
         return [inputs]
 
     def try_largest(self, language_model, num_items_in_batch):
-        """Before the first step compute the gradients of the largest parts of micro-batches, and forget them.
+        """Before the first step compute the gradients of the largest part of a micro-batch, and forget them.
 
         Memory that does not suffice is told of in the first minute and not after hours. And the heap of a CPU
         has its size at once: it would grow whenever a larger part than before finds no hole in it. What stays
@@ -121,12 +121,12 @@ class Resumable(transformers.Trainer):
         kept = {key: list(values) for key, values in logged.items()}
         max_tokens = 0 if self.config["padding_free"] else self.config["micro_batch_tokens"]
         room = bytearray(ROOM_BYTES if device.type == "cpu" else 0)
+        largest = self.plan.largest_part(max_tokens, self.sequences_an_example)
+        rows = [self.train_dataset[row] for row in largest]
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            for chosen in self.plan.largest_parts(max_tokens, self.sequences_an_example):
-                rows = [self.train_dataset[row] for row in chosen]
-                for part in self.split(self._prepare_inputs(self.data_collator(rows))):
-                    with self.accelerator.no_sync(language_model):
-                        super().training_step(language_model, part, num_items_in_batch)
+            for part in self.split(self._prepare_inputs(self.data_collator(rows))):
+                with self.accelerator.no_sync(language_model):
+                    super().training_step(language_model, part, num_items_in_batch)
         language_model.zero_grad()
         del room
         logged.clear()
