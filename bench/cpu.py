@@ -3,8 +3,8 @@
 Training is bench/train_throughput.py (the published recipe in plain Unsloth and TRL against the default),
 batches are bench/generation_throughput.py; a chat is chat.py on the first validation questions, with the
 adapter itself and with its export (GGUF, q8_0) behind llama.cpp's server. Needs the adapter of `make demo`
-and the packages of `make export-packages`; three quarters of an hour on two cores with native bfloat16, which
-must be free. Prints the table and, last, the same as JSON.
+and the packages of `make export-packages`; half an hour on two cores with native bfloat16, which must be
+free. Prints the table and, last, the same as JSON.
 
   python bench/cpu.py --model finetuned_demo
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+ENVIRONMENT = dict(os.environ)  # of what is run; importing Unsloth here changes it
 CHAT_QUESTIONS, ANSWER_TOKENS = 6, 96
 SERVE = """
 import sys
@@ -44,7 +45,7 @@ def output_of(*command, questions=None, arithmetic=None):
         text=True,
         check=True,
         cwd=REPOSITORY,
-        env={**os.environ, **environment},
+        env={**ENVIRONMENT, **environment},
     )
     return done.stdout.splitlines()
 
@@ -79,7 +80,7 @@ def served(adapter):
             stderr=subprocess.DEVNULL,
             text=True,
             cwd=REPOSITORY,
-            env={**os.environ, "PYTHONPATH": f"{PACKAGES}{os.pathsep}{REPOSITORY}"},
+            env={**ENVIRONMENT, "PYTHONPATH": f"{PACKAGES}{os.pathsep}{REPOSITORY}"},
         )
         try:
             address = next(line for line in server.stdout if line.startswith("ready")).split()[1]
@@ -89,23 +90,25 @@ def served(adapter):
 
 
 def measure(args, arithmetics):
+    """(arithmetic, what was measured in it), as it comes."""
     import config
     from legalqa.data import records
 
     rows = [row for row in records.read_records(args.validation_file) if not row["input"]]
     questions = "".join(row["instruction"].replace("\n", " ") + "\n" for row in rows[:CHAT_QUESTIONS])
     size = config.PROFILES["demo"]["generation_batch_size"]
-    results = {}
+    generation = ("--model", args.model, "--rows", size, "--max-new-tokens", 48)
     for arithmetic in arithmetics:
-        generation = ("--model", args.model, "--rows", size, "--max-new-tokens", 48)
-        results[arithmetic] = {
-            "training": bench("train_throughput", "--steps", args.steps, arithmetic=arithmetic),
-            "generation": bench("generation_throughput", *generation, arithmetic=arithmetic),
-            "chat": chat(questions, "--model", args.model, arithmetic=arithmetic),
-        }
+        yield (
+            arithmetic,
+            {
+                "training": bench("train_throughput", "--steps", args.steps, arithmetic=arithmetic),
+                "generation": bench("generation_throughput", *generation, arithmetic=arithmetic),
+                "chat": chat(questions, "--model", args.model, arithmetic=arithmetic),
+            },
+        )
     with served(args.model) as (address, file):
-        results["llama.cpp"] = {"chat": chat(questions, "--server", address, "--model", file)}
-    return results
+        yield "llama.cpp", {"chat": chat(questions, "--server", address, "--model", file)}
 
 
 def remarks_on(training):
@@ -118,19 +121,17 @@ def remarks_on(training):
     yield f"peak {default['peak_memory_bytes'] / 1e9:.2f} GB"
 
 
-def table(results):
-    """(what, in which arithmetic, tokens/s, remarks) of each line."""
-    for arithmetic, measured in results.items():
-        if "training" in measured:
-            training, generation = measured["training"], measured["generation"]["results"]
-            speed = training["results"]["default"]["tokens_per_second"]
-            yield "training, default", arithmetic, speed, ", ".join(remarks_on(training))
-            label = next(label for label in generation if label.startswith("batches"))
-            yield f"answers, {label}", arithmetic, generation[label]["tokens_per_second"], ""
-        answers = measured["chat"]
-        label = "chat.py --server" if arithmetic == "llama.cpp" else "chat.py"
-        first = f"first token after {answers['first_token_sec']:.2f} s"
-        yield label, arithmetic, answers["tokens_per_second"], first
+def lines(measured):
+    """(what, tokens/s, remarks) of an arithmetic."""
+    if "training" in measured:
+        training, generation = measured["training"], measured["generation"]["results"]
+        speed = training["results"]["default"]["tokens_per_second"]
+        yield "training, default", speed, ", ".join(remarks_on(training))
+        label = next(label for label in generation if label.startswith("batches"))
+        yield f"answers, {label}", generation[label]["tokens_per_second"], ""
+    answers = measured["chat"]
+    first = f"first token after {answers['first_token_sec']:.2f} s"
+    yield "one answer in the chat", answers["tokens_per_second"], first
 
 
 def main():
@@ -151,10 +152,12 @@ def main():
     check_packages()
     import_unsloth(args.model)
     device = find_device()
-    results = measure(args, dict.fromkeys([device.arithmetic, "float32"]))
-    print(f"{'':28}{'arithmetic':12}{'tokens/s':>9}")
-    for what, arithmetic, tokens_per_second, remarks in table(results):
-        print(f"{what:28}{arithmetic:12}{tokens_per_second:9.1f}  {remarks}".rstrip())
+    results = {}
+    print(f"{'':12}{'':24}{'tokens/s':>9}")
+    for arithmetic, measured in measure(args, dict.fromkeys([device.arithmetic, "float32"])):
+        results[arithmetic] = measured
+        for what, tokens_per_second, remarks in lines(measured):
+            print(f"{arithmetic:12}{what:24}{tokens_per_second:9.1f}  {remarks}".rstrip(), flush=True)
     facts = {"device": asdict(device), "versions": runlog.package_versions()}
     print(json.dumps({"steps": args.steps, "results": results, **facts}, ensure_ascii=False))
 

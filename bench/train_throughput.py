@@ -1,12 +1,10 @@
-"""Training throughput: the reference recipe against the toolkit's default, same rows, one after the other.
+"""Training throughput: the published recipe against the toolkit's default, same rows, one after the other.
 
-The reference recipe on the demo's model: padded micro-batches of 2 x 4, loss over prompt and answer, gradient
-checkpointing. Twice: in plain Unsloth and TRL, as its authors' script has it, and by the toolkit with these
-settings (profile `reference`), which shares what the toolkit does for speed. All train on the same rows of
-the train file for the same number of steps of 8 rows; then the loss on the answers of the same validation
-rows is taken for each adapter. Prints a table with the share of the machine's matrix rate that training
-reaches and, last, the same as JSON. UNSLOTH_CPU_BF16=0 or 1 before the command chooses the arithmetic of a
-CPU: float32 or bfloat16.
+The recipe as its authors' script has it, in plain Unsloth and TRL, on the demo's model: padded micro-batches
+of 2 x 4, loss over prompt and answer, gradient checkpointing. Both train on the same rows of the train file
+for the same number of steps of 8 rows; then the loss on the answers of the same validation rows is taken for
+each adapter. Prints a table with the share of the machine's matrix rate that training reaches and, last, the
+same as JSON. UNSLOTH_CPU_BF16=0 or 1 before the command chooses the arithmetic of a CPU: float32 or bfloat16.
 
   python bench/train_throughput.py
 """
@@ -23,19 +21,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-REFERENCE_FLAGS = (
-    "--completion-only-loss",
-    "false",
-    "--micro-batch-tokens",
-    "0",
-    "--gradient-checkpointing",
-    "true",
-    "--group-by-length",
-    "false",
-)
 
-
-def train(name, flags, args, train_file, folder):
+def train_default(args, train_file, folder):
     """Metrics of one run of train_8b.py in its own process."""
     command = [
         sys.executable,
@@ -61,21 +48,19 @@ def train(name, flags, args, train_file, folder):
         "--logging-steps",
         "1",
         "--output-dir",
-        str(folder / name),
+        str(folder / "default"),
         "--checkpoint-dir",
-        str(folder / f"{name}_ck"),
+        str(folder / "checkpoints"),
         "--logs-dir",
-        str(folder / f"{name}_logs"),
-        *flags,
+        str(folder / "logs"),
     ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=REPOSITORY)
-    (path,) = (folder / f"{name}_logs").glob("metrics_*.json")
+    (path,) = (folder / "logs").glob("metrics_*.json")
     return json.loads(path.read_text())
 
 
 def train_plain(args, train_file, output):
-    """The reference recipe without the toolkit; its metrics into `output`/metrics.json. The prompts are the
-    toolkit's."""
+    """The recipe without the toolkit, but for its prompts; metrics into `output`/metrics.json."""
     import resource
 
     from datasets import Dataset
@@ -202,8 +187,7 @@ def main():
         train_file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
         runs = {
             "plain recipe": lambda: plain_in_a_process(args, str(train_file), folder / "plain"),
-            "reference recipe": lambda: train("reference", REFERENCE_FLAGS, args, str(train_file), folder),
-            "default": lambda: train("default", (), args, str(train_file), folder),
+            "default": lambda: train_default(args, str(train_file), folder),
         }
         for label, run in runs.items():
             metrics = run()
