@@ -47,7 +47,7 @@ CONFIG = {
     "seed": 3407,  # of data order, adapter initialisation and sampling
     "gradient_checkpointing": True,  # recompute activations: a third more time, far less memory
     "completion_only_loss": True,  # loss on the answer and its end token; off: on the whole text
-    "padding_free": True,  # no padding tokens inside a micro-batch (CUDA only)
+    "padding_free": True,  # no padding tokens inside a micro-batch
     "group_by_length": False,  # batch rows of like length: less padding where padding_free cannot run
     "eval_samples": 200,  # validation rows of the evaluation loss, fixed by the seed; 0: none
     "eval_batch_size": 2,  # rows of an evaluation batch
@@ -128,8 +128,6 @@ PROFILES = {
         "model_name": "models/demo",
         "max_seq_length": 1024,
         "micro_batch_tokens": 1024,
-        "padding_free": False,
-        "group_by_length": True,
         "gradient_checkpointing": False,
         "eval_batch_size": 4,  # 8 long rows would take more memory than a training step
         "eval_samples": 64,

@@ -196,10 +196,10 @@ def main(argv=None):
     set_seed(config["seed"])
     run = from_main_process(run)
     device = find_device()
-    if device.type != "cuda":
-        config["padding_free"] = False  # needs a CUDA attention kernel that keeps rows apart
+    if device.type == "mps":
+        config["padding_free"] = False  # no attention there keeps rows apart
     tokenizer = load_tokenizer(config["model_name"])
-    plan = make_plan(config, train, validation, tokenizer, world_size)
+    plan = make_plan(config, train, validation, tokenizer, world_size, device)
     model_config = load_model_config(config["model_name"])
     trainable, total = count_parameters(model_config, config["lora_r"], config["target_modules"])
     weights = weight_estimate_bytes(config, model_config, total - trainable, device)

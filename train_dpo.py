@@ -65,7 +65,7 @@ KEYS = (
     "pairs_file", "validation_file", "max_seq_length", "dpo_beta", "dpo_learning_rate", "dpo_epochs",
     "dpo_sft_weight", "dpo_held", "dpo_save_steps", "batch_size", "grad_accum", "micro_batch_tokens",
     "eval_batch_size", "warmup_ratio", "weight_decay", "optim", "lr_scheduler_type", "max_grad_norm", "seed",
-    "gradient_checkpointing", "group_by_length", "save_total_limit", "logging_steps", "report_to",
+    "gradient_checkpointing", "save_total_limit", "logging_steps", "report_to",
     "output_dir", "checkpoint_dir", "logs_dir",
 )
 # fmt: on
@@ -110,6 +110,7 @@ def run_settings(args, config) -> dict:
         "max_steps": -1,
         "eval_batch_size": -(-config["eval_batch_size"] // 2),  # a pair is two answers
         "padding_free": False,
+        "group_by_length": True,  # both answers of a micro-batch's pairs are padded to the longest
         "output_dir": flags.get("output_dir", adapter + SUFFIX),
         "checkpoint_dir": flags.get("checkpoint_dir", config["checkpoint_dir"] + SUFFIX),
     }

@@ -273,6 +273,7 @@ def compare_batchings(work, settings):
     import config
     from legalqa.data import records
     from legalqa.model.base import add_lora, load_base, load_tokenizer
+    from legalqa.model.device import find_device
     from legalqa.training.plan import make_plan
     from legalqa.training.trainer import Trainer
 
@@ -299,9 +300,7 @@ def compare_batchings(work, settings):
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
     rows, results = records.read_records(work / "tiny_train.jsonl")[:8], {}
-    ways = {"alone": (1, False), "padded": (8, False)} | (
-        {"padding_free": (8, True)} if settings["device"] == "cuda" else {}
-    )
+    ways = {"alone": (1, False), "padded": (8, False), "padding_free": (8, True)}
     for way, (batch_size, padding_free) in ways.items():
         chosen = {
             **wanted,
@@ -310,16 +309,16 @@ def compare_batchings(work, settings):
             "grad_accum": 8 // batch_size,
         }
         chosen["micro_batch_tokens"] = 100_000 if batch_size == 8 else 0
-        wanted_plan = make_plan(chosen, rows, [], tokenizer, 1)
+        wanted_plan = make_plan(chosen, rows, [], tokenizer, 1, find_device())
         trainer = Trainer(language_model, tokenizer, chosen, wanted_plan, way, {}, None)
         (language_model.for_training if settings["device"] == "cuda" else language_model.train)()
         language_model.zero_grad()
         batches = [trainer._prepare_inputs(dict(batch)) for batch in trainer.get_train_dataloader()]
         count = sum((batch["labels"][..., 1:] != -100).sum() for batch in batches)
         total = 0.0
-        for batch in batches:
+        for part in [part for batch in batches for part in trainer.split(batch)]:
             with trainer.compute_loss_context_manager():
-                loss = trainer.compute_loss(language_model, batch, num_items_in_batch=count)
+                loss = trainer.compute_loss(language_model, part, num_items_in_batch=count)
             loss.backward()
             total += loss.item()
         gradient = torch.cat([parameter.grad.float().flatten().cpu() for _, parameter in trained])

@@ -26,7 +26,7 @@ def test_all_steps_on_a_cpu(run_script, tmp_path):
     steps = result["steps"]
     allowed = {"chat": ("passed", "not run")} if not (REPOSITORY / "chat.py").is_file() else {}
     assert all(step["status"] in allowed.get(name, ("passed",)) for name, step in steps.items()), steps
-    assert set(steps["one loss, one answer"]["losses"]) == {"alone", "padded"}
+    assert set(steps["one loss, one answer"]["losses"]) == {"alone", "padded", "padding_free"}
     assert steps["plain PEFT"]["unsloth_imported"] is False
     assert steps["default"]["tokens_per_second"] > 0 and steps["generation"]["batched"]["new_tokens"] > 0
     assert "projected_hours" not in steps["default"]  # of a tiny model it would say nothing

@@ -394,18 +394,57 @@ def test_grouped_heads_give_what_torchs_attention_gives(masked, scaling, tokens,
     assert ours.isfinite().all()  # also of a padding token that sees nothing
 
 
+def end_to_end(lengths):
+    """The mask of rows that lie end to end, as one row."""
+    import torch
+
+    blocks = [torch.ones(length, length, dtype=torch.bool).tril() for length in lengths]
+    return torch.block_diag(*blocks)[None, None] > 0
+
+
 @pytest.mark.slow
-def test_queries_are_cut_where_the_keys_after_a_part_are_hidden():
+def test_queries_are_cut_where_keys_are_hidden():
     import torch
 
     from legalqa.model.attention import cut_queries
 
     causal = torch.ones(300, 300, dtype=torch.bool).tril().repeat(2, 1, 1, 1)
-    assert cut_queries(causal, 300) == [(0, 150, 150), (150, 300, 300)]
+    assert cut_queries(causal, 300) == [(0, 150, 0, 150), (150, 300, 0, 300)]
     causal[1, :, 10, 299] = True
-    assert cut_queries(causal, 300) == [(0, 150, 300), (150, 300, 300)]
-    assert cut_queries(causal[:, :, :100, :100], 100) == [(0, 100, 100)]
-    assert cut_queries(causal[:, :, 299:], 300) == [(0, 1, 300)]
+    assert cut_queries(causal, 300) == [(0, 300, 0, 300)]
+    assert cut_queries(causal[:, :, :100, :100], 100) == [(0, 100, 0, 100)]
+    assert cut_queries(causal[:, :, 299:], 300) == [(0, 1, 0, 300)]
+    rows = end_to_end([2, 260, 1])
+    spans = [(0, 2, 0, 2), (2, 132, 2, 132), (132, 262, 2, 262), (262, 263, 262, 263)]
+    assert cut_queries(rows, 263) == spans
+    rows[0, 0, 262, 0] = True  # the last row sees the first one
+    assert cut_queries(rows, 263) == [(0, 263, 0, 263)]
+    padded = torch.ones(1, 1, 5, 5, dtype=torch.bool).tril()
+    padded[..., 0] = False  # on the left: its first token sees nothing
+    assert cut_queries(padded, 5) == [(0, 5, 0, 5)]
+
+
+@pytest.mark.slow
+def test_rows_end_to_end_do_not_see_each_other():
+    """As torch's attention has it, values and gradients; and as each row alone."""
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    from legalqa.model import attention
+
+    torch.manual_seed(0)
+    module = types.SimpleNamespace(num_key_value_groups=2, is_causal=True, training=False)
+    lengths = [7, 300, 1, 40]
+    mask, tokens = end_to_end(lengths), sum(lengths)
+    states = [torch.randn(1, tokens, heads, 16).transpose(1, 2).requires_grad_() for heads in (4, 2, 2)]
+    ours, _ = attention.attend(module, *states, mask)
+    theirs, _ = sdpa_attention_forward(module, *states, mask)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    pull = torch.randn_like(ours)
+    for our, their in zip(*(torch.autograd.grad((made * pull).sum(), states) for made in (ours, theirs))):
+        assert torch.allclose(our, their, atol=1e-4)
+    alone, _ = attention.attend(module, *(state[:, :, 7:307] for state in states), None)
+    assert torch.allclose(ours[:, 7:307], alone, atol=1e-5)
 
 
 @pytest.mark.slow

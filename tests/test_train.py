@@ -225,10 +225,35 @@ def test_the_largest_part_is_that_of_the_micro_batches_as_they_are_cut():
     examples = [Example(number, "", "", tokens, 1) for number, tokens in enumerate(lengths, 1)]
     order = TrainingOrder(lengths, 2, seed=0, by_length=True)  # steps of rows 0 1, 2 3, 4 5
     plan = Plan(examples, [], [], order, 2, 2, 1, steps=3, padding_share=0.0, worst_tokens=1060)
-    assert sorted(plan.largest_part(0, 1)) == [0, 1]
-    assert sorted(plan.largest_part(1024, 1)) == [2, 3]  # 2 x 510; of rows 0 and 1 each is alone
-    assert plan.largest_part(1024, 2) == [0]  # pairs, each alone: 2 x 530
-    assert plan.largest_part(69, 1) == [0]  # every row alone
+    assert sorted(plan.largest_part(0, True, 1)) == [0, 1]
+    assert sorted(plan.largest_part(1024, True, 1)) == [2, 3]  # 2 x 510; of rows 0 and 1 each is alone
+    assert plan.largest_part(1024, True, 2) == [0]  # pairs, each alone: 2 x 530
+    assert plan.largest_part(69, True, 1) == [0]  # every row alone
+    assert sorted(plan.largest_part(1049, False, 1)) == [2, 3]  # end to end 1015; rows 0 and 1 are 1050
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), budget=st.integers(0, 120))
+@pytest.mark.slow
+def test_split_flat_puts_rows_end_to_end(lengths, budget):
+    import torch
+
+    from legalqa.training.trainer import split_flat
+
+    width = max(lengths)
+    mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
+    ids = 1 + torch.arange(mask.numel()).reshape(mask.shape)
+    labels = (2 * ids).masked_fill(mask == 0, -100)
+    parts = split_flat({"input_ids": ids * mask, "attention_mask": mask, "labels": labels}, budget)
+    joined = {key: torch.cat([part[key][0] for part in parts]).tolist() for key in parts[0]}
+    places = [place for length in lengths for place in range(length)]
+    assert joined["input_ids"] == ids[mask == 1].tolist()
+    assert joined["position_ids"] == places
+    shifted = [-100 if place == 0 else label for place, label in zip(places, labels[mask == 1].tolist())]
+    assert joined["labels"] == shifted
+    assert all(part["position_ids"][0, 0] == 0 for part in parts)
+    for part in parts:
+        rows = int((part["position_ids"] == 0).sum())
+        assert not budget or part["input_ids"].numel() <= budget or rows == 1
 
 
 def test_two_processes_make_the_same_steps_as_one(tiny_flags, tmp_path, run_script):

@@ -13,7 +13,7 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "grouped"  # under which transformers knows it
 LARGEST_SCORES = 2**23  # of one call; more go through sdpa, which never holds them all
-PART_TOKENS, MOST_PARTS = 128, 4  # into which queries are cut, to leave out keys that come after a part
+PART_TOKENS, MOST_PARTS = 128, 4  # into which a row's queries are cut, to leave out keys after a part
 
 
 def use_grouped_attention(language_model: Any) -> None:
@@ -38,25 +38,38 @@ def attend(
     size)."""
     rows, heads, tokens, size = query.shape
     width = key.shape[2]
-    is_new = attention_mask is None and tokens > 1  # rows without padding, from their first token
-    if rows * heads * tokens * width > LARGEST_SCORES or (is_new and tokens != width):
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
-    if is_new:
+    if attention_mask is None and tokens > 1:  # rows without padding, from their first token
         attention_mask = torch.ones(tokens, width, dtype=torch.bool).tril()[None, None]
+    parts = [(0, tokens, 0, width)] if attention_mask is None else cut_queries(attention_mask, width)
+    scores = rows * heads * sum((end - start) * (last - first) for start, end, first, last in parts)
+    if scores > LARGEST_SCORES:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
     scaling = size**-0.5 if scaling is None else scaling
-    parts = [(0, tokens, width)] if attention_mask is None else cut_queries(attention_mask, width)
     return GroupedAttention.apply(query, key, value, attention_mask, scaling, parts), None
 
 
-def cut_queries(mask: torch.Tensor, width: int) -> list[tuple[int, int, int]]:
-    """[(start, end, keys)]: the queries in parts, each with the number of first keys that it can see."""
+def cut_queries(mask: torch.Tensor, width: int) -> list[tuple[int, int, int, int]]:
+    """[(start, end, first, last)]: the queries in parts, each with the span of keys that it can see. Rows
+    that lie end to end, as one, are parts of their own."""
     tokens = mask.shape[2]
-    count = max(1, min(tokens // PART_TOKENS, MOST_PARTS)) if tokens == width else 1
-    ends = [(part + 1) * tokens // count for part in range(count)]
-    return [
-        (start, end, width if mask[:, :, start:end, end:].any() else end)
-        for start, end in zip([0, *ends], ends)
-    ]
+    if tokens != width:
+        return [(0, tokens, 0, width)]
+    begins = [0]
+    if len(mask) == 1:  # a row's first token sees itself alone
+        begins = (mask[0, 0].sum(dim=-1) == 1).nonzero().flatten().tolist()
+    if begins[:1] != [0]:
+        return [(0, tokens, 0, width)]
+    parts = []
+    for first, last in zip(begins, [*begins[1:], tokens]):
+        count = max(1, min((last - first) // PART_TOKENS, MOST_PARTS))
+        ends = [first + (part + 1) * (last - first) // count for part in range(count)]
+        parts += [(start, end, first, end) for start, end in zip([first, *ends], ends)]
+    others = (mask[:, :, start:end, keys] for start, end, *span in parts for keys in outside(*span))
+    return [(0, tokens, 0, width)] if any(map(torch.any, others)) else parts
+
+
+def outside(first: int, last: int) -> tuple[slice, slice]:
+    return slice(0, first), slice(last, None)
 
 
 class GroupedAttention(torch.autograd.Function):
@@ -75,17 +88,17 @@ class GroupedAttention(torch.autograd.Function):
         query = grouped(query.transpose(1, 2), groups)
         key, value = key.reshape(-1, width, size), value.reshape(-1, width, size)
         shares, mixed = [], []
-        for start, end, keys in parts:
+        for start, end, first, last in parts:
             of_part = query[:, start * heads : end * heads]
-            scores = (of_part @ key[:, :keys].transpose(1, 2)).float().mul_(scaling)
+            scores = (of_part @ key[:, first:last].transpose(1, 2)).float().mul_(scaling)
             if mask is not None:
-                hidden = mask[:, :, start:end, None, :keys].logical_not()
+                hidden = mask[:, :, start:end, None, first:last].logical_not()
                 # Not -inf: of a padding token that sees nothing the shares would be NaN.
-                scores.view(rows, groups, end - start, heads, keys).masked_fill_(
+                scores.view(rows, groups, end - start, heads, last - first).masked_fill_(
                     hidden, torch.finfo(torch.float32).min
                 )
             shares.append(torch.softmax(scores, dim=-1).to(query.dtype))
-            mixed.append(shares[-1] @ value[:, :keys])
+            mixed.append(shares[-1] @ value[:, first:last])
         ctx.save_for_backward(query, key, value, *shares)
         ctx.groups, ctx.heads, ctx.scaling, ctx.parts = groups, heads, scaling, parts
         return ungrouped(torch.cat(mixed, dim=1), groups, heads)
@@ -95,14 +108,14 @@ class GroupedAttention(torch.autograd.Function):
         query, key, value, *shares = ctx.saved_tensors
         gradient = grouped(gradient, ctx.groups)
         of_query, of_key, of_value = [], torch.zeros_like(key), torch.zeros_like(value)
-        for (start, end, keys), share in zip(ctx.parts, shares):
+        for (start, end, first, last), share in zip(ctx.parts, shares):
             rows = slice(start * ctx.heads, end * ctx.heads)
             pull = gradient[:, rows]
-            of_value[:, :keys] += share.transpose(1, 2) @ pull
-            of_share = pull @ value[:, :keys].transpose(1, 2)
+            of_value[:, first:last] += share.transpose(1, 2) @ pull
+            of_share = pull @ value[:, first:last].transpose(1, 2)
             of_scores = torch._softmax_backward_data(of_share, share, -1, share.dtype).mul_(ctx.scaling)
-            of_query.append(of_scores @ key[:, :keys])
-            of_key[:, :keys] += of_scores.transpose(1, 2) @ query[:, rows]
+            of_query.append(of_scores @ key[:, first:last])
+            of_key[:, first:last] += of_scores.transpose(1, 2) @ query[:, rows]
         of_query = ungrouped(torch.cat(of_query, dim=1), ctx.groups, ctx.heads).transpose(1, 2)
         of_key, of_value = (one.view(-1, ctx.groups, *one.shape[1:]) for one in (of_key, of_value))
         return of_query, of_key, of_value, None, None, None

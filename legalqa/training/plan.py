@@ -123,16 +123,16 @@ class Plan:
     def answer_share(self) -> float:
         return sum(example.answer_tokens for example in self.examples) / self.tokens_per_epoch
 
-    def largest_part(self, max_tokens: int, sequences: int) -> list[int]:
+    def largest_part(self, max_tokens: int, is_padded: bool, sequences: int) -> list[int]:
         """Row indices of what takes the most memory in the first epoch: of the micro-batches, as they are cut
-        by `max_tokens`, the part with the most positions, padding included. (Logits are made in blocks.) An
-        example is `sequences` of its length."""
+        by `max_tokens`, the part with the most positions. (Logits are made in blocks.) An example is
+        `sequences` of its length."""
         rows, size = self.order.rows_of(0)[: self.steps * self.rows_per_step], self.micro_batch_rows
         parts = []
         for batch in (rows[start : start + size] for start in range(0, len(rows), size)):
             lengths = [sequences * self.examples[row].tokens for row in batch]
-            parts += [batch[start:end] for start, end in cut_by_tokens(lengths, max_tokens)]
-        return max(parts, key=lambda part: len(part) * max(self.examples[row].tokens for row in part))
+            parts += [batch[start:end] for start, end in cut_by_tokens(lengths, max_tokens, is_padded)]
+        return max(parts, key=lambda part: positions([self.examples[row].tokens for row in part], is_padded))
 
     def row_numbers_of_steps(self, steps: list[int]) -> list[int]:
         """Lines of the train file that the optimizer steps (0, 1, ...) train on."""
@@ -140,7 +140,9 @@ class Plan:
         return sorted({self.examples[row].row_number for row in rows})
 
 
-def make_plan(config: dict, train: list[dict], validation: list[dict], tokenizer, world_size: int) -> Plan:
+def make_plan(
+    config: dict, train: list[dict], validation: list[dict], tokenizer, world_size: int, device: Device
+) -> Plan:
     """The plan of a run over `world_size` devices; UserError when there is nothing to train on."""
     examples, dropped = split_by_length(render_rows(train, tokenizer, config), config, config["train_file"])
     rows_per_step = config["batch_size"] * config["grad_accum"]
@@ -151,7 +153,7 @@ def make_plan(config: dict, train: list[dict], validation: list[dict], tokenizer
         )
     lengths = [example.tokens for example in examples]
     order = TrainingOrder(lengths, rows_per_step, config["seed"], config["group_by_length"])
-    rows = micro_batch_rows(order, config, rows_per_step // world_size)
+    rows = micro_batch_rows(order, config, rows_per_step // world_size, device)
     all_epochs = math.ceil(order.steps_per_epoch * config["num_epochs"])
     return Plan(
         examples=examples,
@@ -199,41 +201,45 @@ def choose_eval_examples(validation, tokenizer, config):
     return sorted(random.Random(config["seed"]).sample(kept, count), key=lambda example: example.tokens)
 
 
-def micro_batch_rows(order: TrainingOrder, config: dict, rows_per_device_step: int) -> int:
+def micro_batch_rows(order: TrainingOrder, config: dict, rows_per_device_step: int, device: Device) -> int:
     """Rows of a micro-batch. The step's rows, and with them the gradient, are the same whatever comes out.
 
-    Padding-free: the most, among the divisors of a device's share of a step, whose worst micro-batch keeps to
-    `micro_batch_tokens`. Padded: the whole share, which trainer.split_padded cuts up where it is over the
+    Padding-free on CUDA: the most, among the divisors of a device's share of a step, whose worst micro-batch
+    keeps to `micro_batch_tokens`. Else: the whole share, which trainer.split cuts up where it is over the
     budget.
     """
-    budget = config["micro_batch_tokens"]
+    budget, is_padded = config["micro_batch_tokens"], not config["padding_free"]
     if not budget:
         return min(config["batch_size"], rows_per_device_step)
-    if not config["padding_free"]:
+    if is_padded or device.type != "cuda":
         return rows_per_device_step
+
+    def worst(rows):
+        return max(map(sum, order.micro_batches(rows, config["num_epochs"])))
+
     divisors = [rows for rows in range(rows_per_device_step, 0, -1) if rows_per_device_step % rows == 0]
-    return next((rows for rows in divisors if worst_tokens(order, rows, config) <= budget), 1)
+    return next((rows for rows in divisors if worst(rows) <= budget), 1)
 
 
 def worst_tokens(order: TrainingOrder, rows: int, config: dict) -> int:
-    """Tokens of the largest micro-batch, padding included where micro-batches are padded."""
-
-    def tokens(lengths):
-        return sum(lengths) if config["padding_free"] else len(lengths) * max(lengths)
-
-    worst = max(tokens(lengths) for lengths in order.micro_batches(rows, config["num_epochs"]))
-    if config["micro_batch_tokens"] and not config["padding_free"]:
-        return min(worst, max(config["micro_batch_tokens"], max(order.lengths)))
-    return worst
+    """Tokens of the largest part of a micro-batch, padding included where these are padded."""
+    is_padded, budget = not config["padding_free"], config["micro_batch_tokens"]
+    worst = max(positions(lengths, is_padded) for lengths in order.micro_batches(rows, config["num_epochs"]))
+    return min(worst, max(budget, max(order.lengths))) if budget else worst
 
 
-def cut_by_tokens(lengths: list[int], max_tokens: int) -> list[tuple[int, int]]:
-    """[(start, end)] of consecutive rows that keep to `max_tokens` when padded to their longest (one row at
-    least); all in one where it is 0."""
+def positions(lengths: list[int], is_padded: bool) -> int:
+    """Tokens of rows side by side, padded to the longest, or end to end."""
+    return len(lengths) * max(lengths) if is_padded else sum(lengths)
+
+
+def cut_by_tokens(lengths: list[int], max_tokens: int, is_padded: bool = True) -> list[tuple[int, int]]:
+    """[(start, end)] of consecutive rows that keep to `max_tokens` together (one row at least); all in one
+    where it is 0."""
     cuts, start = [], 0
     while start < len(lengths):
         end = start + 1 if max_tokens else len(lengths)
-        while end < len(lengths) and (end + 1 - start) * max(lengths[start : end + 1]) <= max_tokens:
+        while end < len(lengths) and positions(lengths[start : end + 1], is_padded) <= max_tokens:
             end += 1
         cuts.append((start, end))
         start = end
@@ -244,8 +250,12 @@ def padding_share(order: TrainingOrder, rows: int, config: dict) -> float:
     """Share of the first epoch's token positions that are padding; 0 where micro-batches are padding-free."""
     if config["padding_free"]:
         return 0.0
-    batches = list(order.micro_batches(rows, 1))
-    return 1 - sum(map(sum, batches)) / sum(len(lengths) * max(lengths) for lengths in batches)
+    parts = [
+        lengths[start:end]
+        for lengths in order.micro_batches(rows, 1)
+        for start, end in cut_by_tokens(lengths, config["micro_batch_tokens"])
+    ]
+    return 1 - sum(map(sum, parts)) / sum(len(lengths) * max(lengths) for lengths in parts)
 
 
 # ---- What the logs say of the data

@@ -103,6 +103,12 @@ class Resumable(transformers.Trainer):
         self.watch(loss)
         return loss
 
+    def cuts(self) -> tuple[int, bool]:
+        """(the most tokens of a part, 0 where micro-batches are whole; whether parts are padded)."""
+        is_padded = not self.config["padding_free"]
+        is_whole = not is_padded and self.args.device.type == "cuda"  # they come flat
+        return 0 if is_whole else self.config["micro_batch_tokens"], is_padded
+
     def split(self, inputs: dict) -> list[dict]:
         """The parts in which a micro-batch is computed."""
         return [inputs]
@@ -119,9 +125,8 @@ class Resumable(transformers.Trainer):
         assert self.train_dataset is not None
         device, logged = self.args.device, self._metrics["train"]
         kept = {key: list(values) for key, values in logged.items()}
-        max_tokens = 0 if self.config["padding_free"] else self.config["micro_batch_tokens"]
         room = bytearray(ROOM_BYTES if device.type == "cpu" else 0)
-        largest = self.plan.largest_part(max_tokens, self.sequences_an_example)
+        largest = self.plan.largest_part(*self.cuts(), self.sequences_an_example)
         rows = [self.train_dataset[row] for row in largest]
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             for part in self.split(self._prepare_inputs(self.data_collator(rows))):
@@ -220,7 +225,10 @@ class Trainer(Resumable, SFTTrainer):
             weight.data = weight.data.float()
 
     def split(self, inputs: dict) -> list[dict]:
-        return split_padded(inputs, 0 if self.config["padding_free"] else self.config["micro_batch_tokens"])
+        max_tokens, is_padded = self.cuts()
+        if is_padded:
+            return split_padded(inputs, max_tokens)
+        return [inputs] if self.args.device.type == "cuda" else split_flat(inputs, max_tokens)
 
 
 def trainer_arguments(config: dict, plan: Plan, run_id: str) -> dict[str, Any]:
@@ -277,6 +285,26 @@ def split_padded(inputs: dict, max_tokens: int) -> list[dict]:
     return [
         {key: value[start:end, : max(lengths[start:end])] for key, value in inputs.items()}
         for start, end in cut_by_tokens(lengths, max_tokens)
+    ]
+
+
+def split_flat(inputs: dict, max_tokens: int) -> list[dict]:
+    """The rows of a batch that is padded on the right, in consecutive parts of at most `max_tokens` tokens
+    (one row at least), end to end and without padding.
+
+    Positions begin at 0 with each row: by that transformers and attention.py keep rows apart. The first token
+    of a row is no answer to the last one of the row before.
+    """
+    is_token = inputs["attention_mask"].bool()
+    places = is_token.cumsum(dim=1) - 1
+    inputs = {
+        "input_ids": inputs["input_ids"],
+        "position_ids": places,
+        "labels": inputs["labels"].masked_fill(places == 0, -100),
+    }
+    return [
+        {key: value[start:end][is_token[start:end]].unsqueeze(0) for key, value in inputs.items()}
+        for start, end in cut_by_tokens(is_token.sum(dim=1).tolist(), max_tokens, is_padded=False)
     ]
 
 
