@@ -1,5 +1,6 @@
 """benchmark.py on a tiny Qwen3: real generation, resumed answers, comparison, every error in one line."""
 
+import itertools
 import json
 import shutil
 
@@ -70,8 +71,8 @@ def test_batched_answers_equal_single_ones(tiny_adapter, tiny_data):
     decoding = Decoding(0.0, 1.0, 1.0, 12)
     together = generate_batch(language_model, tokenizer, prompts, decoding)
     assert together == [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
-    # The token that comes at the most different places of these answers ends the next ones: rows leave the
-    # batch at different steps.
+    # The two tokens that come first at the most different places of these answers end the next ones: rows
+    # leave the batch at different steps.
     asked = [tokenizer(text, return_tensors="pt") for text in prompts]
     made = [
         language_model.generate(**ids, max_new_tokens=12, do_sample=False)[
@@ -79,8 +80,12 @@ def test_batched_answers_equal_single_ones(tiny_adapter, tiny_data):
         ].tolist()
         for ids in asked
     ]
-    places = {token: {ids.index(token) for ids in made if token in ids} for ids in made for token in ids}
-    language_model.generation_config.eos_token_id = [max(places, key=lambda token: len(places[token]))]
+
+    def lengths(ends):
+        return {next((place for place, token in enumerate(ids) if token in ends), 12) for ids in made}
+
+    pairs = itertools.combinations(sorted({token for ids in made for token in ids}), 2)
+    language_model.generation_config.eos_token_id = [*max(pairs, key=lambda ends: len(lengths(ends)))]
     together = generate_batch(language_model, tokenizer, prompts, decoding)
     assert len({answer.new_tokens for answer in together}) > 2
     assert together == [generate_batch(language_model, tokenizer, [text], decoding)[0] for text in prompts]
