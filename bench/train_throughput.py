@@ -171,7 +171,7 @@ def main():
     parser.add_argument("--steps", type=int, default=40, help="optimizer steps of 8 rows each")
     parser.add_argument("--train-file", default=config.CONFIG["train_file"])
     parser.add_argument("--validation-file", default=config.CONFIG["validation_file"])
-    parser.add_argument("--eval-rows", type=int, default=40)
+    parser.add_argument("--eval-rows", type=int, default=120)
     parser.add_argument("--plain", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.plain:
