@@ -255,7 +255,7 @@ def padding_share(order: TrainingOrder, rows: int, config: dict) -> float:
         for lengths in order.micro_batches(rows, 1)
         for start, end in cut_by_tokens(lengths, config["micro_batch_tokens"])
     ]
-    return 1 - sum(map(sum, parts)) / sum(len(lengths) * max(lengths) for lengths in parts)
+    return 1 - sum(map(sum, parts)) / sum(positions(lengths, is_padded=True) for lengths in parts)
 
 
 # ---- What the logs say of the data
