@@ -409,35 +409,40 @@ def test_queries_are_cut_where_keys_are_hidden():
     from legalqa.model.attention import cut_queries
 
     causal = torch.ones(300, 300, dtype=torch.bool).tril().repeat(2, 1, 1, 1)
-    assert cut_queries(causal, 300) == [(0, 150, 0, 150), (150, 300, 0, 300)]
+    assert cut_queries(causal) == [(0, 150, 0, 150), (150, 300, 0, 300)]
     causal[1, :, 10, 299] = True
-    assert cut_queries(causal, 300) == [(0, 300, 0, 300)]
-    assert cut_queries(causal[:, :, :100, :100], 100) == [(0, 100, 0, 100)]
-    assert cut_queries(causal[:, :, 299:], 300) == [(0, 1, 0, 300)]
+    assert cut_queries(causal) == [(0, 300, 0, 300)]
+    assert cut_queries(causal[:, :, :100, :100]) == [(0, 100, 0, 100)]
+    assert cut_queries(causal[:, :, 299:]) == [(0, 1, 0, 300)]
     rows = end_to_end([2, 260, 1])
     spans = [(0, 2, 0, 2), (2, 132, 2, 132), (132, 262, 2, 262), (262, 263, 262, 263)]
-    assert cut_queries(rows, 263) == spans
+    assert cut_queries(rows) == spans
     rows[0, 0, 262, 0] = True  # the last row sees the first one
-    assert cut_queries(rows, 263) == [(0, 263, 0, 263)]
+    assert cut_queries(rows) == [(0, 263, 0, 263)]
     padded = torch.ones(1, 1, 5, 5, dtype=torch.bool).tril()
     padded[..., 0] = False  # on the left: its first token sees nothing
-    assert cut_queries(padded, 5) == [(0, 5, 0, 5)]
+    assert cut_queries(padded) == [(0, 5, 0, 5)]
 
 
 @pytest.mark.slow
-def test_rows_end_to_end_do_not_see_each_other():
+def test_rows_end_to_end_do_not_see_each_other(monkeypatch):
     """As torch's attention has it, values and gradients; and as each row alone."""
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     from legalqa.model import attention
+    from legalqa.model.attention import cut_queries
 
     torch.manual_seed(0)
     module = types.SimpleNamespace(num_key_value_groups=2, is_causal=True, training=False)
     lengths = [7, 300, 1, 40]
     mask, tokens = end_to_end(lengths), sum(lengths)
     states = [torch.randn(1, tokens, heads, 16).transpose(1, 2).requires_grad_() for heads in (4, 2, 2)]
+    looks = []
+    monkeypatch.setattr(attention, "cut_queries", lambda mask: looks.append(mask) or cut_queries(mask))
     ours, _ = attention.attend(module, *states, mask)
+    again, _ = attention.attend(module, *states, mask)  # the next layer
+    assert torch.equal(ours, again) and len(looks) == 1
     theirs, _ = sdpa_attention_forward(module, *states, mask)
     assert torch.allclose(ours, theirs, atol=1e-5)
     pull = torch.randn_like(ours)
@@ -503,7 +508,10 @@ def test_a_norm_in_fewer_passes_gives_what_transformers_gives():
     assert torch.allclose(our_gradient, their_gradient, atol=1e-5)
     assert torch.equal(x, kept)
     half = x.detach().bfloat16()
-    assert torch.equal(norm(half), type(norm).forward(norm, half))  # rounded once, at the end, as there
+    theirs = type(norm).forward(norm, half)
+    assert torch.equal(norm(half), theirs)  # rounded once, at the end, as there
+    with torch.autocast("cpu", torch.bfloat16):  # as training runs
+        assert torch.equal(norm(half), theirs)
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def attend(
     width = key.shape[2]
     if attention_mask is None and tokens > 1:  # rows without padding, from their first token
         attention_mask = torch.ones(tokens, width, dtype=torch.bool).tril()[None, None]
-    parts = [(0, tokens, 0, width)] if attention_mask is None else cut_queries(attention_mask, width)
+    parts = [(0, tokens, 0, width)] if attention_mask is None else parts_of(attention_mask)
     scores = rows * heads * sum((end - start) * (last - first) for start, end, first, last in parts)
     if scores > LARGEST_SCORES:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
@@ -48,10 +48,17 @@ def attend(
     return GroupedAttention.apply(query, key, value, attention_mask, scaling, parts), None
 
 
-def cut_queries(mask: torch.Tensor, width: int) -> list[tuple[int, int, int, int]]:
+def parts_of(mask: torch.Tensor) -> list[tuple[int, int, int, int]]:
+    """`cut_queries`, once for all layers that share a mask."""
+    if not hasattr(mask, "query_parts"):
+        mask.query_parts = cut_queries(mask)  # type: ignore[attr-defined]
+    return mask.query_parts  # type: ignore[attr-defined]
+
+
+def cut_queries(mask: torch.Tensor) -> list[tuple[int, int, int, int]]:
     """[(start, end, first, last)]: the queries in parts, each with the span of keys that it can see. Rows
     that lie end to end, as one, are parts of their own."""
-    tokens = mask.shape[2]
+    tokens, width = mask.shape[2:]
     if tokens != width:
         return [(0, tokens, 0, width)]
     begins = [0]
@@ -90,7 +97,7 @@ class GroupedAttention(torch.autograd.Function):
         shares, mixed = [], []
         for start, end, first, last in parts:
             of_part = query[:, start * heads : end * heads]
-            scores = (of_part @ key[:, first:last].transpose(1, 2)).float().mul_(scaling)
+            scores = product(of_part, key[:, first:last].transpose(1, 2)).float().mul_(scaling)
             if mask is not None:
                 hidden = mask[:, :, start:end, None, first:last].logical_not()
                 # Not -inf: of a padding token that sees nothing the shares would be NaN.
@@ -98,7 +105,7 @@ class GroupedAttention(torch.autograd.Function):
                     hidden, torch.finfo(torch.float32).min
                 )
             shares.append(torch.softmax(scores, dim=-1).to(query.dtype))
-            mixed.append(shares[-1] @ value[:, first:last])
+            mixed.append(product(shares[-1], value[:, first:last]))
         ctx.save_for_backward(query, key, value, *shares)
         ctx.groups, ctx.heads, ctx.scaling, ctx.parts = groups, heads, scaling, parts
         return ungrouped(torch.cat(mixed, dim=1), groups, heads)
@@ -111,14 +118,19 @@ class GroupedAttention(torch.autograd.Function):
         for (start, end, first, last), share in zip(ctx.parts, shares):
             rows = slice(start * ctx.heads, end * ctx.heads)
             pull = gradient[:, rows]
-            of_value[:, first:last] += share.transpose(1, 2) @ pull
-            of_share = pull @ value[:, first:last].transpose(1, 2)
+            of_value[:, first:last] += product(share.transpose(1, 2), pull)
+            of_share = product(pull, value[:, first:last].transpose(1, 2))
             of_scores = torch._softmax_backward_data(of_share, share, -1, share.dtype).mul_(ctx.scaling)
-            of_query.append(of_scores @ key[:, first:last])
-            of_key[:, first:last] += of_scores.transpose(1, 2) @ query[:, rows]
+            of_query.append(product(of_scores, key[:, first:last]))
+            of_key[:, first:last] += product(of_scores.transpose(1, 2), query[:, rows])
         of_query = ungrouped(torch.cat(of_query, dim=1), ctx.groups, ctx.heads).transpose(1, 2)
         of_key, of_value = (one.view(-1, ctx.groups, *one.shape[1:]) for one in (of_key, of_value))
         return of_query, of_key, of_value, None, None, None
+
+
+def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """left @ right of (batch, ...) each; one matrix alone is not copied to be transposed."""
+    return (left[0] @ right[0])[None] if len(left) == 1 else left @ right
 
 
 def grouped(values: torch.Tensor, groups: int) -> torch.Tensor:

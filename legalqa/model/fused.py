@@ -79,7 +79,8 @@ class ScaledNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, scale, eps):
         values = x.to(torch.float32, copy=True)
-        mean_square = torch.linalg.vecdot(values, values).unsqueeze(-1) / x.shape[-1]
+        # Not vecdot: autocast would compute it in bfloat16.
+        mean_square = torch.linalg.vector_norm(values, dim=-1, keepdim=True).square() / x.shape[-1]
         inverse = torch.rsqrt(mean_square + eps)
         ctx.save_for_backward(x, scale, inverse)
         return values.mul_(inverse).mul_(scale).to(x.dtype)
