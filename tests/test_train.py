@@ -202,17 +202,23 @@ def test_help_is_there_without_torch(run_script, tmp_path, script):
         )
 
 
+@pytest.fixture(scope="module")
+def trainer():
+    """Imported before a property's first example, which has a deadline."""
+    from legalqa.training import trainer
+
+    return trainer
+
+
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), budget=st.integers(0, 120))
 @pytest.mark.slow
-def test_split_padded_loses_nothing(lengths, budget):
+def test_split_padded_loses_nothing(trainer, lengths, budget):
     import torch
-
-    from legalqa.training.trainer import split_padded
 
     width = max(lengths)
     mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
     ids = torch.arange(mask.numel()).reshape(mask.shape) * mask
-    parts = split_padded({"input_ids": ids, "attention_mask": mask, "labels": ids}, budget)
+    parts = trainer.split_padded({"input_ids": ids, "attention_mask": mask, "labels": ids}, budget)
     assert [t for part in parts for t in part["input_ids"][part["attention_mask"] == 1].tolist()] == ids[
         mask == 1
     ].tolist()
@@ -234,16 +240,14 @@ def test_the_largest_part_is_that_of_the_micro_batches_as_they_are_cut():
 
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), budget=st.integers(0, 120))
 @pytest.mark.slow
-def test_split_flat_puts_rows_end_to_end(lengths, budget):
+def test_split_flat_puts_rows_end_to_end(trainer, lengths, budget):
     import torch
-
-    from legalqa.training.trainer import split_flat
 
     width = max(lengths)
     mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
     ids = 1 + torch.arange(mask.numel()).reshape(mask.shape)
     labels = (2 * ids).masked_fill(mask == 0, -100)
-    parts = split_flat({"input_ids": ids * mask, "attention_mask": mask, "labels": labels}, budget)
+    parts = trainer.split_flat({"input_ids": ids * mask, "attention_mask": mask, "labels": labels}, budget)
     joined = {key: torch.cat([part[key][0] for part in parts]).tolist() for key in parts[0]}
     places = [place for length in lengths for place in range(length)]
     assert joined["input_ids"] == ids[mask == 1].tolist()
