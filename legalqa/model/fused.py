@@ -63,7 +63,7 @@ class AdaptedProduct(torch.autograd.Function):
         flat, weight, a, b, low = ctx.saved_tensors
         shape, gradient = gradient.shape[:-1], gradient.reshape(-1, gradient.shape[-1])
         of_low = (gradient @ b).mul_(ctx.scaling)
-        of_b = (gradient.T @ low).mul_(ctx.scaling)
+        of_b = (low.T @ gradient).mul_(ctx.scaling).T  # gradient.T @ low takes twice as long
         of_x = (gradient @ weight).addmm_(of_low, a).view(*shape, -1)
         return of_x, None, of_low.T @ flat, of_b, None
 
