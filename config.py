@@ -132,7 +132,7 @@ PROFILES = {
         "eval_batch_size": 4,  # 8 long rows would take more memory than a training step
         "eval_samples": 64,
         "num_epochs": 1.0,
-        "grad_accum": 2,  # 4 rows a step: after 400 rows an evaluation loss of 2.57, with 8 rows 2.64
+        "grad_accum": 2,  # 4 rows a step: after 400 rows a lower loss than with 8 (docs/LOG.md)
         "max_steps": 160,  # 640 rows; --max-steps -1 takes the whole epoch
         "learning_rate": 1e-3,  # a model 70 times smaller takes a higher one
         "generation_batch_size": 64,
